@@ -1,0 +1,5 @@
+"""``python -m u2a``, which is also what ``torchrun -m u2a train RECIPE`` starts."""
+
+from u2a.cli import main
+
+main()

@@ -1,0 +1,126 @@
+"""Recipes: one TOML file that says which data, modalities, model and schedule a training uses.
+
+Validation happens before any compute, and reports every fault at once with file and key. The paper's
+values (Table 5, section 4.2) are the defaults wherever the paper gives one for all of its data sets.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+
+from u2a.modality import ModalityOptions
+from u2a.paths import PathOrUrl
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+ModalityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Shards = PathOrUrl | tuple[PathOrUrl, ...]
+
+
+class Section(BaseModel):
+    """Base of the recipe's own sections: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataSection(Section):
+    """Where the samples are."""
+
+    shards: PathOrUrl | dict[Name, Shards] = Field(
+        description="folder or URL that holds dataset.json, or shard files by split"
+    )
+    holdout: float | None = Field(
+        None,
+        gt=0,
+        lt=0.5,
+        description="share of the training samples held out for validation, chosen by seed",
+    )
+    workers: int | None = Field(None, ge=0, description="loader processes; by default chosen for the machine")
+
+
+def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice:
+        raise ValueError(f"class {twice[0]!r} is named twice")
+    return classes
+
+
+class TaskSection(Section):
+    """What is predicted, and how it is scored."""
+
+    kind: Literal["single_label", "multi_label"] = "single_label"
+    classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_unique)]
+    metric: Literal["accuracy", "f1_macro", "f1_micro", "map"] | None = Field(
+        None, description="the headline score; accuracy, or f1_macro for multi_label, if left out"
+    )
+
+    @property
+    def headline(self) -> str:
+        """The metric that picks the best checkpoint and heads every report."""
+        return self.metric or ("accuracy" if self.kind == "single_label" else "f1_macro")
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> TaskSection:
+        if self.kind == "multi_label" and self.metric == "accuracy":
+            raise ValueError("metric = accuracy needs kind = single_label")
+        return self
+
+
+class ModelSection(Section):
+    """The model of DESIGN section 2; LoRA values are the paper's."""
+
+    width: int | None = Field(
+        None, gt=0, description="width of the fused vector; the widest encoder's if left out"
+    )
+    mask_tokens: Literal["shared", "per_target"] = "shared"
+    lora_rank: int = Field(1, gt=0)
+    lora_alpha: float = Field(1.0, gt=0)
+    lora_dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class TrainingSection(Section):
+    """Optimisation; batch_size is the global batch of one optimizer step."""
+
+    batch_size: int = Field(gt=0)
+    accumulation: int = Field(1, gt=0, description="micro-batches of one process per optimizer step")
+    epochs: int = Field(gt=0)
+    warmup_epochs: int = Field(5, ge=0, description="epochs at 0.1 x lr before the polynomial decay")
+    lr: float = Field(gt=0)
+    power: float = Field(0.9, gt=0)
+    weight_decay: float = Field(0.02, ge=0)
+    eps: float = Field(1e-8, gt=0)
+    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; no clipping if left out")
+    alignment_weight: float = Field(0.20, ge=0, description="lambda of eq. 7")
+    detach_target: bool = Field(False, description="stop the alignment loss's gradient at the class tokens")
+    modality_dropout: Literal["auto", "off", "random", "exhaustive"] = "auto"
+    precision: Literal["bf16", "fp32"] = "fp32"
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+
+    @model_validator(mode="after")
+    def _schedule(self) -> TrainingSection:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs}) must be smaller than epochs ({self.epochs})"
+            )
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) is not divisible by accumulation ({self.accumulation})"
+            )
+        return self
+
+
+class Recipe(Section):
+    """A whole recipe; `modalities` keep the order of the file, which is their order everywhere."""
+
+    name: Name
+    seed: int = Field(0, ge=0)
+    data: DataSection
+    task: TaskSection
+    modalities: dict[ModalityName, SerializeAsAny[ModalityOptions]] = Field(min_length=1)
+    model: ModelSection = ModelSection()
+    training: TrainingSection
+
+    def resolved(self) -> dict[str, Any]:
+        """Every value in effect, defaults included, as plain TOML types."""
+        return self.model_dump(mode="json", exclude_none=True)
