@@ -1,4 +1,4 @@
-"""u2a: adapt pretrained unimodal transformers to multimodal tasks; keep working when modalities are missing."""
+"""u2a: adapts pretrained unimodal transformers to multimodal tasks and copes with missing modalities."""
 
 from importlib.metadata import version
 
