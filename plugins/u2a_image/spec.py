@@ -1,0 +1,105 @@
+"""The record of the image modality. Light: torch and transformers are imported inside the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.pretrained import PretrainedOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def _increasing(scale: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError("crop_scale must be two shares of the area, 0 < smallest <= largest <= 1")
+    return scale
+
+
+class ImageOptions(PretrainedOptions):
+    """A recipe's section of kind ``image``."""
+
+    resolution: int | None = Field(
+        None, gt=0, le=4096, description="side of the square input in pixels; the checkpoint's if left out"
+    )
+    augment: bool = Field(True, description="random crops in training; otherwise the centre, as in evaluation")
+    flip: bool = Field(True, description="mirror half of the training images")
+    crop_scale: Annotated[tuple[float, float], AfterValidator(_increasing)] = Field(
+        (0.08, 1.0), description="smallest and largest share of the area that a random crop keeps"
+    )
+
+
+def backbone(options: ImageOptions, *, weights: bool) -> nn.Module:
+    """The vision encoder; see `u2a.pretrained.load_backbone`."""
+    from u2a_image import encoders
+
+    return encoders.load(options, weights=weights, packaged=CONFIGS)
+
+
+def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
+    """``pixel_values`` float [N, 3, H, W] to tokens, positions interpolated to H x W."""
+    from u2a_image import encoders
+
+    return Tokens(encoders.embed(backbone, inputs["pixel_values"]))
+
+
+def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
+    """Pre-norm where the architecture has one, all blocks, final norm on every position."""
+    from u2a_image import encoders
+
+    return encoders.encode(backbone, tokens.hidden_NLD, tokens.valid_NL)
+
+
+def width(options: ImageOptions) -> int:
+    """Hidden size of the encoder."""
+    from u2a_image import encoders
+
+    return encoders.width(options, CONFIGS)
+
+
+def lora_targets(backbone: nn.Module) -> list[list[str]]:
+    """See `u2a.pretrained_blocks.lora_targets`."""
+    from u2a.pretrained_blocks import lora_targets
+
+    return lora_targets(backbone)
+
+
+def share_key(options: ImageOptions) -> Hashable:
+    """Equal for every modality (image or video) that uses the same vision checkpoint."""
+    return "transformers", "vision", options.encoder, options.revision
+
+
+def preprocessor(options: ImageOptions) -> Preprocessor:
+    """See `u2a_image.preprocess.ImagePreprocessor`."""
+    from u2a_image.preprocess import ImagePreprocessor
+
+    return ImagePreprocessor.from_options(options, CONFIGS)
+
+
+def to_member(value: Any) -> bytes:
+    """A PIL image, or an array [H, W] or [H, W, 3], uint8 or float in 0..1, as PNG bytes."""
+    from u2a_image.decode import encode_png
+
+    return encode_png(value)
+
+
+IMAGE = ModalitySpec(
+    name="image",
+    extensions=("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"),
+    options=ImageOptions,
+    preprocessor=preprocessor,
+    backbone=backbone,
+    embedding=embedding,
+    encoder=encoder,
+    width=width,
+    lora_targets=lora_targets,
+    share_key=share_key,
+    to_member=to_member,
+)

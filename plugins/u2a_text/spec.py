@@ -1,0 +1,98 @@
+"""The record of the text modality. Light: torch and transformers are imported inside the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from u2a.errors import BadSample
+from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.pretrained import PretrainedOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class TextOptions(PretrainedOptions):
+    """A recipe's section of kind ``text``."""
+
+    max_length: int | None = Field(
+        None,
+        ge=3,
+        description="most tokens of a text, CLS and SEP included; longer texts are cut; 512 or "
+        "what the checkpoint allows if left out",
+    )
+
+
+def backbone(options: TextOptions, *, weights: bool) -> nn.Module:
+    """The text encoder; see `u2a.pretrained.load_backbone`."""
+    from u2a_text import encoders
+
+    return encoders.load(options, weights=weights, packaged=CONFIGS)
+
+
+def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
+    """``input_ids`` and ``attention_mask``, long [P, L], to tokens."""
+    from u2a_text import encoders
+
+    return encoders.embed(backbone, inputs["input_ids"], inputs["attention_mask"])
+
+
+def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
+    """All blocks; each ends with its own norm, so there is no other. Padding is never attended to."""
+    from u2a.pretrained_blocks import run_blocks
+
+    return run_blocks(backbone, tokens.hidden_NLD, tokens.valid_NL)
+
+
+def width(options: TextOptions) -> int:
+    """Hidden size of the encoder."""
+    from u2a_text import encoders
+
+    return encoders.width(options, CONFIGS)
+
+
+def lora_targets(backbone: nn.Module) -> list[list[str]]:
+    """See `u2a.pretrained_blocks.lora_targets`."""
+    from u2a.pretrained_blocks import lora_targets
+
+    return lora_targets(backbone)
+
+
+def share_key(options: TextOptions) -> Hashable:
+    """Equal for every modality that uses the same text checkpoint."""
+    return "transformers", "text", options.encoder, options.revision
+
+
+def preprocessor(options: TextOptions) -> Preprocessor:
+    """See `u2a_text.preprocess.TextPreprocessor`."""
+    from u2a_text.preprocess import TextPreprocessor
+
+    return TextPreprocessor.from_options(options, CONFIGS)
+
+
+def to_member(value: Any) -> bytes:
+    """A string as UTF-8."""
+    if not isinstance(value, str):
+        raise BadSample(f"text must be a str, not {type(value).__name__}")
+    return value.encode()
+
+
+TEXT = ModalitySpec(
+    name="text",
+    extensions=("txt",),
+    options=TextOptions,
+    preprocessor=preprocessor,
+    backbone=backbone,
+    embedding=embedding,
+    encoder=encoder,
+    width=width,
+    lora_targets=lora_targets,
+    share_key=share_key,
+    to_member=to_member,
+)
