@@ -1,0 +1,91 @@
+"""``u2a data``: commands that make and look at data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from u2a.errors import U2AError
+from u2a.paths import is_url
+
+if TYPE_CHECKING:
+    from u2a.data.pack import Progress, Summary
+    from u2a.recipe import Recipe
+
+
+@click.group()
+def data() -> None:
+    """Make data sets of shards from your files."""
+
+
+@data.command()
+@click.argument("recipe")
+@click.option("--manifest", required=True, help="JSONL or CSV file with one line a sample.")
+@click.option("--out", help="Folder to write; the recipe's data.shards if left out.")
+@click.option("--set", "sets", multiple=True, metavar="a.b=VALUE", help="Change a value of the recipe (TOML).")
+@click.option(
+    "--shard-size", type=click.IntRange(min=1), default=1000, show_default=True, help="Samples a shard."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the data set in --out once the new one is complete.")
+def pack(
+    recipe: str, manifest: str, out: str | None, sets: tuple[str, ...], shard_size: int, overwrite: bool
+) -> None:
+    """Pack the samples of a manifest into shards for RECIPE.
+
+    Columns: key, split, label or labels, and one for each modality of the recipe: a path relative to the
+    manifest, or the text itself. An empty cell means that the modality is missing.
+    """
+    from u2a.data.pack import modalities_without_samples, pack_manifest
+    from u2a.recipe_file import load_recipe
+
+    loaded = load_recipe(recipe, sets)
+    folder = out or _default_out(loaded)
+    with _progress() as progress:
+        summary = pack_manifest(
+            loaded, manifest, folder, shard_size=shard_size, overwrite=overwrite, progress=progress
+        )
+    _print_summary(folder, summary)
+    for name in modalities_without_samples(summary, loaded):
+        click.echo(
+            f"note: no sample has {name!r}; if it should, the manifest needs a column {name!r}", err=True
+        )
+
+
+def _default_out(recipe: Recipe) -> str:
+    shards = recipe.data.shards
+    if isinstance(shards, str) and not is_url(shards):
+        return shards
+    raise U2AError("the recipe's data.shards is not a local folder; say where to write with --out")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on a terminal; elsewhere a line for every tenth of the work. Both on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: _line(done, total)
+        return
+    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("packing", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _line(done: int, total: int) -> None:
+    if done * 10 // total > (done - 1) * 10 // total:
+        click.echo(f"packed {done} of {total} samples", err=True)
+
+
+def _print_summary(folder: str, summary: Summary) -> None:
+    click.echo(f"wrote {folder}")
+    for name, split in summary.items():
+        unlabelled = f", {split.unlabelled} without label" if split.unlabelled else ""
+        click.echo(f"{name}: {split.samples} samples, {split.bytes / 1e6:.1f} MB{unlabelled}")
+        for pattern, count in sorted(split.presence.items(), key=lambda item: (-item[1], item[0])):
+            click.echo(f"  {count:>8}  {' + '.join(pattern)}")

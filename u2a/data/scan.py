@@ -1,0 +1,208 @@
+"""One strict pass over a shard: what webdataset would swallow in silence is an error here.
+
+Truncation, duplicate or scattered members, lost, empty or undeclared ones, links, unsafe and reserved
+names: each is a `ShardError` that names the file and the member.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from u2a.data.samples import Sample, encode_key, parse_sample, split_member, split_suffix
+from u2a.errors import ShardError
+
+_BLOCK = 512
+#: More than any sample needs to declare itself; a larger one is damage or mischief.
+MAX_JSON_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a sample: its suffix without the key, and where its bytes are."""
+
+    suffix: str
+    offset: int
+    size: int
+
+
+@dataclass
+class Scan:
+    """What a shard holds, as growing columns. S samples; `spans` has an offset and a size a sample."""
+
+    spans: dict[str, tuple[array[int], array[int]]] = field(default_factory=dict)
+    extensions: dict[str, set[str]] = field(default_factory=dict)
+    keys: bytearray = field(default_factory=bytearray)
+    key_ends: array[int] = field(default_factory=lambda: array("q"))
+    labelled: bytearray = field(default_factory=bytearray)
+    label_ids: array[int] = field(default_factory=lambda: array("i"))
+    label_ends: array[int] = field(default_factory=lambda: array("q"))
+    classes: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    sha256: str = ""
+
+    def __len__(self) -> int:
+        return len(self.key_ends)
+
+    def column(self, modality: str) -> tuple[array[int], array[int]]:
+        """Offsets and sizes of a modality, -1 where a sample lacks it."""
+        if modality not in self.spans:
+            self.spans[modality] = (array("q", [-1]) * len(self), array("q", [-1]) * len(self))
+            self.extensions[modality] = set()
+        return self.spans[modality]
+
+    def add(self, key: str, sample: Sample, found: dict[str, Member]) -> None:
+        """Append one sample; `found` has one member for each present modality."""
+        for modality, member in found.items():
+            self.column(modality)
+            self.extensions[modality].add(member.suffix.partition(".")[2])
+        for modality, (offsets, sizes) in self.spans.items():
+            member_or_none = found.get(modality)
+            offsets.append(member_or_none.offset if member_or_none else -1)
+            sizes.append(member_or_none.size if member_or_none else -1)
+        self.keys += key.encode()
+        self.key_ends.append(len(self.keys))
+        names = sample.classes()
+        self.labelled.append(names is not None)
+        self.label_ids.extend(self.classes.setdefault(name, len(self.classes)) for name in names or ())
+        self.label_ends.append(len(self.label_ids))
+
+
+def scan_shard(path: Path, modalities: Sequence[str] = ()) -> Scan:
+    """Read every header and json member of a shard.
+
+    Args:
+        path: an uncompressed tar.
+        modalities: columns that the result has, in this order, even if no sample has them.
+
+    Raises:
+        ShardError: names the file and the member that cannot be trusted.
+    """
+    scan = Scan()
+    for modality in modalities:
+        scan.column(modality)
+    try:
+        with open(path, "rb") as stream:
+            scan.bytes = os.fstat(stream.fileno()).st_size
+            scan.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            stream.seek(0)
+            for name, members in _samples(path, stream, scan.bytes):
+                _add_sample(path, stream, scan, name, members)
+    except OSError as error:
+        raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
+    if not len(scan):
+        raise ShardError(f"{path}: holds no samples")
+    return scan
+
+
+def _samples(path: Path, stream: BinaryIO, size: int) -> Iterator[tuple[str, dict[str, Member]]]:
+    """Group adjacent members by name; check that each name occurs in one place and each suffix once."""
+    done: set[str] = set()
+    current: str | None = None
+    members: dict[str, Member] = {}
+    for info in _headers(path, stream, size):
+        name, suffix = _checked_name(path, info)
+        if name != current:
+            if current is not None:
+                yield current, members
+                done.add(current)
+            if name in done:
+                raise ShardError(f"{path}: {info.name}: the members of {name!r} are not next to each other")
+            current, members = name, {}
+        if suffix in members:
+            raise ShardError(f"{path}: {info.name}: is there twice")
+        members[suffix] = Member(suffix, info.offset_data, info.size)
+    if current is not None:
+        yield current, members
+
+
+def _headers(path: Path, stream: BinaryIO, size: int) -> Iterator[tarfile.TarInfo]:
+    """Every file's header, then the check that the archive ends as a whole one does."""
+    end = 0
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep every header
+                end = info.offset_data if not info.isreg() else info.offset_data + info.size
+                if end > size:
+                    raise ShardError(f"{path}: {info.name}: the file ends inside this member; it is truncated")
+                if not info.isdir():
+                    yield info
+    except (tarfile.TarError, ValueError, OverflowError) as error:  # damage shows in several ways
+        raise ShardError(f"{path}: not a whole, uncompressed tar ({error})") from error
+    _check_end(path, stream, -(-end // _BLOCK) * _BLOCK, size)
+
+
+def _check_end(path: Path, stream: BinaryIO, end: int, size: int) -> None:
+    # tarfile takes a damaged or cut header for the end, so the end itself must be proven.
+    if size < end + 2 * _BLOCK or size % _BLOCK:
+        raise ShardError(f"{path}: has no end-of-archive marker after byte {end}; it is truncated")
+    stream.seek(end)
+    while chunk := stream.read(1 << 20):
+        if chunk.strip(b"\0"):
+            raise ShardError(f"{path}: damaged header, or data after the end of the archive, at byte {end}")
+
+
+def _checked_name(path: Path, info: tarfile.TarInfo) -> tuple[str, str]:
+    if not info.isreg() or info.issparse():
+        raise ShardError(f"{path}: {info.name!r}: is a link, device or sparse file, not a regular file")
+    try:
+        name, suffix = split_member(info.name)
+        if suffix != "json":
+            split_suffix(suffix)
+    except ValueError as error:
+        raise ShardError(f"{path}: {info.name!r}: {error}") from None
+    if not info.size:
+        raise ShardError(f"{path}: {info.name}: is empty; a missing modality is left out of 'present' instead")
+    return name, suffix
+
+
+def _add_sample(path: Path, stream: BinaryIO, scan: Scan, name: str, members: dict[str, Member]) -> None:
+    declared = members.pop("json", None)
+    if declared is None:
+        raise ShardError(f"{path}: sample {name!r}: has no {name}.json to declare which modalities are present")
+    if declared.size > MAX_JSON_BYTES:
+        raise ShardError(f"{path}: {name}.json: has {declared.size} bytes, over the limit of {MAX_JSON_BYTES}")
+    try:
+        sample = parse_sample(os.pread(stream.fileno(), declared.size, declared.offset))
+        key = _key(name, sample)
+    except ValueError as error:
+        raise ShardError(f"{path}: {name}.json: {error}") from None
+    scan.add(key, sample, _match(path, name, sample, members))
+
+
+def _key(name: str, sample: Sample) -> str:
+    if sample.key is None or sample.key == name or encode_key(sample.key) == name:
+        return sample.key or name
+    raise ValueError(f"belongs to another sample: its key is {sample.key!r}")
+
+
+def _match(path: Path, name: str, sample: Sample, members: dict[str, Member]) -> dict[str, Member]:
+    """The member of each present modality: every declaration kept, every member declared."""
+    own: dict[str, Member] = {}
+    for suffix, member in members.items():
+        modality = suffix.partition(".")[0]
+        if modality in own:
+            other = own[modality].suffix
+            raise ShardError(f"{path}: sample {name!r}: {other} and {suffix} are two members for one modality")
+        own[modality] = member
+    found = {}
+    for modality in sample.present:
+        shared = sample.members.get(modality)
+        if shared is not None and modality in own and own[modality].suffix != shared:
+            raise ShardError(f"{path}: sample {name!r}: {modality} has a member and points at {shared} as well")
+        pick = own.get(modality) if shared is None else members.get(shared)
+        if pick is None:
+            wanted = f"{name}.{shared or modality + '.*'}"
+            raise ShardError(f"{path}: sample {name!r}: declares {modality}, but {wanted} is lost")
+        found[modality] = pick
+    used = {member.suffix for member in found.values()}
+    if undeclared := sorted(members.keys() - used):
+        raise ShardError(f"{path}: {name}.{undeclared[0]}: is there, but {name}.json does not declare it")
+    return found

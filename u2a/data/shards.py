@@ -1,0 +1,84 @@
+"""Writing samples into numbered tar shards that plain webdataset reads, each followed by its index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from u2a.data.dataset import ShardEntry
+from u2a.data.files import replacing
+from u2a.data.index import write_index
+from u2a.data.samples import Sample, encode_key
+
+
+def pack_sample(key: str, sample: Sample, members: Mapping[str, bytes]) -> dict[str, Any]:
+    """A sample as webdataset writes it.
+
+    Args:
+        key: the original key, any text.
+        sample: its declaration.
+        members: bytes by suffix, e.g. ``{"image.jpg": ...}``; none empty.
+    """
+    return {"__key__": encode_key(key), "json": sample.to_bytes(), **members}
+
+
+class SplitWriter:
+    """Writes one split as ``<split>-000000.tar`` and so on; the same samples give the same bytes.
+
+    A context manager: a shard gets its final name when it is complete and on disk; one that was being
+    written when the block failed is removed. ``entries`` lists the shards that are done.
+    """
+
+    def __init__(self, folder: Path, split: str, modalities: Sequence[str], shard_size: int) -> None:
+        self.entries: list[ShardEntry] = []
+        self._folder = folder
+        self._split = split
+        self._modalities = tuple(modalities)
+        self._shard_size = shard_size
+        self._held = 0
+        self._tar: Any = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> SplitWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish()
+        else:
+            self._open.__exit__(kind, error, trace)
+
+    def add(self, key: str, sample: Sample, members: Mapping[str, bytes]) -> None:
+        """Append a sample (see `pack_sample`); keys must be unique within the split."""
+        if self._tar is None:
+            self._start()
+        self._tar.write(pack_sample(key, sample, members))
+        self._held += 1
+        if self._held == self._shard_size:
+            self._finish()
+
+    def _path(self) -> Path:
+        return self._folder / f"{self._split}-{len(self.entries):06d}.tar"
+
+    def _start(self) -> None:
+        from webdataset.writer import TarWriter  # imports torch
+
+        stream = self._open.enter_context(replacing(self._path()))
+        self._tar = TarWriter(stream, user="u2a", group="u2a", mtime=0, encoder=False)
+
+    def _finish(self) -> None:
+        if self._tar is None:
+            return
+        self._tar.close()
+        self._open.close()
+        path = self._path()
+        info = write_index(path, self._modalities)
+        self.entries.append(
+            ShardEntry(name=path.name, samples=info.samples, bytes=info.bytes, sha256=info.sha256)
+        )
+        self._tar, self._held = None, 0
