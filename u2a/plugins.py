@@ -114,9 +114,7 @@ def check_spec(spec: object) -> None:
     if not (isinstance(spec.options, type) and issubclass(spec.options, ModalityOptions)):
         raise PluginError(f"modality {spec.name!r}: options must be a subclass of u2a.ModalityOptions")
     if not spec.extensions or any(e.startswith(".") or e != e.lower() for e in spec.extensions):
-        raise PluginError(
-            f"modality {spec.name!r}: extensions must be lower case, without dots, at least one"
-        )
+        raise PluginError(f"modality {spec.name!r}: extensions must be lower case, without dots, at least one")
     if spec.tune not in ("lora", "full"):
         raise PluginError(f'modality {spec.name!r}: tune must be "lora" or "full", not {spec.tune!r}')
     for part in ("preprocessor", "backbone", "embedding", "encoder", "width", "lora_targets", "share_key"):
@@ -125,9 +123,7 @@ def check_spec(spec: object) -> None:
     _check_signature(spec, "backbone", ("options", "weights"), spec.backbone)
 
 
-def _check_signature(
-    spec: ModalitySpec, part: str, wanted: tuple[str, ...], call: Callable[..., Any]
-) -> None:
+def _check_signature(spec: ModalitySpec, part: str, wanted: tuple[str, ...], call: Callable[..., Any]) -> None:
     try:
         inspect.signature(call).bind("options", weights=True)
     except TypeError as error:

@@ -62,8 +62,9 @@ class TaskSection(Section):
 
     @model_validator(mode="after")
     def _metric_fits(self) -> TaskSection:
-        if self.kind == "multi_label" and self.metric == "accuracy":
-            raise ValueError("metric = accuracy needs kind = single_label")
+        wrong = "accuracy" if self.kind == "multi_label" else "f1_micro"
+        if self.metric == wrong:
+            raise ValueError(f"metric = {wrong} does not fit kind = {self.kind}")
         return self
 
 

@@ -1,0 +1,122 @@
+"""What the commands do, once parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch.distributed as dist
+from rich.console import Console
+from rich.table import Table
+
+from u2a import api
+from u2a.build import build_model, count_parameters
+from u2a.cli_base import print_json
+from u2a.distributed import World, world
+from u2a.errors import U2AError
+from u2a.evaluate import Scenario
+from u2a.plugins import registry
+from u2a.recipe import Recipe
+from u2a.recipe_file import load_recipe
+from u2a.run import Run, latest_run, new_run
+from u2a.trainer import Trainer
+
+out = Console(soft_wrap=True, highlight=False)
+
+
+def train_command(source: str, sets: Sequence[str], folder: str | None, resume: bool) -> None:
+    """``u2a train``."""
+    if Path(source).is_dir():
+        if not resume:
+            raise U2AError(f"{source} is a folder; to go on with a run: u2a train {source} --resume")
+        folder, recipe = source, Run(source).recipe(tuple(sets))
+    else:
+        recipe = load_recipe(source, sets)
+    with world(recipe.training.device) as place:
+        run = _choose_run(recipe, folder, resume, place)
+        train(recipe, run, place)
+
+
+def train(recipe: Recipe, run: Run, place: World) -> None:
+    """Begin or go on with a run, and say where it is."""
+    plugins = registry()
+    if not run.exists:
+        trainer = Trainer(recipe, run, place, plugins)
+        if place.main:
+            run.create(recipe, plugins)
+    else:
+        _check_same(recipe, run)
+        trainer = Trainer(recipe, run, place, plugins)
+        if (run.checkpoints / "LAST").exists():
+            trainer.resume()
+    if place.main:
+        out.print(f"run {run}" + (f", from step {trainer.done} of {trainer.total}" if trainer.done else ""))
+    if trainer.done < trainer.total:
+        trainer.fit()
+    if place.main:
+        out.print(f"done; score it with: u2a eval {run}")
+
+
+def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World) -> Run:
+    """The first process chooses; all others follow."""
+    chosen: list[str | None] = [None]
+    if place.main:
+        run = Run(folder) if folder else (resume and latest_run(recipe)) or new_run(recipe)
+        if run.exists and not resume:
+            raise U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
+        chosen = [str(run)]
+    if place.size > 1:
+        dist.broadcast_object_list(chosen)
+    return Run(str(chosen[0]))
+
+
+def _check_same(recipe: Recipe, run: Run) -> None:
+    before, now = run.recipe().resolved(), recipe.resolved()
+    machine = {"device": None, "workers": None}  # a run may go on elsewhere
+    for section in ("training", "data"):
+        before[section] = {**before[section], **machine}
+        now[section] = {**now[section], **machine}
+    if before != now:
+        keys = [
+            f"{k}.{s}"
+            for k in now
+            if isinstance(now[k], dict)
+            for s in now[k]
+            if now[k][s] != before.get(k, {}).get(s)
+        ]
+        raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys) or 'other values'} differ)")
+
+
+def eval_command(
+    folder: str | None, drop: Sequence[str], split: str, which: str, sets: Sequence[str], as_json: bool
+) -> None:
+    """``u2a eval``."""
+    scenario, run = api.evaluate_run(folder, drop=drop, split=split, checkpoint=which, sets=sets)
+    if as_json:
+        print_json({"run": str(run), "split": split, **scenario.as_dict()})
+        return
+    out.print(f"run {run}, split {split}, N {scenario.n}, n_empty {scenario.n_empty}")
+    out.print(_scenario_table(scenario))
+
+
+def _scenario_table(scenario: Scenario) -> Table:
+    table = Table("modalities", *scenario.complete, box=None)
+    table.add_row("complete", *(f"{value:.4f}" for value in scenario.complete.values()))
+    if scenario.dropped:
+        dropped = "without " + ", ".join(scenario.dropped)
+        table.add_row(dropped, *(f"{value:.4f}" for value in scenario.scores.values()))
+    return table
+
+
+def params_command(path: str, sets: Sequence[str], as_json: bool) -> None:
+    """``u2a params``."""
+    parts = count_parameters(build_model(load_recipe(path, sets), registry(), weights=False))
+    total, learnable = sum(p.total for p in parts), sum(p.learnable for p in parts)
+    if as_json:
+        print_json({"total": total, "learnable": learnable, "parts": [vars(part) for part in parts]})
+        return
+    table = Table("part", "total", "learnable", box=None)
+    for part in parts:
+        table.add_row(part.name, f"{part.total:,}", f"{part.learnable:,}")
+    table.add_row("all", f"{total:,}", f"{learnable:,}")
+    out.print(table)

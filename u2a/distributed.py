@@ -1,0 +1,115 @@
+"""One process or many under torchrun: rank, device, threads, and the few collectives that u2a uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from u2a.errors import U2AError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among all processes, and the device it computes on."""
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    device: torch.device
+
+    @property
+    def main(self) -> bool:
+        """True on the one process that writes files and speaks to the user."""
+        return self.rank == 0
+
+
+@contextmanager
+def world(device: str) -> Iterator[World]:
+    """Join the process group that torchrun describes, if any; leave it at the end.
+
+    Args:
+        device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N`` (recipe key ``training.device``).
+
+    Raises:
+        U2AError: the device is not there.
+    """
+    env = os.environ
+    rank, size = int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1))
+    local_rank, local_size = int(env.get("LOCAL_RANK", 0)), int(env.get("LOCAL_WORLD_SIZE", 1))
+    place = World(rank, size, local_rank, local_size, pick_device(device, local_rank, size))
+    set_threads(local_size)
+    if size == 1:
+        yield place
+        return
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)
+    dist.init_process_group("nccl" if place.device.type == "cuda" else "gloo")
+    try:
+        yield place
+    finally:
+        dist.destroy_process_group()
+
+
+def pick_device(device: str, local_rank: int = 0, size: int = 1) -> torch.device:
+    """The device for a recipe's ``training.device``; ``auto`` takes CUDA, then Apple's MPS, then the CPU."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if device == "auto":
+        device = "cuda" if cuda else "mps" if mps and size == 1 else "cpu"
+    if device.startswith("cuda") and not cuda:
+        raise U2AError(f"training.device: {device} is not available here; use --set training.device=cpu")
+    if device == "mps" and not mps:
+        raise U2AError("training.device: mps is not available here; use --set training.device=cpu")
+    if device == "cuda":
+        index = local_rank if size > 1 else torch.cuda.current_device()
+        if index >= torch.cuda.device_count():
+            raise U2AError(
+                f"{size} processes want a GPU each, but only {torch.cuda.device_count()} are visible"
+            )
+        return torch.device("cuda", index)
+    return torch.device(device)
+
+
+def set_threads(local_size: int) -> None:
+    """Share this machine's cores among its processes (torchrun's own default is one thread each)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, cores // local_size))
+
+
+def default_workers(place: World) -> int:
+    """Loader processes where the recipe names none: enough to feed a GPU; one beside a CPU's own compute."""
+    cores = (os.cpu_count() or 1) // place.local_size
+    return min(8, cores) if place.device.type == "cuda" else min(1, cores - 1)
+
+
+def sum_over_processes(values: Tensor, place: World) -> Tensor:
+    """The element-wise sum over all processes, in place; free for one process."""
+    if place.size > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def gather_rows(rows: Tensor, place: World) -> Tensor:
+    """All processes' rows on every process, rank after rank; lengths may differ, the other sizes may not."""
+    if place.size == 1:
+        return rows
+    lengths = torch.zeros(place.size, dtype=torch.long, device=rows.device)
+    lengths[place.rank] = len(rows)
+    dist.all_reduce(lengths)
+    padded = rows.new_zeros((int(lengths.max()), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in range(place.size)]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:n] for part, n in zip(parts, lengths.tolist(), strict=True)])
+
+
+def barrier(place: World) -> None:
+    """Wait until every process is here."""
+    if place.size > 1:
+        dist.barrier()

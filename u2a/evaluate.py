@@ -1,0 +1,183 @@
+"""Evaluation: encode each present modality once, then score any availability pattern from that encoding.
+
+Encoders see one modality each, so dropping a modality changes token selection and nothing before it; a
+scenario costs one pass of the head. Shape suffixes: N samples, M modalities in recipe order, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from u2a.data.batches import Batch, Collator, Samples, make_loader, unwrap
+from u2a.data.plan import EvaluationBatches
+from u2a.data.split import Split
+from u2a.distributed import World, gather_rows
+from u2a.errors import U2AError
+from u2a.metrics import scores
+from u2a.modality import Preprocessor
+from u2a.model import U2A
+from u2a.recipe import Recipe, TaskSection
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A split after the encoders: all that any scenario needs, on the CPU in float32.
+
+    Attributes:
+        cls_NMD: class tokens, zeros where absent.
+        mask_NMMD: mask tokens, ``[:, i, j]`` i's token for target j, zeros where i is absent.
+        present_NM: bool, presence in the data.
+        target: ``[N]`` long or ``[N, C]`` float.
+        place_N: long, places in the split, ascending.
+    """
+
+    cls_NMD: Tensor
+    mask_NMMD: Tensor
+    present_NM: Tensor
+    target: Tensor
+    place_N: Tensor
+
+
+def encode_split(
+    model: U2A,
+    split: Split,
+    preprocessors: Mapping[str, Preprocessor],
+    task: TaskSection,
+    place: World,
+    *,
+    places: np.ndarray | None = None,
+    workers: int = 0,
+    on_batch: Callable[[int], None] = lambda n: None,
+) -> Encoded:
+    """One pass of the encoders over (part of) a split; every sample exactly once over all processes.
+
+    Args:
+        places: places in the split to encode; all if None.
+        on_batch: called with the number of samples done, for progress.
+    """
+    wanted = np.arange(len(split)) if places is None else places
+    batches = EvaluationBatches(wanted, split.present_NM, BATCH_SIZE, place.rank, place.size)
+    collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
+    loader = make_loader(Samples(split, preprocessors, train=False), batches, collate, workers=workers)
+    parts = _encode_batches(model, (unwrap(batch) for batch in loader), place.device, on_batch)
+    columns = [gather_rows(column, place) for column in _join(parts, model, task)]
+    order = columns[-1].argsort()
+    encoded = Encoded(*(column[order].cpu() for column in columns))
+    if not torch.equal(encoded.place_N, torch.from_numpy(np.sort(wanted))):
+        raise RuntimeError("evaluation did not see every sample exactly once")
+    return encoded
+
+
+def _encode_batches(
+    model: U2A, batches: Iterable[Batch], device: torch.device, on_batch: Callable[[int], None]
+) -> list[tuple[Tensor, ...]]:
+    was_training, parts = model.training, []
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                moved = batch.to(device)
+                cls_BMD, mask_BMMD = model.encode(moved.inputs, moved.present_BM)
+                parts.append((cls_BMD, mask_BMMD, moved.present_BM, moved.target, batch.index_B.to(device)))
+                on_batch(len(batch.keys))
+    finally:
+        model.train(was_training)
+    return parts
+
+
+def _join(parts: Sequence[tuple[Tensor, ...]], model: U2A, task: TaskSection) -> list[Tensor]:
+    """Columns of all batches; a process without samples still needs columns of the right sizes."""
+    if parts:
+        return [torch.cat(column) for column in zip(*parts, strict=True)]
+    M, D, C, weight = len(model.names), model.width, len(task.classes), model.head.weight
+    target = weight.new_zeros(0, C) if task.kind == "multi_label" else weight.new_zeros(0, dtype=torch.long)
+    return [
+        weight.new_zeros(0, M, D),
+        weight.new_zeros(0, M, M, D),
+        weight.new_zeros(0, M, dtype=torch.bool),
+        target,
+        weight.new_zeros(0, dtype=torch.long),
+    ]
+
+
+def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
+    """Logits of every sample with the given presence (a subset of the data's own): ``logits_NC``, CPU."""
+    device = model.head.weight.device
+    with torch.inference_mode():
+        chunks = [
+            model.classify(cls.to(device), mask.to(device), present.to(device)).cpu()
+            for cls, mask, present in zip(
+                encoded.cls_NMD.split(1024),
+                encoded.mask_NMMD.split(1024),
+                present_NM.split(1024),
+                strict=True,
+            )
+        ]
+    return torch.cat(chunks) if chunks else torch.empty(0, model.head.out_features)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One evaluated drop pattern beside the complete data, both on the same samples.
+
+    Attributes:
+        dropped: modalities taken away on top of what the data lacks.
+        n: samples scored; n_empty: samples left out because dropping would empty them.
+        scores, complete: metric names to values in 0..1.
+    """
+
+    dropped: tuple[str, ...]
+    n: int
+    n_empty: int
+    scores: dict[str, float]
+    complete: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"dropped": list(self.dropped), **{k: v for k, v in vars(self).items() if k != "dropped"}}
+
+
+def score_scenario(model: U2A, encoded: Encoded, task: TaskSection, dropped: Sequence[str] = ()) -> Scenario:
+    """Score a drop pattern.
+
+    Raises:
+        U2AError: a name that is no modality of the model, or nothing would remain.
+    """
+    check_dropped(model.names, dropped)
+    kept_M = torch.tensor([name not in dropped for name in model.names])
+    remaining_NM = encoded.present_NM & kept_M
+    usable_N = remaining_NM.any(1)
+    target = encoded.target[usable_N]
+    complete = scores(classify(model, encoded, encoded.present_NM)[usable_N], target, task)
+    reduced = scores(classify(model, encoded, remaining_NM)[usable_N], target, task) if dropped else complete
+    n = int(usable_N.sum())
+    return Scenario(tuple(dropped), n, len(usable_N) - n, reduced, complete)
+
+
+def check_dropped(names: Sequence[str], dropped: Sequence[str]) -> None:
+    """Refuse modalities that the recipe does not have, and dropping them all."""
+    if unknown := [name for name in dropped if name not in names]:
+        raise U2AError(f"--drop {unknown[0]}: no such modality; this run has {', '.join(names)}")
+    if set(dropped) >= set(names):
+        raise U2AError(f"--drop {','.join(dropped)}: at least one of {', '.join(names)} must remain")
+
+
+def evaluation_split(recipe: Recipe, split: str) -> Split:
+    """Open a labelled split of a recipe's data."""
+    from u2a.data.split import open_split
+
+    return open_split(
+        recipe.data.shards,
+        split,
+        modalities=tuple(recipe.modalities),
+        classes=recipe.task.classes,
+        multi_label=recipe.task.kind == "multi_label",
+    )

@@ -1,0 +1,238 @@
+"""The trainer: AdamW on the learnable tensors, the paper's schedule, exact resume, one or many processes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from u2a import checkpoint
+from u2a.build import build_model
+from u2a.data.batches import Batch, Failed
+from u2a.distributed import World, sum_over_processes
+from u2a.errors import U2AError
+from u2a.model import Objective
+from u2a.plugins import Registry
+from u2a.progress import TrainingProgress, format_scores
+from u2a.recipe import Recipe
+from u2a.run import Run
+from u2a.seeds import stable_seed
+from u2a.training_data import TrainingData
+
+MAX_SKIPPED = 10
+
+
+def learning_rate(t: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """The paper's schedule: 0.1 x lr through warm-up, then ``lr (1 - (t - t_w) / (T - t_w))^power``."""
+    training = recipe.training
+    warm, total = training.warmup_epochs * steps_per_epoch, training.epochs * steps_per_epoch
+    if t < warm:
+        return 0.1 * training.lr
+    return training.lr * (1 - (t - warm) / (total - warm)) ** training.power
+
+
+class Trainer:
+    """One training: a recipe, a run folder, and this process's place among all.
+
+    Everything the user could have got wrong in recipe and data is checked before the model is built.
+    """
+
+    def __init__(self, recipe: Recipe, run: Run, place: World, registry: Registry) -> None:
+        self.recipe, self.run, self.place, self.registry = recipe, run, place, registry
+        self.data = TrainingData(recipe, place, registry)
+        self.plan = self.data.plan
+        self.total = recipe.training.epochs * self.plan.steps_per_epoch
+        self.model = build_model(recipe, registry).to(place.device)
+        self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
+        training = recipe.training
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=training.lr, eps=training.eps, weight_decay=training.weight_decay
+        )
+        self.objective: torch.nn.Module = Objective(
+            self.model,
+            alignment_weight=training.alignment_weight,
+            detach_target=training.detach_target,
+            exhaustive=training.modality_dropout == "exhaustive",
+        )
+        if place.size > 1:
+            devices = [place.device] if place.device.type == "cuda" else None
+            self.objective = DistributedDataParallel(
+                self.objective, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
+            )
+        self.done, self.skipped = 0, 0
+        self.best: float | None = None
+        self.stop_signal = 0
+
+    def fit(self) -> dict[str, Any]:
+        """Train from where the run stands to the end; returns the best (or last) validation's scores.
+
+        Raises:
+            U2AError: bad data, or a loss that is no longer finite; everything done so far is saved.
+            KeyboardInterrupt: SIGINT or SIGTERM arrived; everything done so far is saved.
+        """
+        self.objective.train()
+        batch_size = self.recipe.training.batch_size
+        progress = TrainingProgress(self.total, self.done, batch_size, quiet=not self.place.main)
+        last: dict[str, Any] = {}
+        with self._signals(), progress:
+            for notice in self.data.notices():
+                progress.say(notice)
+            batches = iter(self.data.loader(self.done, self.total))
+            while self.done < self.total:
+                micro_batches = self._next(batches, progress)
+                line = self.train_step(micro_batches)
+                self._report(line, progress)
+                if self.done % self.plan.steps_per_epoch == 0:
+                    last = self._end_epoch(progress)
+        return last
+
+    def train_step(self, micro_batches: list[Batch]) -> dict[str, float]:
+        """One optimizer step over the global batch, of which `micro_batches` are this process's part."""
+        step = self.plan.step(self.done)
+        lr = learning_rate(self.done, self.plan.steps_per_epoch, self.recipe)
+        torch.manual_seed(stable_seed("step", self.recipe.seed, self.done, self.place.rank))
+        totals: dict[str, Tensor] = {}
+        for a, batch in enumerate(micro_batches):
+            moved = batch.to(self.place.device)
+            with self._sync_on(a == len(micro_batches) - 1):
+                losses = self.objective(moved.inputs, moved.present_BM, moved.target, step.counts)
+                (losses["loss"] * self.place.size).backward()  # DDP averages; the losses are sums already
+            totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.training.clip_norm or math.inf)
+        self._update(lr, float(norm))
+        self.done += 1
+        values = sum_over_processes(torch.stack(list(totals.values())), self.place).tolist()
+        return {**dict(zip(totals, values, strict=True)), "lr": lr, "grad_norm": float(norm)}
+
+    def _update(self, lr: float, norm: float) -> None:
+        """Take the step, unless a gradient is not finite; the norm is the same on every process."""
+        if math.isfinite(norm):
+            self.skipped = 0
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            self.optimizer.step()
+        else:
+            self.skipped += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.skipped >= MAX_SKIPPED:
+            raise U2AError(
+                f"step {self.done}: the gradient was not finite {MAX_SKIPPED} times in a row; "
+                "lower training.lr, or set training.clip_norm, or use training.precision = fp32"
+            )
+
+    @contextlib.contextmanager
+    def _sync_on(self, last: bool) -> Iterator[None]:
+        ddp = self.objective
+        with (
+            ddp.no_sync() if isinstance(ddp, DistributedDataParallel) and not last else contextlib.nullcontext()
+        ):
+            yield
+
+    def _next(self, batches: Iterator[Batch | Failed], progress: TrainingProgress) -> list[Batch]:
+        """This step's micro-batches. If any process met bad data or a signal, all save and stop together."""
+        fetched = [next(batches) for _ in range(self.recipe.training.accumulation)]
+        errors = [one.error for one in fetched if isinstance(one, Failed)]
+        device = self.place.device if self.place.size > 1 else "cpu"
+        flags = torch.tensor([len(errors), self.stop_signal], device=device)
+        n_errors, stop = sum_over_processes(flags, self.place).tolist()
+        if not n_errors and not stop:
+            return [one for one in fetched if isinstance(one, Batch)]
+        self._save({}, best=False)
+        progress.say(f"stopped after step {self.done}; saved; continue with: u2a train {self.run} --resume")
+        if n_errors:
+            raise errors[0] if errors else U2AError("another process met bad data; its message says which")
+        raise KeyboardInterrupt
+
+    def _report(self, losses: dict[str, float], progress: TrainingProgress) -> None:
+        epoch = (self.done - 1) // self.plan.steps_per_epoch
+        progress.step(self.done, epoch, losses)
+        if self.place.main:
+            rate = round(progress.rate, 2)
+            self.run.log(
+                {"type": "train", "step": self.done, "epoch": epoch, **losses, "samples_per_second": rate}
+            )
+
+    def _end_epoch(self, progress: TrainingProgress) -> dict[str, Any]:
+        """Validate if there is something to validate on, and save; without validation the last is the best."""
+        values = self.data.validate(self.model)
+        epoch = self.done // self.plan.steps_per_epoch
+        if values is None:
+            self._save({}, best=True)
+            return {}
+        headline = values[self.recipe.task.headline]
+        better = self.best is None or headline > self.best
+        self.best = headline if better else self.best
+        progress.say(f"epoch {epoch}/{self.recipe.training.epochs}  validation  {format_scores(values)}")
+        if self.place.main:
+            self.run.log({"type": "validation", "step": self.done, "epoch": epoch, **values})
+        self._save(values, best=better)
+        return values
+
+    def _save(self, values: dict[str, float], *, best: bool) -> None:
+        if self.place.main:
+            meta = self._meta(values)
+            checkpoint.save_checkpoint(
+                self.run.checkpoints, self.done, self.model, self.optimizer, meta, best=best
+            )
+
+    def _meta(self, values: dict[str, float]) -> dict[str, Any]:
+        owners = self.registry.owners
+        return {
+            "steps_per_epoch": self.plan.steps_per_epoch,
+            "total_steps": self.total,
+            "best": self.best,
+            "validation": values,
+            "data_fingerprint": self.data.fingerprint,
+            "classes": list(self.recipe.task.classes),
+            "modalities": {
+                branch.name: {
+                    "kind": self.recipe.modalities[branch.name].kind,
+                    "distribution": owners[self.recipe.modalities[branch.name].kind].distribution,
+                    "version": owners[self.recipe.modalities[branch.name].kind].version,
+                    "base": branch.base,
+                }
+                for branch in self.model.branches
+            },
+        }
+
+    def resume(self) -> None:
+        """Continue from the run's LAST checkpoint, exactly: tensors, optimizer, data position, seeds.
+
+        Raises:
+            CheckpointError: damaged, or made for other data, weights or batches.
+        """
+        folder = checkpoint.current(self.run.checkpoints, "LAST")
+        meta = checkpoint.load_adapter(folder, self.model)
+        for key, mine in (("data_fingerprint", self.data.fingerprint), ("total_steps", self.total)):
+            if meta[key] != mine:
+                what = "the training data has" if key == "data_fingerprint" else "the schedule's length has"
+                raise U2AError(f"{self.run}: cannot resume: {what} changed since ({meta[key]} is now {mine})")
+        checkpoint.load_optimizer(folder, self.model, self.optimizer)
+        self.done, self.best = meta["step"], meta["best"]
+        if self.place.main:
+            self.run.forget_after(self.done)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM ask for a stop at the next step, so that it can be saved first."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(signum: int, frame: FrameType | None) -> None:
+            self.stop_signal = signum
+
+        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
