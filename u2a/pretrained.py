@@ -1,4 +1,4 @@
-"""Reading transformers checkpoints, for any plugin: a local folder or a hub id, safetensors only, never remote code.
+"""Reading transformers checkpoints, for any plugin: a folder or a hub id, safetensors only, no remote code.
 
 A hub id is first brought to a local folder (the hub's own cache), and only that folder is read. So what
 is loaded is exactly what is hashed, and transformers cannot switch to another revision on its own.
@@ -95,6 +95,19 @@ def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
     return found
 
 
+def transformers_class(name: str) -> type[PreTrainedModel]:
+    """A class of transformers by name.
+
+    Its module is imported with tensors on the CPU even where the caller builds on another device: some
+    modules behind it make constants on import, and these must not become meta tensors for good.
+    """
+    import torch
+    import transformers
+
+    with torch.device("cpu"):
+        return getattr(transformers, name)
+
+
 def load_config(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedConfig:
     """The architecture's configuration in ``folder``; of a composite (CLIP) the part of ``model_class``.
 
@@ -102,9 +115,10 @@ def load_config(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedC
         U2AError: the file does not fit the architecture.
     """
     read_json(folder, "config.json")
+    config_class: Any = model_class.config_class
     try:
         with quiet():
-            return model_class.config_class.from_pretrained(folder, trust_remote_code=False)
+            return config_class.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers validates with errors of many kinds
         raise U2AError(f"{folder / 'config.json'} cannot be used: {_one_line(error)}") from None
 
@@ -140,10 +154,12 @@ def load_backbone(
     config = load_config(model_class, folder)
     if getattr(config, "is_decoder", False):
         raise U2AError(f"encoder {options.encoder} is configured as a decoder; an encoder is needed")
-    module, ignored = _read(model_class, config, folder, options, unused, init) if weights else (None, [])
-    if module is None:
+    module: Any
+    if weights:
+        module, ignored = _read(model_class, config, folder, options, unused, init)
+    else:
         config._attn_implementation = "sdpa"
-        module = model_class(config, **init)
+        module, ignored = model_class(config, **init), []
     module.u2a_base = _identity(folder, options) if weights else None
     module.u2a_ignored = ignored
     return module
@@ -206,9 +222,10 @@ def _read(
 ) -> tuple[nn.Module, list[str]]:
     import torch
 
+    loader: Any = model_class
     try:
         with quiet():
-            module, info = model_class.from_pretrained(
+            module, info = loader.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,  # the default keeps a half-precision file in half precision

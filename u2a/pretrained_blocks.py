@@ -41,7 +41,7 @@ def run_blocks(backbone: Any, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Te
     return hidden_NLD
 
 
-def attention_mask(backbone: Any, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Tensor | None:
+def attention_mask(backbone: Any, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Any:
     """The mask that the backbone's attention implementation wants; None where nothing is masked."""
     if valid_NL is None:
         return None

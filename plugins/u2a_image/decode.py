@@ -39,7 +39,7 @@ def decode_rgb(member: bytes, shrink: Callable[[tuple[int, int]], float] | None 
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         if shrink is not None:
             scale = shrink(image.size[::-1] if turned else image.size)
-            image.draft(None, tuple(max(1, int(side * scale)) for side in image.size))
+            image.draft(None, (int(image.width * scale), int(image.height * scale)))
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
 

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.errors import U2AError
-from u2a.pretrained import PretrainedOptions, config_folder, load_backbone, load_config, model_type
+from u2a.pretrained import (
+    PretrainedOptions,
+    config_folder,
+    load_backbone,
+    load_config,
+    model_type,
+    transformers_class,
+)
 from u2a.pretrained_blocks import run_blocks
 
 if TYPE_CHECKING:
@@ -55,7 +62,7 @@ def embed(backbone: Any, pixel_values_NCHW: Tensor) -> Tensor:
 
 
 def encode(backbone: Any, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Tensor:
-    """Blocks and final norm. CLIP has a norm before its blocks, and a final one that itself it only gives CLS."""
+    """Blocks and final norm. CLIP has one more norm before its blocks (and by itself norms only CLS)."""
     if hasattr(backbone, "pre_layrnorm"):
         hidden_NLD = backbone.pre_layrnorm(hidden_NLD)
     hidden_NLD = run_blocks(backbone, hidden_NLD, valid_NL)
@@ -64,8 +71,6 @@ def encode(backbone: Any, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Tensor
 
 
 def _architecture(options: PretrainedOptions, packaged: Path) -> tuple[type[PreTrainedModel], dict[str, Any]]:
-    import transformers
-
     folder = config_folder(options, packaged)
     name, init = ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)]
-    return getattr(transformers, name), init
+    return transformers_class(name), init

@@ -83,7 +83,7 @@ class PixelTransform:
         )
 
     def choose(self, size: tuple[int, int], *, train: bool, seed: int) -> Crop:
-        """The crop for a picture of ``size`` (width, height), random only in training and only from ``seed``."""
+        """The crop for a picture of ``size`` (width, height); random in training, from ``seed`` alone."""
         draw = random.Random(seed)
         crop = _random_crop(size, self.crop_scale, draw) if train and self.augment else _centre_square(size)
         mirrored = train and self.flip and draw.random() < 0.5

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.modality import Tokens
-from u2a.pretrained import PretrainedOptions, config_folder, load_backbone, load_config, model_type
+from u2a.pretrained import (
+    PretrainedOptions,
+    config_folder,
+    load_backbone,
+    load_config,
+    model_type,
+    transformers_class,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,7 +56,5 @@ def architecture(options: PretrainedOptions, packaged: Path) -> type[PreTrainedM
     Raises:
         U2AError: an unsupported architecture.
     """
-    import transformers
-
     folder = config_folder(options, packaged)
-    return getattr(transformers, ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)])
+    return transformers_class(ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)])

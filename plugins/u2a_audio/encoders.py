@@ -1,0 +1,75 @@
+"""The Audio Spectrogram Transformer, also at another length than its checkpoint's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from u2a.errors import U2AError
+from u2a.pretrained import config_folder, load_backbone, load_config, model_type, transformers_class
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from u2a_audio.spec import AudioOptions
+
+ARCHITECTURES = ("audio-spectrogram-transformer",)
+_SPECIAL = 2  # class and distillation token
+
+
+def configuration(options: AudioOptions, packaged: Path) -> Any:
+    """The checkpoint's configuration (its ``max_length`` is the checkpoint's, not the options').
+
+    Raises:
+        U2AError: an unsupported architecture.
+    """
+    folder = config_folder(options, packaged)
+    model_type(folder, ARCHITECTURES, options.encoder)
+    return load_config(transformers_class("ASTModel"), folder)
+
+
+def load(options: AudioOptions, *, weights: bool, packaged: Path) -> nn.Module:
+    """Build the encoder and fit its position table to ``max_length``; see `u2a.pretrained.load_backbone`.
+
+    Raises:
+        U2AError: also if ``max_length`` is shorter than one patch.
+    """
+    patch = configuration(options, packaged).patch_size
+    if options.max_length is not None and options.max_length < patch:
+        raise U2AError(f"max_length = {options.max_length} is less than one patch of {patch} frames")
+    module: Any = load_backbone(transformers_class("ASTModel"), options, weights=weights, packaged=packaged)
+    if options.max_length is not None and options.max_length != module.config.max_length:
+        _set_length(module, options.max_length)
+    return module
+
+
+def _set_length(module: Any, frames: int) -> None:
+    from torch import nn
+
+    embeddings, config = module.embeddings, module.config
+    grid = embeddings.get_shape(config)
+    config.max_length = frames
+    table = interpolate_positions(
+        embeddings.position_embeddings.detach(), grid, embeddings.get_shape(config)[1]
+    )
+    embeddings.position_embeddings = nn.Parameter(table)
+
+
+def interpolate_positions(table_1LD: Tensor, grid: tuple[int, int], patches: int) -> Tensor:
+    """The position table for another number of patches in time.
+
+    Bilinear along time, as AST's authors do to lengthen; frequency and the two special tokens stay. (To
+    shorten, they cut the middle out of the table; interpolating keeps "early" and "late" where they were.)
+
+    Args:
+        table_1LD: float [1, 2 + frequencies * times, D], frequency-major.
+        grid: the table's numbers of (frequencies, times).
+        patches: the wanted number of times.
+    """
+    import torch
+
+    frequencies, times = grid
+    special, rest = table_1LD[:, :_SPECIAL], table_1LD[:, _SPECIAL:]
+    rest_1DFT = rest.transpose(1, 2).reshape(1, -1, frequencies, times)
+    resized = torch.nn.functional.interpolate(rest_1DFT, size=(frequencies, patches), mode="bilinear")
+    return torch.cat([special, resized.flatten(2).transpose(1, 2)], dim=1).contiguous()

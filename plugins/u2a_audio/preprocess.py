@@ -1,0 +1,107 @@
+"""Sound bytes to a normalised log-mel spectrogram, as transformers' ASTFeatureExtractor computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torchaudio.compliance import kaldi
+from torchaudio.functional import resample
+
+from u2a.errors import BadSample, U2AError
+from u2a.modality import Example, Inputs
+from u2a.pretrained import config_folder, read_json
+from u2a_audio.decode import decode_mono
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from u2a_audio.spec import AudioOptions
+
+FRAME_SHIFT = 0.010  # seconds, and
+FRAME_LENGTH = 0.025  # Kaldi's defaults, which AST was trained with
+_MARGIN = 0.1  # seconds read beyond the last frame, so that the resampling filter ends outside of it
+_LARGEST_STEP = 2000  # of the resampling ratio; its filter bank has about that many rows times as many columns
+
+
+@dataclass(frozen=True)
+class AudioPreprocessor:
+    """Member bytes to ``{"input_values": float32 [frames, mel bins]}``; collated ``[P, frames, mel bins]``.
+
+    The first ``max_length`` frames, in training as in evaluation; a shorter sound is padded with zeros
+    before normalisation.
+    """
+
+    sampling_rate: int
+    mel_bins: int
+    max_length: int
+    mean: float
+    std: float
+
+    @classmethod
+    def from_options(cls, options: AudioOptions, packaged: Path) -> AudioPreprocessor:
+        """With the constants of the checkpoint's ``preprocessor_config.json``.
+
+        Raises:
+            U2AError: the file is absent or lacks a constant.
+        """
+        folder = config_folder(options, packaged)
+        constants = read_json(folder, "preprocessor_config.json")
+        normalise = constants.get("do_normalize", True)
+        return cls(
+            sampling_rate=int(_number(constants, "sampling_rate", folder)),
+            mel_bins=int(_number(constants, "num_mel_bins", folder)),
+            max_length=options.max_length or int(_number(constants, "max_length", folder)),
+            mean=_number(constants, "mean", folder) if normalise else 0.0,
+            std=_number(constants, "std", folder) if normalise else 0.5,
+        )
+
+    def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:
+        """Decode, mix to mono, resample, and compute the spectrogram.
+
+        Raises:
+            BadSample: see `u2a_audio.decode.decode_mono`; or shorter than one 25 ms window.
+        """
+        seconds = self.max_length * FRAME_SHIFT + FRAME_LENGTH + _MARGIN
+        wave, rate = decode_mono(member, seconds)
+        wave_T = to_rate(torch.from_numpy(wave), rate, self.sampling_rate)
+        if wave_T.numel() < self.sampling_rate * FRAME_LENGTH:
+            raise BadSample(f"the sound is shorter than {FRAME_LENGTH * 1000:.0f} ms")
+        return {"input_values": self._spectrogram(wave_T)}
+
+    def collate(self, examples: Sequence[Example]) -> Inputs:
+        """Stack."""
+        return {"input_values": torch.stack([example["input_values"] for example in examples])}
+
+    def _spectrogram(self, wave_T: Tensor) -> Tensor:
+        features = kaldi.fbank(
+            (wave_T - wave_T.mean()).unsqueeze(0),
+            sample_frequency=self.sampling_rate,
+            window_type="hanning",
+            num_mel_bins=self.mel_bins,
+        )[: self.max_length]
+        padding = self.max_length - features.shape[0]
+        features = torch.nn.functional.pad(features, (0, 0, 0, padding))
+        return (features - self.mean) / (2 * self.std)
+
+
+def to_rate(wave_T: Tensor, rate: int, wanted: int) -> Tensor:
+    """Resample float [T] from ``rate`` to ``wanted`` Hz.
+
+    An odd rate (say 44,099 Hz) would need a filter for each of its thousands of phases: it is taken for the
+    nearest multiple of 100 Hz, a change of pitch that nobody hears.
+    """
+    if rate // gcd(rate, wanted) > _LARGEST_STEP:
+        rate = round(rate, -2)
+    return wave_T if rate == wanted else resample(wave_T, rate, wanted)
+
+
+def _number(constants: dict[str, Any], name: str, folder: Path) -> float:
+    value = constants.get(name)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise U2AError(f"{folder / 'preprocessor_config.json'}: {name} must be a number")
+    return value

@@ -1,0 +1,99 @@
+"""The record of the audio modality. Light: torch and transformers are imported inside the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.pretrained import PretrainedOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class AudioOptions(PretrainedOptions):
+    """A recipe's section of kind ``audio``."""
+
+    max_length: int | None = Field(
+        None,
+        ge=16,
+        le=8192,
+        description="frames of 10 ms; longer sounds are cut, shorter padded; another length than the "
+        "checkpoint's (the default) interpolates its position table in time",
+    )
+
+
+def backbone(options: AudioOptions, *, weights: bool) -> nn.Module:
+    """The audio encoder; see `u2a.pretrained.load_backbone`."""
+    from u2a_audio import encoders
+
+    return encoders.load(options, weights=weights, packaged=CONFIGS)
+
+
+def embedding(backbone: Any, inputs: Inputs) -> Tokens:
+    """``input_values`` float [P, frames, mel bins] to tokens; class and distillation token come first."""
+    return Tokens(backbone.embeddings(inputs["input_values"]), cls=(0, 1))
+
+
+def encoder(backbone: Any, tokens: Tokens) -> Tensor:
+    """All blocks and the final norm."""
+    from u2a.pretrained_blocks import run_blocks
+
+    return backbone.layernorm(run_blocks(backbone, tokens.hidden_NLD, tokens.valid_NL))
+
+
+def width(options: AudioOptions) -> int:
+    """Hidden size of the encoder."""
+    from u2a_audio import encoders
+
+    return int(encoders.configuration(options, CONFIGS).hidden_size)
+
+
+def lora_targets(backbone: nn.Module) -> list[list[str]]:
+    """See `u2a.pretrained_blocks.lora_targets`."""
+    from u2a.pretrained_blocks import lora_targets
+
+    return lora_targets(backbone)
+
+
+def share_key(options: AudioOptions) -> Hashable:
+    """Equal for every modality with the same checkpoint and length (the length changes its positions)."""
+    return "transformers", "audio", options.encoder, options.revision, options.max_length
+
+
+def preprocessor(options: AudioOptions) -> Preprocessor:
+    """See `u2a_audio.preprocess.AudioPreprocessor`."""
+    from u2a_audio.preprocess import AudioPreprocessor
+
+    return AudioPreprocessor.from_options(options, CONFIGS)
+
+
+def to_member(value: Any) -> bytes:
+    """A pair (wave, rate in Hz), the wave a float array [T] or [channels, T], as WAV bytes."""
+    from u2a_audio.decode import encode_wav
+
+    return encode_wav(value)
+
+
+AUDIO = ModalitySpec(
+    name="audio",
+    extensions=(
+        *("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "aif", "aiff"),
+        *("mp4", "m4v", "mov", "mkv", "webm", "avi"),
+    ),
+    options=AudioOptions,
+    preprocessor=preprocessor,
+    backbone=backbone,
+    embedding=embedding,
+    encoder=encoder,
+    width=width,
+    lora_targets=lora_targets,
+    share_key=share_key,
+    to_member=to_member,
+)

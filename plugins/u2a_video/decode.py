@@ -1,0 +1,125 @@
+"""Chosen frames of a video file, upright, decoding no more than needed; and frames back to a file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from u2a.errors import BadSample
+from u2a.media import open_container
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+
+#: Larger frames are refused before they are decoded.
+MAX_PIXELS = 35_389_440  # 8K
+
+
+def decode_frames(member: bytes, choose: Callable[[int], Sequence[int]]) -> list[np.ndarray]:
+    """The frames that ``choose`` names, as uint8 [H, W, 3].
+
+    Args:
+        member: the file's bytes.
+        choose: from the number of frames to ascending indices; an index may repeat.
+
+    Raises:
+        BadSample: no video stream, no frames, damaged, or frames that are too large.
+    """
+    with open_container(member, "video") as container:
+        _check_size(container)
+        times, keys = _scan(container)
+        if not times:
+            raise BadSample("the video has no frames")
+        chosen = choose(len(times))
+        found = _decode_at(container, [times[index] for index in chosen], keys)
+    if len(found) != len(chosen):
+        raise BadSample("the video's frames cannot be decoded")
+    return found
+
+
+def encode_video(value: Any) -> bytes:
+    """A pair (frames uint8 [T, H, W, 3], frames per second) as lossless FFV1 in Matroska.
+
+    Raises:
+        BadSample: another type or shape.
+    """
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise BadSample("video must be a pair (frames, frames per second)")
+    frames = np.asarray(value[0])
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise BadSample(f"frames must be uint8 [T, H, W, 3], not {frames.dtype} {list(frames.shape)}")
+    return _write(frames, Fraction(value[1]).limit_denominator(1001))
+
+
+def _write(frames: np.ndarray, rate: Fraction) -> bytes:
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        stream = container.add_stream("ffv1", rate=rate)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "bgr0"
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def _check_size(container: InputContainer) -> None:
+    context = container.streams.video[0].codec_context
+    if context.width * context.height > MAX_PIXELS:
+        raise BadSample(f"frames of {context.width} x {context.height} pixels are too large")
+
+
+def _scan(container: InputContainer) -> tuple[list[int], list[int]]:
+    """Times of all frames and of the key frames, in stream units, from the packets alone (no decoding)."""
+    stream = container.streams.video[0]
+    times, keys = [], []
+    for packet in container.demux(stream):
+        time = _time(packet)
+        if time is None or packet.is_discard:
+            continue
+        times.append(time)
+        if packet.is_keyframe:
+            keys.append(time)
+    return sorted(times), sorted(keys)
+
+
+def _time(part: Any) -> int | None:
+    """AVI knows only decoding times."""
+    return part.pts if part.pts is not None else part.dts
+
+
+def _decode_at(container: InputContainer, times: Sequence[int], keys: Sequence[int]) -> list[np.ndarray]:
+    """Pictures shown at ``times`` (ascending); jumps to a key frame wherever one lies in between."""
+    found: list[np.ndarray] = []
+    frames, position, last = _from(container, times[0]), None, None
+    for time in times:
+        if position is not None and any(position < key <= time for key in keys):
+            frames = _from(container, time)
+        while position is None or position < time:
+            frame = next(frames, None)
+            if frame is None:
+                break
+            position, last = _time(frame), frame
+        if last is None:
+            break
+        found.append(_upright(last))
+    return found
+
+
+def _from(container: InputContainer, time: int) -> Iterator[VideoFrame]:
+    stream = container.streams.video[0]
+    container.seek(time, stream=stream)  # to the key frame at or before it
+    yield from container.decode(stream)
+
+
+def _upright(frame: VideoFrame) -> np.ndarray:
+    """RGB pixels, turned as the file's display matrix says (phones film sideways)."""
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))

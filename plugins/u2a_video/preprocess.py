@@ -1,0 +1,62 @@
+"""Video bytes to a few normalised frames: one of each equal part of the clip, all with the same crop."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from u2a_image.preprocess import PixelTransform
+
+from u2a.modality import Example, Inputs
+from u2a_video.decode import decode_frames
+
+if TYPE_CHECKING:
+    from u2a_video.spec import VideoOptions
+
+
+@dataclass(frozen=True)
+class VideoPreprocessor:
+    """Member bytes to ``{"pixel_values": float32 [F, 3, R, R]}``.
+
+    Collated: ``pixel_values`` [N, 3, R, R] with all frames of all clips, and ``rows_P``, long, the
+    number of frames of each clip.
+    """
+
+    transform: PixelTransform
+    frames: int
+
+    @classmethod
+    def from_options(cls, options: VideoOptions, packaged: Path) -> VideoPreprocessor:
+        """See `u2a_image.preprocess.PixelTransform.from_options`."""
+        return cls(PixelTransform.from_options(options, packaged), options.frames)
+
+    def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:
+        """Decode, crop, scale and normalise the chosen frames.
+
+        Raises:
+            BadSample: see `u2a_video.decode.decode_frames`.
+        """
+        draw = random.Random(seed) if train else None
+        pictures = decode_frames(member, lambda count: choose_frames(count, self.frames, draw))
+        height, width = pictures[0].shape[:2]
+        crop = self.transform.choose((width, height), train=train, seed=seed)
+        pixels = [self.transform(torch.from_numpy(p).permute(2, 0, 1), crop) for p in pictures]
+        return {"pixel_values": torch.stack(pixels)}
+
+    def collate(self, examples: Sequence[Example]) -> Inputs:
+        """All frames one after another, and how many each clip has."""
+        clips = [example["pixel_values"] for example in examples]
+        return {"pixel_values": torch.cat(clips), "rows_P": torch.tensor([len(clip) for clip in clips])}
+
+
+def choose_frames(count: int, parts: int, draw: random.Random | None) -> list[int]:
+    """One index of each of ``parts`` equal parts of ``count`` frames: random with ``draw``, else the middle.
+
+    With fewer frames than parts, indices repeat.
+    """
+    shares = [draw.random() if draw else 0.5 for _ in range(parts)]
+    return [int((part + share) * count / parts) for part, share in enumerate(shares)]

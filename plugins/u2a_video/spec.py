@@ -1,0 +1,60 @@
+"""The record of the video modality: the image modality's encoders, with several frames a sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from u2a_image.spec import CONFIGS, IMAGE, ImageOptions
+
+from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class VideoOptions(ImageOptions):
+    """A recipe's section of kind ``video``: an image section and the number of frames."""
+
+    frames: int = Field(
+        3,
+        gt=0,
+        le=256,
+        description="frames of a clip: one of each equal part, random in training, else its middle",
+    )
+
+
+def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
+    """``pixel_values`` float [N, 3, H, W], all frames of all clips, and ``rows_P``, the frames of each."""
+    from u2a_image import encoders
+
+    return Tokens(encoders.embed(backbone, inputs["pixel_values"]), rows_P=inputs["rows_P"])
+
+
+def preprocessor(options: VideoOptions) -> Preprocessor:
+    """See `u2a_video.preprocess.VideoPreprocessor`."""
+    from u2a_video.preprocess import VideoPreprocessor
+
+    return VideoPreprocessor.from_options(options, CONFIGS)
+
+
+def to_member(value: Any) -> bytes:
+    """A pair (frames uint8 [T, H, W, 3], frames per second) as a lossless Matroska file."""
+    from u2a_video.decode import encode_video
+
+    return encode_video(value)
+
+
+VIDEO = ModalitySpec(
+    name="video",
+    extensions=("mp4", "mov", "mkv", "webm", "avi", "gif", "m4v"),
+    options=VideoOptions,
+    preprocessor=preprocessor,
+    backbone=IMAGE.backbone,
+    embedding=embedding,
+    encoder=IMAGE.encoder,
+    width=IMAGE.width,
+    lora_targets=IMAGE.lora_targets,
+    share_key=IMAGE.share_key,
+    to_member=to_member,
+)
