@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,6 +20,7 @@ from u2a.paths import is_url
 
 FILE_NAME = "dataset.json"
 MAX_SHARDS = 1_000_000
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 #: The recipe's ``data.shards``: a folder with dataset.json, or split names to shard files.
 Shards = str | Mapping[str, str | Sequence[str]]
@@ -117,6 +120,9 @@ def _expand(pattern: str) -> Iterator[str]:
     """Brace ranges as in a shell: ``train-{000000..000003}.tar``."""
     if os.path.exists(pattern):  # a file may well have braces in its name
         return iter((pattern,))
+    for first, last in _RANGE.findall(pattern):  # braceexpand would build all of a range in memory
+        if abs(int(last) - int(first)) > MAX_SHARDS:
+            raise ShardError(f"{pattern}: names over a million shards")
     try:
         return iter(braceexpand(pattern, escape=False))
     except ValueError as error:

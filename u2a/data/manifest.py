@@ -1,7 +1,7 @@
 """Manifests: a JSONL or CSV file with one line a sample, checked as a whole before anything is written.
 
-Columns: ``key``, ``split``, ``label`` or ``labels`` (JSON: a list; CSV: separated by ``|``), and one per modality
-of the recipe: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text
+Columns: ``key``, ``split``, ``label`` or ``labels`` (JSON: a list; CSV: separated by ``|``), and one for each of
+the modalities: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text
 itself. A column ``<modality>_path`` always holds a path. An empty cell means missing.
 """
 

@@ -166,7 +166,9 @@ def _checked_name(path: Path, info: tarfile.TarInfo) -> tuple[str, str]:
 def _add_sample(path: Path, stream: BinaryIO, scan: Scan, name: str, members: dict[str, Member]) -> None:
     declared = members.pop("json", None)
     if declared is None:
-        raise ShardError(f"{path}: sample {name!r}: has no {name}.json to declare which modalities are present")
+        raise ShardError(
+            f"{path}: sample {name!r}: has no {name}.json next to its members to declare its modalities"
+        )
     if declared.size > MAX_JSON_BYTES:
         raise ShardError(f"{path}: {name}.json: has {declared.size} bytes, over the limit of {MAX_JSON_BYTES}")
     try:
@@ -200,7 +202,10 @@ def _match(path: Path, name: str, sample: Sample, members: dict[str, Member]) ->
         pick = own.get(modality) if shared is None else members.get(shared)
         if pick is None:
             wanted = f"{name}.{shared or modality + '.*'}"
-            raise ShardError(f"{path}: sample {name!r}: declares {modality}, but {wanted} is lost")
+            raise ShardError(
+                f"{path}: sample {name!r}: declares {modality}, but {wanted} is lost "
+                "or not next to the sample's other members"
+            )
         found[modality] = pick
     used = {member.suffix for member in found.values()}
     if undeclared := sorted(members.keys() - used):

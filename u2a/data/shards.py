@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,8 +50,11 @@ class SplitWriter:
     ) -> None:
         if kind is None:
             self._finish()
-        else:
-            self._open.__exit__(kind, error, trace)
+            return
+        with suppress(Exception):  # the first error is the one to tell
+            if self._tar is not None:
+                self._tar.close()
+        self._open.__exit__(kind, error, trace)
 
     def add(self, key: str, sample: Sample, members: Mapping[str, bytes]) -> None:
         """Append a sample (see `pack_sample`); keys must be unique within the split."""
