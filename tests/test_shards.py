@@ -117,9 +117,13 @@ def test_equal_samples_give_equal_bytes(tmp_path):
 
 
 def test_a_failed_write_leaves_no_shard(tmp_path):
-    with pytest.raises(ValueError, match="bytes"), SplitWriter(tmp_path, "train", ("text",), 10) as writer:
-        for content in (b"x", 3.5):
-            writer.add("a", Sample(key="a", present=("text",)), {"text.txt": content})
+    def write():
+        with SplitWriter(tmp_path, "train", ("text",), 10) as writer:
+            for content in (b"x", 3.5):
+                writer.add("a", Sample(key="a", present=("text",)), {"text.txt": content})
+
+    with pytest.raises(ValueError, match="bytes"):
+        write()
     assert list(tmp_path.iterdir()) == []
 
 

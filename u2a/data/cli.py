@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from u2a.cli_base import Group, set_option
 from u2a.errors import U2AError
 from u2a.paths import is_url
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from u2a.recipe import Recipe
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Make data sets of shards from your files."""
 
@@ -25,7 +26,7 @@ def data() -> None:
 @click.argument("recipe")
 @click.option("--manifest", required=True, help="JSONL or CSV file with one line a sample.")
 @click.option("--out", help="Folder to write; the recipe's data.shards if left out.")
-@click.option("--set", "sets", multiple=True, metavar="a.b=VALUE", help="Change a value of the recipe (TOML).")
+@set_option
 @click.option(
     "--shard-size", type=click.IntRange(min=1), default=1000, show_default=True, help="Samples a shard."
 )

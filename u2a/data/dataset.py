@@ -107,12 +107,9 @@ def shard_addresses(shards: Shards, split: str) -> list[tuple[str, ShardEntry | 
     found = list(islice((path for pattern in patterns for path in _expand(pattern)), MAX_SHARDS + 1))
     if not found or len(found) > MAX_SHARDS:
         raise ShardError(f"data.shards.{split}: names {'no' if not found else 'over a million'} shards")
-    if (
-        twice := sorted({path for path in found if found.count(path) > 1})
-        if len(set(found)) < len(found)
-        else []
-    ):
-        raise ShardError(f"data.shards.{split}: {twice[0]} is named twice")
+    path, count = Counter(found).most_common(1)[0]
+    if count > 1:
+        raise ShardError(f"data.shards.{split}: {path} is named twice")
     return [(path, None) for path in found]
 
 

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old ones or the new ones, never half of one."""
+"""Writing large files so that a crash leaves the old one or the new one, never half of one."""
 
 from __future__ import annotations
 
@@ -21,12 +21,3 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,6 @@ absent; ``present`` bool [S, M]; ``keys`` uint8 and ``key_ends`` int64 [S]; ``la
 
 from __future__ import annotations
 
-import hashlib
 import os
 import weakref
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from safetensors.numpy import save
 from u2a.data.files import replacing
 from u2a.data.scan import Scan, scan_shard
 from u2a.errors import ShardError
+from u2a.files import sha256_file
 
 
 class IndexInfo(BaseModel):
@@ -146,11 +146,8 @@ class ShardIndex:
         again = f"restore it, or index it again with: u2a data index {self.shard}"
         if size != self.info.bytes:
             raise ShardError(f"{path}: has {size} bytes, but {self.info.bytes} when it was indexed; {again}")
-        if verify:
-            with open(path, "rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
-            if found != self.info.sha256:
-                raise ShardError(f"{path}: its content has changed since it was indexed; {again}")
+        if verify and sha256_file(path) != self.info.sha256:
+            raise ShardError(f"{path}: its content has changed since it was indexed; {again}")
 
 
 class ShardFile:

@@ -1,8 +1,8 @@
 """Manifests: a JSONL or CSV file with one line a sample, checked as a whole before anything is written.
 
-Columns: ``key``, ``split``, ``label`` or ``labels`` (JSON: a list; CSV: separated by ``|``), and one for each of
-the modalities: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text
-itself. A column ``<modality>_path`` always holds a path. An empty cell means missing.
+Columns: ``key``, ``split``, ``label`` or ``labels`` (JSON: a list; CSV: separated by ``|``), and one for each
+modality: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text itself.
+A column ``<modality>_path`` always holds a path. An empty cell means missing.
 """
 
 from __future__ import annotations

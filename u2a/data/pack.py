@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from u2a.data.dataset import FILE_NAME, DatasetFile, fingerprint, read_dataset
-from u2a.data.files import replacing, sync_folder
+from u2a.data.files import replacing
 from u2a.data.index import index_path
 from u2a.data.manifest import Cell, Manifest, Row
 from u2a.data.samples import Sample, nearest
 from u2a.data.shards import SplitWriter
 from u2a.errors import U2AError
+from u2a.files import sync_folder
 from u2a.plugins import Registry, registry
 from u2a.recipe import Recipe, TaskSection
 
