@@ -12,6 +12,9 @@ from pydantic import BeforeValidator, ValidationInfo
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 #: Schemes that fsspec reads without starting a program.
 URL_SCHEMES = ("http", "https", "s3", "gs", "gcs", "hf", "memory")
+#: Encoders that come with u2a, and how recipes name them: ``u2a:quickstart/image``.
+PACKAGED = "u2a:"
+ENCODERS = Path(__file__).parent / "quickstart" / "encoders"
 
 
 class FromShell(str):
@@ -45,7 +48,17 @@ def _path_or_url(value: object, info: ValidationInfo) -> object:
     return _absolute(value, info)
 
 
+def _packaged(value: str) -> str:
+    """The folder of an encoder that comes with u2a, ``u2a:quickstart/NAME``."""
+    known = {f"{PACKAGED}quickstart/{path.name}": path for path in ENCODERS.iterdir() if path.is_dir()}
+    if value not in known:
+        raise ValueError(f"u2a comes without an encoder {value!r}; there are: {', '.join(sorted(known))}")
+    return str(known[value])
+
+
 def _encoder_id(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, str) and value.startswith(PACKAGED):
+        return _packaged(value)
     if isinstance(value, str) and value.startswith((".", "/", "~")):
         return _absolute(value, info)
     return str(value) if isinstance(value, str) else value
@@ -55,4 +68,5 @@ PathOrUrl = Annotated[str, BeforeValidator(_path_or_url)]
 """A path (made absolute) or an address with a scheme that fsspec reads."""
 
 EncoderId = Annotated[str, BeforeValidator(_encoder_id)]
-"""A hub id such as ``bert-base-uncased``, or a folder: a value that starts with ``.``, ``/`` or ``~``."""
+"""A hub id such as ``bert-base-uncased``; a folder: a value that starts with ``.``, ``/`` or ``~``; or an
+encoder that comes with u2a: ``u2a:quickstart/NAME``."""

@@ -1,9 +1,5 @@
-"""The quickstart's task: which of twelve ships is it? Real PNG, WAV, MP4 and text, made from a seed.
+"""The quickstart's task: which of twelve ships is it? Real PNG, WAV, MP4 and text files, made from a seed.
 
-`docs/quickstart.md` describes the task and its ceilings. `generate` writes the files and their manifest.
+`docs/quickstart.md` describes the task and its ceilings; `u2a.quickstart.generate.generate` writes the files,
+`u2a.quickstart.prepare.prepare` the whole data set. This module imports nothing, for the command line's sake.
 """
-
-from u2a.quickstart.generate import SIZES, VERSION, generate
-from u2a.quickstart.world import CLASSES, MODALITIES, SIGNS
-
-__all__ = ["CLASSES", "MODALITIES", "SIGNS", "SIZES", "VERSION", "generate"]
