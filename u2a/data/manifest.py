@@ -216,6 +216,9 @@ def _read_csv(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[st
             names = reader.fieldnames or []
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise U2AError(f"{path}: column {twice[0]!r} is there twice")
+            for name in ("key", "split"):
+                if name not in names:
+                    raise U2AError(f"{path}: has no column {name!r}; its first line names {', '.join(names)}")
             for fields in reader:
                 width = len(names) + len(fields.get(None) or ()) - sum(v is None for v in fields.values())
                 if width != len(names):
@@ -223,4 +226,4 @@ def _read_csv(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[st
                 else:
                     yield reader.line_num, fields
         except csv.Error as error:
-            raise U2AError(f"{path}: line {reader.line_num}: not CSV: {error}") from None
+            raise U2AError(f"{path}: line {reader.reader.line_num}: not CSV: {error}") from None
