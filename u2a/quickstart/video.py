@@ -63,9 +63,10 @@ def mp4(rng: np.random.Generator, sign: str) -> bytes:
     """An MP4 file (H.264, one second) of a ship whose sail has the sign as its pattern."""
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20"})
+        # A constant quantiser: x264's rate control does not give the same bytes twice.
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "qp": "20"})
         stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
-        stream.codec_context.thread_count = 1  # the same bytes on every machine of this library version
+        stream.codec_context.thread_count = 1  # the same bytes on any number of cores
         for pixels in sailing(rng, sign):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
