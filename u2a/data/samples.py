@@ -29,7 +29,7 @@ class Sample(BaseModel):
     present: tuple[str, ...] = Field(min_length=1)
     label: str | None = None
     labels: tuple[str, ...] | None = None
-    members: dict[str, str] = {}
+    members: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Sample:
