@@ -40,5 +40,7 @@ def open_container(member: bytes, kind: Literal["audio", "video"]) -> Iterator[I
                 raise BadSample(f"the file has no {kind} stream")
             streams[0].codec_context.thread_count = 1
             yield container
+    except av.error.EOFError:
+        raise BadSample(f"the file has no {kind} frames, or is cut off before them") from None
     except av.error.FFmpegError as error:
         raise BadSample(f"cannot be decoded as {kind}: {error.strerror}") from None

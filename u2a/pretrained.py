@@ -50,8 +50,8 @@ def config_folder(options: PretrainedOptions, packaged: Path | None = None) -> P
         U2AError: the folder or hub id cannot be read; says how to get it.
     """
     if is_local(options):
-        return _local_folder(options)
-    return _packaged_folder(options, packaged) or _fetch(options, SMALL_FILES)
+        return local_folder(options)
+    return _packaged_folder(options, packaged) or fetch(options, SMALL_FILES)
 
 
 def weights_folder(options: PretrainedOptions) -> Path:
@@ -60,7 +60,7 @@ def weights_folder(options: PretrainedOptions) -> Path:
     Raises:
         U2AError: it cannot be read, or holds no safetensors; says what to do.
     """
-    folder = _local_folder(options) if is_local(options) else _fetch(options, (*SMALL_FILES, *WEIGHT_FILES))
+    folder = local_folder(options) if is_local(options) else fetch(options, (*SMALL_FILES, *WEIGHT_FILES))
     weight_files(folder, options.encoder)
     return folder
 
@@ -176,8 +176,8 @@ def weight_files(folder: Path, encoder: str) -> list[Path]:
         return [single]
     if not index.is_file():
         raise U2AError(
-            f"encoder {encoder} has no model.safetensors ({folder}); if it has pytorch_model.bin, "
-            f"convert it once: u2a encoder convert {encoder} DIR, then encoder = DIR"
+            f"encoder {encoder} has no model.safetensors (looked in {folder}); if it has pytorch_model.bin "
+            f"instead, convert it once: u2a encoder convert {encoder} DIR, then set encoder = DIR"
         )
     names = sorted(set(read_json(folder, INDEX_FILE).get("weight_map", {}).values()))
     files = [folder / name for name in names if isinstance(name, str) and Path(name).name == name]
@@ -253,7 +253,8 @@ def _identity(folder: Path, options: PretrainedOptions) -> dict[str, str | None]
     return {"id": options.encoder, "revision": revision, "sha256": sha256_of(files)}
 
 
-def _local_folder(options: PretrainedOptions) -> Path:
+def local_folder(options: PretrainedOptions) -> Path:
+    """The encoder's folder, which must exist."""
     folder = Path(options.encoder)
     if not folder.is_dir():
         raise U2AError(f"encoder {options.encoder} is not a folder: check the path, or give a hub id")
@@ -269,7 +270,12 @@ def _packaged_folder(options: PretrainedOptions, packaged: Path | None) -> Path 
     return next((folder for folder in matches if folder.is_dir()), None)
 
 
-def _fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
+def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
+    """Bring the files of a hub id to the hub's cache (or find them there); the snapshot's folder.
+
+    Raises:
+        U2AError: not there, or no network; says how to get them.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import disable_progress_bars
 

@@ -76,32 +76,35 @@ def _check_size(container: InputContainer) -> None:
         raise BadSample(f"frames of {context.width} x {context.height} pixels are too large")
 
 
-def _scan(container: InputContainer) -> tuple[list[int], list[int]]:
-    """Times of all frames and of the key frames, in stream units, from the packets alone (no decoding)."""
-    stream = container.streams.video[0]
+def _scan(container: InputContainer) -> tuple[list[int], list[tuple[int, int]]]:
+    """Times at which frames are shown, and (shown, stored) of the key frames, from the packets alone."""
     times, keys = [], []
-    for packet in container.demux(stream):
-        time = _time(packet)
-        if time is None or packet.is_discard:
+    for packet in container.demux(container.streams.video[0]):
+        shown, stored = _time(packet), packet.dts
+        if shown is None or packet.is_discard:
             continue
-        times.append(time)
+        times.append(shown)
         if packet.is_keyframe:
-            keys.append(time)
+            keys.append((shown, shown if stored is None else min(shown, stored)))
     return sorted(times), sorted(keys)
 
 
 def _time(part: Any) -> int | None:
-    """AVI knows only decoding times."""
+    """Some formats (AVI) leave out when a frame is shown, where that is when it is decoded."""
     return part.pts if part.pts is not None else part.dts
 
 
-def _decode_at(container: InputContainer, times: Sequence[int], keys: Sequence[int]) -> list[np.ndarray]:
-    """Pictures shown at ``times`` (ascending); jumps to a key frame wherever one lies in between."""
+def _decode_at(
+    container: InputContainer, times: Sequence[int], keys: Sequence[tuple[int, int]]
+) -> list[np.ndarray]:
+    """Pictures shown at ``times`` (ascending); jumps ahead wherever a key frame lies in between."""
     found: list[np.ndarray] = []
-    frames, position, last = _from(container, times[0]), None, None
+    frames: Iterator[VideoFrame] = iter(())
+    position, last = None, None
     for time in times:
-        if position is not None and any(position < key <= time for key in keys):
-            frames = _from(container, time)
+        key = max((key for key in keys if key[0] <= time), default=None)
+        if position is None or (key is not None and position < key[0]):
+            frames, position, last = _from(container, key, time), None, None
         while position is None or position < time:
             frame = next(frames, None)
             if frame is None:
@@ -113,9 +116,23 @@ def _decode_at(container: InputContainer, times: Sequence[int], keys: Sequence[i
     return found
 
 
-def _from(container: InputContainer, time: int) -> Iterator[VideoFrame]:
+def _from(container: InputContainer, key: tuple[int, int] | None, time: int) -> Iterator[VideoFrame]:
+    """Frames from a key frame on, at the latest from ``time`` on.
+
+    Formats disagree on whether a jump goes by shown or by stored time; if one lands too late, the frames
+    come from the beginning instead.
+    """
     stream = container.streams.video[0]
-    container.seek(time, stream=stream)  # to the key frame at or before it
+    if key is not None:
+        container.seek(key[1], stream=stream)
+        frames = container.decode(stream)
+        first = next(frames, None)
+        if first is not None and (_time(first) or 0) <= time:
+            yield first
+            yield from frames
+            return
+    start = stream.start_time or 0
+    container.seek(min(start, 0), stream=stream)
     yield from container.decode(stream)
 
 

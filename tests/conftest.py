@@ -1,0 +1,25 @@
+"""Shared by all tests: one thread, no network, and tiny checkpoints on disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# Before torch is imported anywhere: several processes share few cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+# With pytest's importlib mode the test folder is not importable by itself: `import tiny` in any test.
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny checkpoints of width 32 by name: clip, vit, dinov2, bert, ast. Read only; copy to change one."""
+    import tiny
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {name: save(root / name) for name, save in tiny.SAVERS.items()}
