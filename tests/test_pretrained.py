@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import tiny
 import torch
@@ -238,6 +239,43 @@ def test_unknown_hub_id_and_folder_say_how_to_go_on(tmp_path):
         load(IMAGE, tmp_path / "absent")
 
 
+def put_in_hub_cache(folder: Path, cache: Path, repository: str, names: list[str]) -> str:
+    """The files of ``folder`` as the hub's cache keeps them after a download; returns the commit."""
+    commit = "c0ffee" * 6 + "c0de"
+    root = cache / f"models--{repository.replace('/', '--')}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(commit)
+    (root / "snapshots" / commit).mkdir(parents=True)
+    for name in names:
+        shutil.copy(folder / name, root / "snapshots" / commit / name)
+    return commit
+
+
+def test_a_downloaded_hub_id_loads_offline_and_its_identity_is_the_commit(tmp_path, checkpoints, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    names = [path.name for path in checkpoints["bert"].iterdir()]
+    commit = put_in_hub_cache(checkpoints["bert"], tmp_path, "some/bert", names)
+    options = TEXT.options(kind="text", encoder="some/bert")
+    module = TEXT.backbone(options, weights=True)
+    assert module.u2a_base["id"] == "some/bert"
+    assert module.u2a_base["revision"] == commit
+    assert TEXT.preprocessor(options)(b"the sea", train=False, seed=0)["input_ids"].shape == (4,)
+    with pytest.raises(U2AError, match="hf download some/bert"):
+        load(TEXT, "some/bert", revision="v2")
+
+
+def test_a_hub_id_without_safetensors_says_how_to_convert_it(tmp_path, checkpoints, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    put_in_hub_cache(checkpoints["clip"], tmp_path, "some/clip", ["config.json"])
+    with pytest.raises(U2AError, match="u2a encoder convert some/clip DIR"):
+        load(IMAGE, "some/clip")
+
+
+def test_a_revision_of_a_folder_is_refused(checkpoints):
+    with pytest.raises(ValueError, match="revision is for hub ids"):
+        load(IMAGE, checkpoints["clip"], revision="main")
+
+
 def test_share_keys():
     def key(spec, **options):
         return spec.share_key(spec.options(kind=spec.name, encoder="x/y", **options))
@@ -283,3 +321,20 @@ def test_plugins_import_without_torch_or_transformers():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_building_on_meta_first_leaves_no_meta_constants_behind(checkpoints):
+    code = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "import torch\n"
+        "from u2a_audio.spec import AUDIO\n"
+        "options = AUDIO.options(kind='audio', encoder=sys.argv[1])\n"
+        "with torch.device('meta'):\n"
+        "    AUDIO.backbone(options, weights=False)\n"
+        "import tiny\n"
+        "member = tiny.sound_bytes(tiny.tone())\n"
+        "print(AUDIO.preprocessor(options)(member, train=False, seed=0)['input_values'].device)\n"
+    )
+    run = [sys.executable, "-c", code, str(checkpoints["ast"])]
+    out = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    assert out.stdout.strip() == "cpu"

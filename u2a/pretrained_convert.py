@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.errors import U2AError
-from u2a.pretrained import PretrainedOptions, fetch, is_local, local_folder
+from u2a.pretrained_files import PretrainedOptions, fetch, is_local, local_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

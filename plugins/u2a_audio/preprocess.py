@@ -14,7 +14,7 @@ from torchaudio.functional import resample
 
 from u2a.errors import BadSample, U2AError
 from u2a.modality import Example, Inputs
-from u2a.pretrained import config_folder, read_json
+from u2a.pretrained_files import config_folder, read_json
 from u2a_audio.decode import decode_mono
 
 if TYPE_CHECKING:

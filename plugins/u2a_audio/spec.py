@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
-from u2a.pretrained import PretrainedOptions
+from u2a.pretrained_files import PretrainedOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -6,15 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.errors import U2AError
-from u2a.pretrained import (
-    PretrainedOptions,
-    config_folder,
-    load_backbone,
-    load_config,
-    model_type,
-    transformers_class,
-)
+from u2a.pretrained import load_backbone, load_config, model_type, transformers_class
 from u2a.pretrained_blocks import run_blocks
+from u2a.pretrained_files import PretrainedOptions, config_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

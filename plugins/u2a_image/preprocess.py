@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 
 from u2a.errors import U2AError
 from u2a.modality import Example, Inputs
-from u2a.pretrained import PretrainedOptions, config_folder, read_json
+from u2a.pretrained_files import PretrainedOptions, config_folder, read_json
 from u2a_image.decode import decode_rgb
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from u2a.errors import BadSample, RecipeError, U2AError
 from u2a.modality import Example, Inputs
-from u2a.pretrained import config_folder, quiet
+from u2a.pretrained import quiet
+from u2a.pretrained_files import config_folder
 from u2a_text import encoders
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ class TextPreprocessor:
         if not text.strip():
             raise BadSample("text is empty")
         tokenizer = load_tokenizer(self.folder)
-        with quiet():
-            ids = tokenizer(text, truncation=True, max_length=self.max_length)["input_ids"]
+        ids = tokenizer(text, truncation=True, max_length=self.max_length)["input_ids"]
         return {"input_ids": torch.tensor(ids, dtype=torch.long)}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
