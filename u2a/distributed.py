@@ -78,6 +78,8 @@ def pick_device(device: str, local_rank: int = 0, size: int = 1) -> torch.device
 
 def set_threads(local_size: int) -> None:
     """Share this machine's cores among its processes (torchrun's own default is one thread each)."""
+    if local_size == 1 and "OMP_NUM_THREADS" in os.environ:
+        return  # the user's choice; under torchrun the variable is torchrun's
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(max(1, cores // local_size))
 

@@ -72,7 +72,7 @@ class Trainer:
         self.stop_signal = 0
 
     def fit(self) -> dict[str, Any]:
-        """Train from where the run stands to the end; returns the best (or last) validation's scores.
+        """Train from where the run stands to the end; returns the last validation's scores.
 
         Raises:
             U2AError: bad data, or a loss that is no longer finite; everything done so far is saved.

@@ -21,7 +21,7 @@ from u2a.seeds import stable_seed
 from u2a.selection import draw_kept, drop_modalities
 
 #: Samples are shuffled within windows of this many shards, so that reading stays nearly sequential.
-WINDOW = 8
+WINDOW = 32
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,38 @@
+# Two commands do all the set-up on a new machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := $(wildcard plugins/u2a-plugin-*)
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow check dev clean
+
+demo: $(STAMP)
+	$(BIN)/u2a quickstart
+	$(BIN)/u2a train recipes/quickstart.toml --run runs/quickstart --resume
+	$(BIN)/u2a eval runs/quickstart --drop audio
+	$(BIN)/u2a eval runs/quickstart --table
+
+test: check
+	$(BIN)/python -m pytest -n 2
+
+test-slow: dev
+	$(BIN)/python -m pytest -m slow
+
+check: dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+dev: $(STAMP)
+
+$(STAMP): pyproject.toml $(wildcard plugins/u2a-plugin-*/pyproject.toml)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "u2a needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	for plugin in $(PLUGINS); do $(BIN)/python -m pip install --quiet --no-deps -e $$plugin || exit 1; done
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs shards

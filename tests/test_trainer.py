@@ -1,0 +1,279 @@
+"""Training as users run it: real shards, tiny checkpoints, one and two gloo processes, kill -9, resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import toys
+from safetensors.torch import load_file
+
+from u2a import checkpoint
+from u2a.data.batches import unwrap
+from u2a.data.plan import TrainingPlan
+from u2a.distributed import World
+from u2a.errors import CheckpointError, RecipeError, U2AError
+from u2a.plugins import registry
+from u2a.recipe_file import load_recipe
+from u2a.run import Run
+from u2a.trainer import Trainer, learning_rate
+
+ALONE = World(0, 1, 0, 1, torch.device("cpu"))
+JOB = Path(__file__).with_name("ddp_job.py")
+
+
+def trainer(recipe_file: Path, run: Path, *sets: str) -> Trainer:
+    recipe = load_recipe(recipe_file, sets)
+    made = Trainer(recipe, Run(run), ALONE, registry())
+    made.run.create(recipe, registry())
+    return made
+
+
+def torchrun(processes: int, *args: str) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    result = subprocess.run([*launcher, *args], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def sometimes(i: int) -> tuple[bool, bool]:
+    """A quarter of the samples has a text, the others only a picture; every ninth only a text."""
+    return (i % 9 != 4, i % 4 == 1 or i % 9 == 4)
+
+
+@pytest.fixture(scope="module")
+def gappy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    folder = tmp_path_factory.mktemp("gappy")
+    return toys.make(folder, checkpoints, counts={"train": 34, "test": 8}, presence=sometimes)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    counts = {"train": 20, "val": 8, "test": 8}
+    return toys.make(tmp_path_factory.mktemp("toy"), checkpoints, counts=counts, dropout=0.1)
+
+
+def test_processes_and_accumulation_do_not_change_the_weights(gappy: Path, tmp_path: Path) -> None:
+    sets = ["training.modality_dropout=random", "model.mask_tokens=per_target", "training.epochs=4"]
+    plan = trainer(gappy, tmp_path / "plan", *sets).plan
+    steps = [plan.step(t).present_BM for t in range(16)]
+    assert any(not p[:, m].any() for p in steps for m in (0, 1)), "no step lacks a modality on all processes"
+    halves = [(p[:4, m].any(), p[4:, m].any()) for p in steps for m in (0, 1)]
+    assert any(bool(a) != bool(b) for a, b in halves), "no step lacks a modality on one process alone"
+    recipe = tmp_path / "resolved.toml"
+    recipe.write_text((tmp_path / "plan/recipe.toml").read_text())
+    torchrun(1, str(JOB), str(recipe), str(tmp_path / "one"), "1", "4")
+    torchrun(2, str(JOB), str(recipe), str(tmp_path / "two"), "1", "2")
+    reference = load_file(tmp_path / "one-1.safetensors")
+    assert all(tensor.dtype == torch.float64 for tensor in reference.values())
+    for other in ("one-4", "two-1", "two-2"):
+        for name, tensor in load_file(tmp_path / f"{other}.safetensors").items():
+            torch.testing.assert_close(tensor, reference[name], rtol=1e-9, atol=1e-11, msg=f"{other}: {name}")
+
+
+def test_a_modality_that_a_step_lacks_altogether_does_not_move(gappy: Path, tmp_path: Path) -> None:
+    made = trainer(gappy, tmp_path / "run", "training.modality_dropout=random", "training.epochs=4")
+    batches = iter(made.data.loader(0, made.total))
+    lacking = 0
+    for t in range(made.total):
+        before = {name: p.detach().clone() for name, p in checkpoint.learnable(made.model)}
+        made.train_step([unwrap(next(batches))])
+        if t and not made.plan.step(t).present_BM[:, 1].any():
+            lacking += 1
+            for name, p in checkpoint.learnable(made.model):
+                assert torch.equal(p, before[name]) is name.startswith("text."), name
+    assert lacking
+
+
+def test_training_learns_and_the_run_folder_holds_what_it_should(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run", "training.epochs=20", "training.modality_dropout=off")
+    scores = made.fit()
+    assert scores["map"] > 0.9  # chance is about 0.4
+    run = tmp_path / "run"
+    best = checkpoint.current(run / "checkpoints", "BEST")
+    assert {path.name for path in best.iterdir()} == {
+        "adapter.json",
+        "adapter.safetensors",
+        "manifest.json",
+        "optimizer.safetensors",
+    }
+    adapter = json.loads((best / "adapter.json").read_text())
+    assert adapter["classes"] == list(toys.WORDS)
+    assert len(adapter["modalities"]["image"]["base"]["sha256"]) == 64
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines if x["type"] == "train"] == list(range(1, made.total + 1))
+    assert len([x for x in lines if x["type"] == "validation"]) == 20
+    assert (
+        json.loads((run / "versions.json").read_text())["libraries"]["torch"] == torch.__version__.split("+")[0]
+    )
+    size = sum(path.stat().st_size for path in best.glob("adapter.*"))
+    assert size < 100_000
+
+
+def test_resumed_training_equals_one_that_never_stopped(toy: Path, tmp_path: Path) -> None:
+    sets = ["training.epochs=4", "model.lora_dropout=0.1"]
+    whole = trainer(toy, tmp_path / "whole", *sets)
+    whole.fit()
+    first = trainer(toy, tmp_path / "parts", *sets)
+    batches = iter(first.data.loader(0, first.total))
+    first.objective.train()
+    for _ in range(3):
+        first.train_step([unwrap(next(batches))])
+    first._save({}, best=False)
+    second = trainer(toy, tmp_path / "parts", *sets)
+    second.resume()
+    assert second.done == 3
+    second.fit()
+    for name, tensor in checkpoint.adapter_state(second.model).items():
+        assert torch.equal(tensor, checkpoint.adapter_state(whole.model)[name]), name
+
+
+def test_kill_9_loses_no_saved_epoch(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "u2a",
+        "train",
+        str(toy),
+        "--run",
+        str(run),
+        "--set",
+        "training.epochs=300",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints/LAST").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
+    again = Trainer(Run(run).recipe(), Run(run), ALONE, registry())
+    again.resume()
+    assert again.done == meta["step"] > 0
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert max(steps) == again.done
+
+
+def test_an_interrupt_saves_and_says_how_to_go_on(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "u2a",
+        "train",
+        str(toy),
+        "--run",
+        str(run),
+        "--set",
+        "training.epochs=3000",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (run / "checkpoints/LAST").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert f"u2a train {run} --resume" in error
+    assert "Traceback" not in error
+    meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert max(steps) == meta["step"]
+
+
+def test_workers_do_not_change_the_losses(toy: Path, tmp_path: Path) -> None:
+    for workers in (0, 2):
+        trainer(toy, tmp_path / str(workers), f"data.workers={workers}").fit()
+    losses = [
+        [json.loads(line).get("loss") for line in (tmp_path / w / "metrics.jsonl").read_text().splitlines()]
+        for w in ("0", "2")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_bad_data_in_the_middle_saves_what_is_done(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    recipe = toys.make(tmp_path, checkpoints)
+    shard = next((tmp_path / "shards").glob("train-*1.tar"))
+    png = shard.read_bytes().rindex(b"\x89PNG")
+    with shard.open("r+b") as file:
+        file.seek(png)
+        file.write(b"\0" * 64)
+    made = trainer(recipe, tmp_path / "run", "training.modality_dropout=off", "training.epochs=6")
+    with pytest.raises(U2AError, match=rf"{shard.name}.*train-\d+.*image"):
+        made.fit()
+    assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "LAST"))["step"] == made.done
+
+
+def test_a_damaged_checkpoint_and_other_base_weights_are_refused(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run")
+    made._save({}, best=True)
+    folder = checkpoint.current(made.run.checkpoints, "BEST")
+    made.model.branches[0].base = {**made.model.branches[0].base, "sha256": "0" * 64}
+    with pytest.raises(CheckpointError, match="modality 'image' was trained on base weights"):
+        checkpoint.load_adapter(folder, made.model)
+    tensors = folder / "adapter.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(CheckpointError, match="checksum mismatch"):
+        checkpoint.verify(folder)
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_then_refused(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run", "training.epochs=10")
+    batches = iter(made.data.loader(0, made.total))
+    before = {name: p.detach().clone() for name, p in checkpoint.learnable(made.model)}
+    with torch.no_grad():
+        made.model.head.bias[0] = torch.nan
+    for _ in range(9):
+        made.train_step([unwrap(next(batches))])
+    with pytest.raises(U2AError, match="not finite 10 times in a row"):
+        made.train_step([unwrap(next(batches))])
+    for name, p in checkpoint.learnable(made.model):
+        assert name == "head.bias" or torch.equal(p, before[name])
+
+
+def test_the_papers_schedule(toy: Path) -> None:
+    recipe = load_recipe(toy, ["training.epochs=10", "training.warmup_epochs=5", "training.lr=1e-3"])
+    rates = [learning_rate(t, 4, recipe) for t in range(40)]
+    assert rates[:20] == [pytest.approx(1e-4)] * 20
+    assert rates[20] == pytest.approx(1e-3)
+    assert rates[30] == pytest.approx(1e-3 * 0.5**0.9)
+    assert rates[39] == pytest.approx(1e-3 * (1 / 20) ** 0.9)
+
+
+def test_the_batch_must_divide(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="not divisible by accumulation"):
+        load_recipe(toy, ["training.accumulation=3"])
+    two = World(0, 2, 0, 2, torch.device("cpu"))
+    with pytest.raises(RecipeError, match="not divisible by 2 processes x accumulation 8"):
+        Trainer(load_recipe(toy, ["training.accumulation=8"]), Run(tmp_path), two, registry())
+
+
+def test_an_epoch_uses_each_sample_once_and_orders_differ() -> None:
+    plan = TrainingPlan(
+        np.ones((23, 2), bool), [10, 10, 3], use_N=np.ones(23, bool), batch_size=5, seed=0, dropout=False
+    )
+    orders = [plan.order(epoch) for epoch in range(2)]
+    assert all(sorted(order.tolist()) == list(range(23)) for order in orders)
+    assert orders[0].tolist() != orders[1].tolist()
+    assert plan.steps_per_epoch == 4
+    seen = np.concatenate([plan.step(t).index_B for t in range(4)])
+    assert len(set(seen.tolist())) == 20
+
+
+def test_a_holdout_is_never_trained_on(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run", "data.holdout=0.2", "training.epochs=3")
+    assert made.data._places is not None
+    held = set(made.data._places.tolist())
+    assert len(held) == 4
+    trained = {int(i) for t in range(made.total) for i in made.plan.step(t).index_B}
+    assert not held & trained
+    assert "accuracy" in made.fit()
