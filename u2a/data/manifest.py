@@ -53,14 +53,18 @@ class Manifest:
     Args:
         path: a ``.jsonl`` or ``.csv`` file, UTF-8.
         extensions: the recipe's modalities, in recipe order, with the extensions that each reads.
+        default_split: the split of rows that name none; without it such a row is a fault.
     """
 
-    def __init__(self, path: Path, extensions: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, path: Path, extensions: Mapping[str, tuple[str, ...]], default_split: str | None = None
+    ) -> None:
         readers = {".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".csv": _read_csv}
         if path.suffix.lower() not in readers:
             raise U2AError(f"{path}: manifests are .jsonl or .csv files")
         self.path = path
         self.extensions = dict(extensions)
+        self.default_split = default_split
         self._read = readers[path.suffix.lower()]
 
     @cached_property
@@ -87,7 +91,8 @@ class Manifest:
 
     def _row(self, line: int, fields: Mapping[str, Any], faults: list[str]) -> Row:
         key = _text(fields, "key", faults)
-        split = _text(fields, "split", faults)
+        split = self.default_split if self.default_split and not fields.get("split") else ""
+        split = split or _text(fields, "split", faults)
         if split and not _SPLIT.fullmatch(split):
             faults.append(f"column 'split': {split!r} may hold letters, digits, - and _ only")
         labels = _labels(fields, faults)
