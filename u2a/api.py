@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, overload
+
+import torch
 
 from u2a.build import build_model
 from u2a.checkpoint import current, load_adapter
 from u2a.distributed import World, default_workers, world
-from u2a.evaluate import Encoded, Scenario, check_dropped, encode_split, evaluation_split, score_scenario
+from u2a.evaluate import Encoded, Scenario, Scorer, check_dropped, encode_split, evaluation_split
 from u2a.plugins import registry
+from u2a.predict import Prediction, Predictor
 from u2a.recipe import Recipe
+from u2a.recipe_file import load_recipe
+from u2a.report.scenarios import keep_mask, parse_keep, sweep, without_mask_tokens
 from u2a.run import Run, find_run
 
 
@@ -34,6 +40,26 @@ class Model:
         self.network = build_model(recipe, plugins)
         self.meta = load_adapter(folder, self.network)
         self.network.to(place.device).eval()
+        self.predictor = Predictor(self.network, recipe, self.preprocessors, place)
+
+    @overload
+    def predict(self, inputs: Mapping[str, Any]) -> Prediction: ...
+    @overload
+    def predict(self, inputs: Sequence[Mapping[str, Any]]) -> list[Prediction]: ...
+    def predict(self, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Prediction | list[Prediction]:
+        """Classify one sample, or a batch of samples whose presence may differ.
+
+        Args:
+            inputs: modality name to a value, or a list of these. A value is a path, the text itself, bytes of
+                a file, or what the plugin takes: an image array ``[H, W, 3]`` or PIL image, ``(wave, rate)``,
+                ``(frames, fps)``. None and absent names mean missing.
+
+        Raises:
+            u2a.errors.U2AError: an unknown modality, no modality, or a value that cannot be read.
+        """
+        if isinstance(inputs, Mapping):
+            return self.predictor.predict([self.predictor.read(inputs)])[0]
+        return self.predictor.predict([self.predictor.read(one) for one in inputs])
 
     def encode(self, split: str = "test") -> Encoded:
         """One pass of the encoders over a split of the recipe's data."""
@@ -47,10 +73,42 @@ class Model:
             workers=default_workers(self.place) if workers is None else workers,
         )
 
-    def evaluate(self, drop: Sequence[str] = (), split: str = "test") -> Scenario:
-        """Score a split with modalities dropped, beside the complete data on the same samples."""
+    def evaluate(
+        self,
+        drop: Sequence[str] = (),
+        split: str = "test",
+        *,
+        keep: Sequence[str] = (),
+        seed: int = 0,
+        mask_tokens: bool = True,
+    ) -> Scenario:
+        """Score a split with modalities dropped, beside the complete data on the same samples.
+
+        Args:
+            keep: ``"text=0.3"`` keeps text in that share of the samples, chosen by `seed` and sample key.
+            mask_tokens: False fills missing modalities with zeros.
+        """
         check_dropped(self.network.names, drop)
-        return score_scenario(self.network, self.encode(split), self.recipe.task, drop)
+        shares = parse_keep(keep, self.network.names)
+        encoded = self.encode(split)
+        scorer = Scorer(
+            self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task
+        )
+        if not shares:
+            return scorer.drop(drop)
+        opened = evaluation_split(self.recipe, split)
+        keys = [opened.key(i) for i in range(len(opened))]
+        names = self.network.names
+        kept_NM = keep_mask(keys, names, encoded.present_NM, shares, seed)
+        kept_NM = kept_NM & torch.tensor([name not in drop for name in names])
+        return scorer.keep(kept_NM, drop, {name: float(share) for name, share in shares.items()})
+
+    def sweep(self, split: str = "test", *, seed: int = 0, mask_tokens: bool = True) -> list[Scenario]:
+        """Score every availability pattern of a split from one pass of the encoders (see `scenarios.sweep`)."""
+        encoded = self.encode(split)
+        return sweep(
+            self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task, seed
+        )
 
 
 def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Sequence[str] = ()) -> Model:
@@ -70,12 +128,66 @@ def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Seque
         return Model(found, recipe, place, checkpoint)
 
 
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    run: str | Path | None = None,
+    resume: bool = False,
+    sets: Sequence[str] = (),
+) -> Model:
+    """Train a recipe as ``u2a train`` does, and load the result.
+
+    Args:
+        recipe: a recipe file, or a validated recipe.
+        run: the run folder; ``runs/<name>-<number>`` if None.
+        resume: go on with the run if there is one.
+        sets: recipe overrides such as ``training.epochs=3`` (for a recipe file).
+    """
+    from u2a.commands import train_recipe
+
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, sets)
+    return load(train_recipe(loaded, None if run is None else str(run), resume).folder)
+
+
+def evaluate(
+    run: str | Path | None = None, *, drop: Sequence[str] = (), split: str = "test", checkpoint: str = "best"
+) -> Scenario:
+    """Score a run (the newest if none is named) with modalities dropped, as ``u2a eval`` does."""
+    return evaluate_run(run, drop=drop, split=split, checkpoint=checkpoint, sets=())[0]
+
+
 def evaluate_run(
-    run: str | Path | None, *, drop: Sequence[str], split: str, checkpoint: str, sets: Sequence[str]
+    run: str | Path | None,
+    *,
+    drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    seed: int = 0,
+    mask_tokens: bool = True,
+    split: str = "test",
+    checkpoint: str = "best",
+    sets: Sequence[str] = (),
 ) -> tuple[Scenario, Run]:
     """`Model.evaluate` on a run, on all processes under torchrun; returns the run as well."""
     found = find_run(run)
     recipe = found.recipe(tuple(sets))
     check_dropped(tuple(recipe.modalities), drop)
+    parse_keep(keep, tuple(recipe.modalities))
     with world(recipe.training.device) as place:
-        return Model(found, recipe, place, checkpoint).evaluate(drop, split), found
+        model = Model(found, recipe, place, checkpoint)
+        return model.evaluate(drop, split, keep=keep, seed=seed, mask_tokens=mask_tokens), found
+
+
+def sweep_run(
+    run: str | Path | None,
+    *,
+    seed: int = 0,
+    mask_tokens: bool = True,
+    split: str = "test",
+    checkpoint: str = "best",
+    sets: Sequence[str] = (),
+) -> tuple[list[Scenario], Run]:
+    """`Model.sweep` on a run, on all processes under torchrun; returns the run as well."""
+    found = find_run(run)
+    recipe = found.recipe(tuple(sets))
+    with world(recipe.training.device) as place:
+        return Model(found, recipe, place, checkpoint).sweep(split, seed=seed, mask_tokens=mask_tokens), found

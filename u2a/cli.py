@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 import click
 
 from u2a.cli_base import Group, comma_list, json_option, print_json, set_option
 from u2a.data.cli import data
+from u2a.encoder_cli import encoder
+from u2a.predict_cli import predict
+from u2a.quickstart.cli import quickstart
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,6 +21,9 @@ def main() -> None:
 
 
 main.add_command(data)
+main.add_command(encoder)
+main.add_command(predict)
+main.add_command(quickstart)
 
 
 @main.command()
@@ -38,17 +45,28 @@ def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool) 
 @main.command("eval")
 @click.argument("run", required=False)
 @click.option("--drop", multiple=True, metavar="M[,M]", callback=comma_list, help="Modalities to take away.")
+@click.option("--keep", multiple=True, metavar="M=SHARE", help="Keep a modality in that share of the samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses the samples of --keep.")
+@click.option("--sweep", is_flag=True, help="Score every availability pattern from one pass.")
+@click.option(
+    "--without-mask-tokens",
+    "mask_tokens",
+    flag_value=False,
+    default=True,
+    help="Fill missing modalities with zeros instead.",
+)
 @click.option("--split", default="test", show_default=True, help="The split to score.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @set_option
 @json_option
-def evaluate(
-    run: str | None, drop: tuple[str, ...], split: str, checkpoint: str, sets: tuple[str, ...], as_json: bool
-) -> None:
-    """Score RUN (the newest if none is named), complete and with modalities dropped."""
+def evaluate(run: str | None, **options: Any) -> None:
+    """Score RUN (the newest if none is named), complete and with modalities dropped.
+
+    Samples that dropping would empty are left out (n_empty); the complete score is on the same samples.
+    """
     from u2a.commands import eval_command
 
-    eval_command(run, drop, split, checkpoint, sets, as_json)
+    eval_command(run, **options)
 
 
 @main.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 from rich.console import Console
@@ -32,13 +33,18 @@ def train_command(source: str, sets: Sequence[str], folder: str | None, resume: 
         folder, recipe = source, Run(source).recipe(tuple(sets))
     else:
         recipe = load_recipe(source, sets)
+    train_recipe(recipe, folder, resume)
+
+
+def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> Run:
+    """Begin or go on with a run, on this process's place under torchrun; returns the run."""
     with world(recipe.training.device) as place:
         run = _choose_run(recipe, folder, resume, place)
-        train(recipe, run, place)
+        _train(recipe, run, place)
+    return run
 
 
-def train(recipe: Recipe, run: Run, place: World) -> None:
-    """Begin or go on with a run, and say where it is."""
+def _train(recipe: Recipe, run: Run, place: World) -> None:
     plugins = registry()
     if not run.exists:
         trainer = Trainer(recipe, run, place, plugins)
@@ -87,24 +93,55 @@ def _check_same(recipe: Recipe, run: Run) -> None:
         raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys) or 'other values'} differ)")
 
 
-def eval_command(
-    folder: str | None, drop: Sequence[str], split: str, which: str, sets: Sequence[str], as_json: bool
-) -> None:
-    """``u2a eval``."""
-    scenario, run = api.evaluate_run(folder, drop=drop, split=split, checkpoint=which, sets=sets)
+def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: Any) -> None:
+    """``u2a eval``; `options` are those of `u2a.api.evaluate_run`."""
+    if sweep:
+        return sweep_command(folder, as_json=as_json, **options)
+    scenario, run = api.evaluate_run(folder, **options)
     if as_json:
-        print_json({"run": str(run), "split": split, **scenario.as_dict()})
-        return
-    out.print(f"run {run}, split {split}, N {scenario.n}, n_empty {scenario.n_empty}")
-    out.print(_scenario_table(scenario))
+        return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
+    out.print(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
+    return out.print(_scenario_table(scenario))
+
+
+def sweep_command(
+    folder: str | None, *, as_json: bool, drop: Sequence[str], keep: Sequence[str], **options: Any
+) -> None:
+    """``u2a eval --sweep``: every availability pattern from one pass of the encoders."""
+    if drop or keep:
+        raise U2AError("--sweep scores every pattern; use it without --drop and --keep")
+    scenarios, run = api.sweep_run(folder, **options)
+    if as_json:
+        patterns = [scenario.as_dict() for scenario in scenarios]
+        return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
+    names = tuple(run.recipe().modalities)
+    out.print(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
+    return out.print(_sweep_table(scenarios, names))
+
+
+def _conditions(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("split", "seed", "mask_tokens")}
 
 
 def _scenario_table(scenario: Scenario) -> Table:
     table = Table("modalities", *scenario.complete, box=None)
     table.add_row("complete", *(f"{value:.4f}" for value in scenario.complete.values()))
-    if scenario.dropped:
-        dropped = "without " + ", ".join(scenario.dropped)
-        table.add_row(dropped, *(f"{value:.4f}" for value in scenario.scores.values()))
+    kept = [f"{name} kept in {share:g} of the samples" for name, share in scenario.kept.items()]
+    changed = [f"without {name}" for name in scenario.dropped] + kept
+    if changed:
+        table.add_row(", ".join(changed), *(f"{value:.4f}" for value in scenario.scores.values()))
+    return table
+
+
+def _sweep_table(scenarios: Sequence[Scenario], names: Sequence[str]) -> Table:
+    """A row a pattern: filled dots are present modalities; the difference is to the complete data."""
+    headline = next(iter(scenarios[0].scores))
+    table = Table(*names, *scenarios[0].scores, "difference", "N", "n_empty", box=None)
+    for scenario in scenarios:
+        dots = ["○" if name in scenario.dropped else "●" for name in names]
+        difference = scenario.scores[headline] - scenario.complete[headline]
+        values = [f"{value:.4f}" for value in scenario.scores.values()]
+        table.add_row(*dots, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
     return table
 
 
