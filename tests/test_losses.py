@@ -1,4 +1,4 @@
-"""Eqs. 6 and 7 against references written from the paper, and sums that do not depend on the split of a batch."""
+"""Eqs. 6 and 7 against references written from the paper; sums do not depend on how a batch is divided."""
 
 import itertools
 

@@ -144,11 +144,11 @@ def test_rows_of_the_wrong_width(folder):
     ("name", "content", "reason"),
     [
         ("m.csv", b"key,split,plot,plot\n", "column 'plot' is there twice"),
-        ("m.csv", b"key;split;plot\na;train;x\n", "has no column 'key'; its first line names key;split;plot"),
+        ("m.csv", b"key;split;plot\na;train;x\n", "has no column 'key'; its columns are key;split;plot"),
         ("m.csv", b'key,split,plot\na,train,"x\n', "line 2: not CSV"),
         ("m.csv", b"key,split,plot\na,train,\xff\n", "is not UTF-8"),
         ("m.jsonl", b'{"key": "\xff"}', "is not UTF-8"),
-        ("m.txt", b"", "manifests are .jsonl or .csv files"),
+        ("m.txt", b"", "manifests are .jsonl, .csv or .parquet files"),
     ],
 )
 def test_an_unreadable_manifest(folder, name, content, reason):

@@ -13,11 +13,11 @@ import soundfile
 import tiny
 import torch
 import transformers as hf
-from u2a_audio.decode import decode_mono
-from u2a_audio.spec import AUDIO
 
 from u2a.errors import BadSample, U2AError
 from u2a.modality import Tokens
+from u2a_audio.decode import decode_mono
+from u2a_audio.spec import AUDIO
 
 MEAN, STD = -4.2677393, 4.5689974
 

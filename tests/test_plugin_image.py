@@ -20,12 +20,12 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
-from u2a_image.decode import decode_rgb
-from u2a_image.preprocess import _random_crop
-from u2a_image.spec import IMAGE
 
 from u2a.errors import BadSample, U2AError
 from u2a.modality import Tokens
+from u2a_image.decode import decode_rgb
+from u2a_image.preprocess import _random_crop
+from u2a_image.spec import IMAGE
 
 REFERENCES = {"clip": hf.CLIPVisionModel, "vit": hf.ViTModel, "dinov2": hf.Dinov2Model}
 

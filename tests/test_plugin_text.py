@@ -10,10 +10,10 @@ import pytest
 import tiny
 import torch
 import transformers as hf
-from u2a_text.spec import TEXT
 
 from u2a.errors import BadSample, RecipeError, U2AError
 from u2a.modality import Tokens
+from u2a_text.spec import TEXT
 
 TEXTS = ["the sea", "two friends find a small red boat in the old town", "a film about the sea"]
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import tiny
 import torch
+
+from u2a.errors import BadSample
 from u2a_image.spec import IMAGE
 from u2a_video.decode import decode_frames
 from u2a_video.preprocess import choose_frames
 from u2a_video.spec import VIDEO
-
-from u2a.errors import BadSample
 
 
 def options(folder: Path, **more: object):

@@ -17,16 +17,16 @@ import transformers as hf
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch import nn
-from u2a_audio.spec import AUDIO
-from u2a_image.spec import IMAGE
-from u2a_text.spec import TEXT
-from u2a_video.spec import VIDEO
 
 from u2a.encoder_cli import encoder as encoder_group
 from u2a.errors import CheckpointError, U2AError
 from u2a.modality import ModalitySpec
 from u2a.pretrained_blocks import lora_targets
 from u2a.pretrained_convert import convert_checkpoint
+from u2a_audio.spec import AUDIO
+from u2a_image.spec import IMAGE
+from u2a_text.spec import TEXT
+from u2a_video.spec import VIDEO
 
 CASES = [("clip", IMAGE), ("vit", IMAGE), ("dinov2", IMAGE), ("bert", TEXT), ("ast", AUDIO)]
 

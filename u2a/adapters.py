@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import cast
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
@@ -38,7 +39,13 @@ def inject_lora(
     names = _checked(backbone, targets)
     backbone.requires_grad_(False)
     meta = any(p.is_meta for p in backbone.parameters())
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names, bias="none")  # type: ignore[call-arg]
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # a float scales as well as an int
+        lora_dropout=dropout,
+        target_modules=names,
+        bias="none",
+    )
     inject_adapter_in_model(config, backbone, low_cpu_mem_usage=meta)
     adapted = {name for name, module in backbone.named_modules() if isinstance(module, LoraLinear)}
     if adapted != set(names):
@@ -53,8 +60,8 @@ def lora_parameters(backbone: nn.Module, targets: list[list[str]]) -> Iterator[t
         for letter, name in zip(PROJECTIONS, block, strict=True):
             layer = backbone.get_submodule(name)
             assert isinstance(layer, LoraLinear)
-            yield f"blocks.{b:02d}.{letter}.lora_A", layer.lora_A["default"].weight
-            yield f"blocks.{b:02d}.{letter}.lora_B", layer.lora_B["default"].weight
+            for half, tensors in (("lora_A", layer.lora_A), ("lora_B", layer.lora_B)):
+                yield f"blocks.{b:02d}.{letter}.{half}", cast(nn.Parameter, tensors["default"].weight)
 
 
 def _checked(backbone: nn.Module, targets: list[list[str]]) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +33,12 @@ class UnimodalBranch(nn.Module):
         width: D of the fused vector; a backbone of another width gets a bias-free projection.
         n_mask_tokens: K.
         lora: ``rank``, ``alpha`` and ``dropout``.
+
+    Attributes:
+        base: identity of the base weights (`u2a.build.base_identity`), set by who read them.
     """
+
+    base: dict[str, Any]
 
     def __init__(
         self,
@@ -47,6 +54,7 @@ class UnimodalBranch(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.spec, self.owner = name, spec, owner
+        self.base: dict[str, Any] = {}  # the identity of the base weights; `u2a.build` sets it
         self.backbone = backbone
         self.targets: list[list[str]] = []
         if spec.tune == "lora":
@@ -111,7 +119,7 @@ class UnimodalBranch(nn.Module):
         """Learnable tensors under the names that adapter checkpoints use."""
         yield "mask_tokens", self.mask_tokens_KD
         if isinstance(self.projection, nn.Linear):
-            yield "projection.weight", self.projection.weight
+            yield "projection.weight", cast(nn.Parameter, self.projection.weight)
         if self.spec.tune == "full":
             yield from ((f"backbone.{name}", p) for name, p in self.backbone.named_parameters())
         else:

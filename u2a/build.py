@@ -151,8 +151,7 @@ def count_parameters(model: U2A) -> list[Part]:
         return Part(name, sum(p.numel() for p in fresh), learnable)
 
     parts = []
-    for branch in model.branches:
-        assert isinstance(branch, UnimodalBranch)
+    for branch in model.each_branch():
         learnable = dict(branch.learnable())
         adapters = [p for name, p in learnable.items() if name.startswith("blocks.")]
         lora_ids = set(map(id, adapters))

@@ -28,8 +28,7 @@ FORMAT = 1
 
 def learnable(model: U2A) -> Iterator[tuple[str, nn.Parameter]]:
     """Every learnable tensor under its checkpoint name, in recipe order, the head last."""
-    for branch in model.branches:
-        assert isinstance(branch, UnimodalBranch)
+    for branch in model.each_branch():
         yield from ((f"{branch.name}.{name}", parameter) for name, parameter in branch.learnable())
     yield from ((f"head.{name}", parameter) for name, parameter in model.head.named_parameters())
 
@@ -37,8 +36,7 @@ def learnable(model: U2A) -> Iterator[tuple[str, nn.Parameter]]:
 def adapter_state(model: U2A) -> dict[str, Tensor]:
     """What an adapter checkpoint stores: learnable tensors, and buffers of encoders trained whole."""
     state: dict[str, Tensor] = {name: parameter.detach() for name, parameter in learnable(model)}
-    for branch in model.branches:
-        assert isinstance(branch, UnimodalBranch)
+    for branch in model.each_branch():
         if branch.spec.tune == "full":
             buffers = branch.backbone.named_buffers()
             state |= {f"{branch.name}.buffer.{name}": buffer for name, buffer in buffers}
@@ -149,8 +147,7 @@ def load_adapter(folder: Path, model: U2A) -> dict[str, Any]:
         CheckpointError: damaged, made for other base weights, or with other tensors than the model's.
     """
     meta = verify(folder)
-    for branch in model.branches:
-        assert isinstance(branch, UnimodalBranch)
+    for branch in model.each_branch():
         _check_base(folder, branch, meta["modalities"][branch.name]["base"])
     stored, wanted = load_file(folder / "adapter.safetensors"), adapter_state(model)
     if odd := sorted(set(stored) ^ set(wanted)):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from u2a.errors import BadSample
+from u2a.errors import BadSample, NoContent
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -26,8 +26,9 @@ def open_container(member: bytes, kind: Literal["audio", "video"]) -> Iterator[I
     """A container whose first ``kind`` stream exists and decodes in one thread.
 
     Raises:
-        BadSample: empty, not a supported container, without such a stream, or damaged (also while the
-            caller decodes inside the ``with``).
+        NoContent: it has no such stream.
+        BadSample: empty, not a supported container, or damaged (also while the caller decodes inside the
+            ``with``).
     """
     import av
 
@@ -37,7 +38,7 @@ def open_container(member: bytes, kind: Literal["audio", "video"]) -> Iterator[I
         with av.open(io.BytesIO(member), "r", options={"format_whitelist": FORMATS}) as container:
             streams = container.streams.audio if kind == "audio" else container.streams.video
             if not streams:
-                raise BadSample(f"the file has no {kind} stream")
+                raise NoContent(f"the file has no {kind} stream")
             streams[0].codec_context.thread_count = 1
             yield container
     except av.error.EOFError:

@@ -6,8 +6,8 @@ one modality, D width, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,10 @@ class U2A(nn.Module):
         self.names = tuple(branch.name for branch in branches)
         self.width = width
         self.autocast = precision == "bf16"
+
+    def each_branch(self) -> Iterator[UnimodalBranch]:
+        """The branches in recipe order."""
+        return (cast(UnimodalBranch, branch) for branch in self.branches)
 
     def forward(self, inputs: Mapping[str, Inputs], present_BM: Tensor) -> Output:
         """Class scores for a batch; `inputs` holds, for each modality, its present samples only."""

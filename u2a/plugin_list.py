@@ -24,7 +24,7 @@ def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
         }
         for name, spec in plugins.specs.items()
     ]
-    bad = [
+    bad: list[dict[str, Any]] = [
         {
             "modality": None,
             "extensions": [],

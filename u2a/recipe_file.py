@@ -116,7 +116,7 @@ def _modalities(
             faults.append(f"modalities.{name}: expected a section, [modalities.{name}]")
             continue
         try:
-            model = plugins.spec(section.get("kind", name)).options
+            model = plugins.spec(str(section.get("kind", name))).options
             valid[name] = model.model_validate({"kind": name, **section}, context=context)
         except PluginError as error:
             faults.append(f"modalities.{name}: {error}")

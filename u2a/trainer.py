@@ -199,7 +199,7 @@ class Trainer:
                     "version": owners[self.recipe.modalities[branch.name].kind].version,
                     "base": branch.base,
                 }
-                for branch in self.model.branches
+                for branch in self.model.each_branch()
             },
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from u2a.errors import BadSample
+from u2a.errors import BadSample, NoContent
 from u2a.media import open_container
 
 MAX_RATE = 384_000
@@ -28,7 +28,7 @@ def decode_mono(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
     decoded = _with_soundfile(member, seconds)
     wave_CT, rate = decoded if decoded is not None else _with_ffmpeg(member, seconds)
     if not wave_CT.size:
-        raise BadSample("the sound has zero length")
+        raise NoContent("the sound has zero length")
     mono = wave_CT.mean(axis=0, dtype=np.float32)
     if not np.isfinite(mono).all():
         raise BadSample("the sound has samples that are not finite numbers")
@@ -79,7 +79,7 @@ def _with_ffmpeg(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
             if wanted <= 0:
                 break
         if not chunks:
-            raise BadSample("the sound has zero length")
+            raise NoContent("the sound has zero length")
         return np.concatenate(chunks, axis=1)[:, : int(seconds * rate) + 1], rate
 
 

@@ -12,7 +12,7 @@ import torch
 from torchaudio.compliance import kaldi
 from torchaudio.functional import resample
 
-from u2a.errors import BadSample, U2AError
+from u2a.errors import NoContent, U2AError
 from u2a.modality import Example, Inputs
 from u2a.pretrained_files import config_folder, read_json
 from u2a_audio.decode import decode_mono
@@ -64,13 +64,13 @@ class AudioPreprocessor:
         """Decode, mix to mono, resample, and compute the spectrogram.
 
         Raises:
-            BadSample: see `u2a_audio.decode.decode_mono`; or shorter than one 25 ms window.
+            BadSample: see `u2a_audio.decode.decode_mono`; NoContent if shorter than one 25 ms window.
         """
         seconds = self.max_length * FRAME_SHIFT + FRAME_LENGTH + _MARGIN
         wave, rate = decode_mono(member, seconds)
         wave_T = to_rate(torch.from_numpy(wave), rate, self.sampling_rate)
         if wave_T.numel() < self.sampling_rate * FRAME_LENGTH:
-            raise BadSample(f"the sound is shorter than {FRAME_LENGTH * 1000:.0f} ms")
+            raise NoContent(f"the sound is shorter than {FRAME_LENGTH * 1000:.0f} ms")
         return {"input_values": self._spectrogram(wave_T)}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:

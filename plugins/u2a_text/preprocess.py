@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from u2a.errors import BadSample, RecipeError, U2AError
+from u2a.errors import BadSample, NoContent, RecipeError, U2AError
 from u2a.modality import Example, Inputs
 from u2a.pretrained import quiet
 from u2a.pretrained_files import config_folder
@@ -79,7 +79,7 @@ class TextPreprocessor:
         except UnicodeDecodeError as error:
             raise BadSample(f"text is not UTF-8 (byte {error.start})") from None
         if not text.strip():
-            raise BadSample("text is empty")
+            raise NoContent("text is empty")
         tokenizer = load_tokenizer(self.folder)
         ids = tokenizer(text, truncation=True, max_length=self.max_length)["input_ids"]
         return {"input_ids": torch.tensor(ids, dtype=torch.long)}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from u2a_image.preprocess import PixelTransform
 
 from u2a.modality import Example, Inputs
+from u2a_image.preprocess import PixelTransform
 from u2a_video.decode import decode_frames
 
 if TYPE_CHECKING:

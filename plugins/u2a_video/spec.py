@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from u2a_image.spec import CONFIGS, IMAGE, ImageOptions
 
 from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a_image.spec import CONFIGS, IMAGE, ImageOptions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +47,7 @@ def to_member(value: Any) -> bytes:
 
 VIDEO = ModalitySpec(
     name="video",
-    extensions=("mp4", "mov", "mkv", "webm", "avi", "gif", "m4v"),
+    extensions=("mp4", "mov", "mkv", "webm", "avi", "gif", "m4v", "flv"),
     options=VideoOptions,
     preprocessor=preprocessor,
     backbone=IMAGE.backbone,
