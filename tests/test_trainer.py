@@ -175,6 +175,8 @@ def test_an_interrupt_saves_and_says_how_to_go_on(toy: Path, tmp_path: Path) -> 
         str(run),
         "--set",
         "training.epochs=3000",
+        "--set",
+        "data.workers=1",
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while not (run / "checkpoints/LAST").exists():

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from u2a.data.batches import Batch, Collator, Samples, make_loader, unwrap
+from u2a.data.batches import Batch, Collator, Samples, make_loader, reading, unwrap
 from u2a.data.plan import EvaluationBatches
 from u2a.data.split import Split
 from u2a.distributed import World, gather_rows
@@ -67,7 +67,8 @@ def encode_split(
     batches = EvaluationBatches(wanted, split.present_NM, BATCH_SIZE, place.rank, place.size)
     collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
     loader = make_loader(Samples(split, preprocessors, train=False), batches, collate, workers=workers)
-    parts = _encode_batches(model, (unwrap(batch) for batch in loader), place.device, on_batch)
+    with reading(loader) as read:
+        parts = _encode_batches(model, map(unwrap, read), place.device, on_batch)
     columns = [gather_rows(column, place) for column in _join(parts, model, task)]
     order = columns[-1].argsort()
     encoded = Encoded(*(column[order].cpu() for column in columns))
@@ -209,13 +210,15 @@ def check_dropped(names: Sequence[str], dropped: Sequence[str]) -> None:
 
 
 def evaluation_split(recipe: Recipe, split: str) -> Split:
-    """Open a labelled split of a recipe's data."""
+    """Open a labelled split of a recipe's data, with the presence that ``data.missing`` leaves."""
+    from u2a.data.missing import apply_missing
     from u2a.data.split import open_split
 
-    return open_split(
+    opened = open_split(
         recipe.data.shards,
         split,
         modalities=tuple(recipe.modalities),
         classes=recipe.task.classes,
         multi_label=recipe.task.kind == "multi_label",
     )
+    return apply_missing(opened, recipe)

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from u2a import checkpoint
 from u2a.build import build_model
-from u2a.data.batches import Batch, Failed
+from u2a.data.batches import Batch, Failed, reading
 from u2a.distributed import World, sum_over_processes
 from u2a.errors import U2AError
 from u2a.model import Objective
@@ -82,10 +82,10 @@ class Trainer:
         batch_size = self.recipe.training.batch_size
         progress = TrainingProgress(self.total, self.done, batch_size, quiet=not self.place.main)
         last: dict[str, Any] = {}
-        with self._signals(), progress:
+        loader = self.data.loader(self.done, self.total)
+        with self._signals(), progress, reading(loader) as batches:
             for notice in self.data.notices():
                 progress.say(notice)
-            batches = iter(self.data.loader(self.done, self.total))
             while self.done < self.total:
                 micro_batches = self._next(batches, progress)
                 line = self.train_step(micro_batches)

@@ -5,17 +5,23 @@ Shape suffixes: B batch, M modalities in recipe order, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from u2a.data.split import Split
 from u2a.errors import BadSample, U2AError
 from u2a.modality import Example, Inputs, Preprocessor
+
+
+GRACE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,17 @@ def make_loader(
     )
 
 
+@contextmanager
+def reading(loader: DataLoader) -> Iterator[Iterator[Batch | Failed]]:
+    """The loader's batches; its workers end with the block, also when an exception holds on to them."""
+    batches = iter(loader)
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, _MultiProcessingDataLoaderIter):
+            batches._shutdown_workers()
+
+
 def unwrap(batch: Batch | Failed) -> Batch:
     """The batch, or the error that a worker met."""
     if isinstance(batch, Failed):
@@ -162,9 +179,11 @@ def unwrap(batch: Batch | Failed) -> Batch:
 
 
 def _init_worker(worker: int) -> None:
-    """One thread each; interrupts are the main process's to handle, so that it can save first."""
-    import signal
+    """One thread each; interrupts are the main process's to handle, so that it can save first.
 
+    A scheduler may send SIGTERM to every process of a job. A worker then goes on for a while, so that the
+    step under way can end, and leaves by itself should the main process not end it.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(GRACE_SECONDS))
