@@ -24,6 +24,51 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class MissingRule(Section):
+    """Which samples of a split lose which modalities: drawn, or read from a file of ``u2a data mask``."""
+
+    rate: float | None = Field(
+        None, ge=0, le=1, description="share of the samples that are drawn; exact: 0.7 of 90 is 63"
+    )
+    missing: ModalityName | None = Field(
+        None, description="what a drawn sample loses: a modality; each (even parts lose one each); or any"
+    )
+    seed: int | None = Field(None, ge=0, description="of the draw; the recipe's seed if left out")
+    table: PathOrUrl | None = Field(None, description="a file written by u2a data mask, instead of drawing")
+
+    @model_validator(mode="after")
+    def _complete(self) -> MissingRule:
+        if not self.given:
+            raise ValueError("needs a rate, or a table made with: u2a data mask")
+        return self
+
+    @property
+    def given(self) -> bool:
+        """Whether this says which samples lose something."""
+        return self.rate is not None or self.table is not None
+
+
+class MissingSection(MissingRule):
+    """``data.missing``: one rule for all splits, or a rule of their own for some."""
+
+    train: MissingRule | None = None
+    val: MissingRule | None = None
+    test: MissingRule | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> MissingSection:
+        if not self.given and not (self.train or self.val or self.test):
+            raise ValueError("needs a rate, or a table made with: u2a data mask")
+        if not self.given and (self.missing or self.seed is not None):
+            raise ValueError("missing and seed need a rate beside them")
+        return self
+
+    def rule(self, split: str) -> MissingRule | None:
+        """The rule of a split: its own, else the common one, else none."""
+        own: MissingRule | None = getattr(self, split, None) if split in ("train", "val", "test") else None
+        return own or (self if self.given else None)
+
+
 class DataSection(Section):
     """Where the samples are."""
 
@@ -37,6 +82,9 @@ class DataSection(Section):
         description="share of the training samples held out for validation, chosen by seed",
     )
     workers: int | None = Field(None, ge=0, description="loader processes; by default chosen for the machine")
+    missing: MissingSection | None = Field(
+        None, description="takes modalities away from samples, in training and evaluation"
+    )
 
 
 def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:

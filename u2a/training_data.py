@@ -59,6 +59,7 @@ class TrainingData:
         state = "exhaustive" if mode == "exhaustive" else "on" if self.dropout else "off"
         lines = [f"{n} training samples, {self.n_incomplete} with a missing modality"]
         lines.append(f"modality dropout {state} ({mode})")
+        lines += self.train.notes
         if self._validation is None:
             lines.append("no val split and no data.holdout: the last checkpoint is kept, nothing is validated")
         return lines

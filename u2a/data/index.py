@@ -121,6 +121,11 @@ class ShardIndex:
             return np.empty(0, np.int64)
         return self._arrays.get_slice(name)[start:stop]
 
+    def all_keys(self) -> list[str]:
+        """The original keys of all samples, in order."""
+        data, ends = self.array("keys").tobytes(), self.array("key_ends").tolist()
+        return [data[a:b].decode() for a, b in zip([0, *ends], ends, strict=False)]
+
     def key(self, row: int) -> str:
         """The original key of a sample."""
         return bytes(self._ragged("keys", "key_ends", row)).decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,7 +50,8 @@ class Split:
         modalities: the recipe's modalities, in recipe order.
         present_NM: bool [N, M], the presence that the data declares.
         shard_sizes: samples of each shard, in order.
-        fingerprint: the identity of the split's content.
+        fingerprint: the identity of the split's content, and of the missing table over it, if any.
+        notes: what a person should know about it, one line each.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Split:
         self.present_NM = present_NM
         self.shard_sizes = shard_sizes
         self.fingerprint = fingerprint
+        self.notes: tuple[str, ...] = ()
         self._shards = shards
         self._starts = np.cumsum([0, *shard_sizes])
         self._open: Callable[[str, int], _Open] = lru_cache(OPEN_SHARDS)(_Open)
@@ -78,6 +81,16 @@ class Split:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _open=lru_cache(OPEN_SHARDS)(_Open))
+
+    def with_presence(self, present_NM: NDArray[np.bool_], fingerprint: str, notes: tuple[str, ...]) -> Split:
+        """The same split with other presence over the same data."""
+        other = copy(self)
+        other.present_NM, other.fingerprint, other.notes = present_NM, fingerprint, notes
+        return other
+
+    def keys(self) -> list[str]:
+        """The original keys of all samples, in order."""
+        return [key for shard in self._shards for key in ShardIndex(local_path(shard.address)).all_keys()]
 
     def key(self, i: int) -> str:
         """The original key of sample `i`."""
