@@ -218,7 +218,57 @@ def test_the_old_data_set_stays_until_the_new_one_is_complete(source, error):
     with pytest.raises(expected, match=None if error is KeyboardInterrupt else "No space left"):
         pack(source, shard_size=3, overwrite=True, progress=fail)
     assert content(source / "shards") == before
-    assert not [name for name in os.listdir(source) if name.startswith(".")]
+    assert [name for name in os.listdir(source) if name.startswith(".")] == [".shards.packing"]
+
+
+def test_an_interrupted_packing_goes_on_from_its_finished_shards(source):
+    def interrupt(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    pack(source, shard_size=2)
+    expected = content(source / "shards")
+    shutil.rmtree(source / "shards")
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, shard_size=2, progress=interrupt)
+    stage = source / ".shards.packing"
+    finished = {path.name: path.stat().st_mtime_ns for path in stage.glob("*.tar")}
+    assert sorted(finished) == ["train-000000.tar", "train-000001.tar"]
+    (stage / ".half.part").write_bytes(b"x")
+    pack(source, shard_size=2)
+    made = {path.name: path.stat().st_mtime_ns for path in (source / "shards").glob("*.tar")}
+    assert finished.items() <= made.items()
+    assert content(source / "shards") == expected
+    assert not stage.exists()
+
+
+@pytest.mark.parametrize("change", ["a file", "the shard size", "a shard"])
+def test_shards_of_another_plan_are_made_anew(source, change):
+    def interrupt(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, shard_size=2, progress=interrupt)
+    if change == "a file":
+        (source / "0.png").write_bytes(b"another")
+    if change == "a shard":
+        shard = source / ".shards.packing/train-000000.tar"
+        shard.write_bytes(shard.read_bytes()[:-512])
+    pack(source, shard_size=3 if change == "the shard size" else 2)
+    made = content(source / "shards")
+    shutil.rmtree(source / "shards")
+    pack(source, shard_size=3 if change == "the shard size" else 2)
+    assert content(source / "shards") == made
+
+
+def test_two_packings_at_once(source):
+    def again(done, total):
+        pack(source)
+
+    with pytest.raises(U2AError, match="another process is packing it"):
+        pack(source, progress=again)
+    pack(source)
 
 
 def test_a_file_that_vanishes_while_packing(source):
@@ -269,7 +319,7 @@ def test_dataset_json_that_cannot_be_trusted(source):
 
 def test_the_command(source, monkeypatch):
     monkeypatch.chdir(source)
-    command = ["pack", "pets.toml", "--manifest", "m.jsonl", "--shard-size", "2"]
+    command = ["pack", "pets.toml", "--manifest", "m.jsonl", "--shard-size", "2", "--no-check"]
     result = CliRunner().invoke(data, command)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
@@ -296,7 +346,7 @@ def test_the_command_says_when_a_modality_never_occurs(source):
     rows = [{"bild" if name == "image" else name: v for name, v in row.items()} for row in rows_of(source)]
     write(source, [row for row in rows if row["text"]])
     result = CliRunner().invoke(
-        data, ["pack", str(source / "pets.toml"), "--manifest", str(source / "m.jsonl")]
+        data, ["pack", str(source / "pets.toml"), "--manifest", str(source / "m.jsonl"), "--no-check"]
     )
     assert result.exit_code == 0, result.output
     assert "note: no sample has 'image'" in result.stderr

@@ -21,6 +21,10 @@ class BadSample(U2AError):
     """Raised by a preprocessor for bytes it cannot use; the reader adds file, key and modality."""
 
 
+class NoContent(BadSample):
+    """The bytes are sound, but hold nothing of this modality: no audio stream, zero length, no words."""
+
+
 class PluginError(U2AError):
     """A plugin broke the contract; names modality, distribution and what the contract wants."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from u2a.cli_base import Group, set_option
+from u2a.data.missing_cli import mask
 from u2a.errors import U2AError
 from u2a.paths import is_url
 
@@ -22,17 +23,48 @@ def data() -> None:
     """Make data sets of shards from your files."""
 
 
+data.add_command(mask)
+
+
+def packing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that decide how samples are packed."""
+    side, rate = click.IntRange(min=16), click.IntRange(min=4000)
+    options = [
+        click.option(
+            "--shard-size", type=click.IntRange(min=1), default=1000, show_default=True, help="Samples a shard."
+        ),
+        click.option(
+            "--workers", type=click.IntRange(min=1), help="Processes that decode; by default one a core."
+        ),
+        click.option("--check/--no-check", default=True, show_default=True, help="Decode every file."),
+        click.option(
+            "--on-error",
+            type=click.Choice(["fail", "skip"]),
+            default="fail",
+            show_default=True,
+            help="What an undecodable file does; skip leaves its sample out and lists it in skipped.jsonl.",
+        ),
+        click.option("--image-side", type=side, help="Re-encode pictures: shorter side in pixels, as JPEG."),
+        click.option("--audio-rate", type=rate, help="Re-encode sounds: mono at this rate in Hz, as FLAC."),
+        click.option("--video-height", type=side, help="Re-encode videos: height in pixels, as H.264 MP4."),
+        click.option("--video-fps", type=click.FloatRange(min=0, min_open=True), help="... frames a second."),
+        click.option(
+            "--overwrite", is_flag=True, help="Replace the data set in --out once the new one is complete."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @data.command()
 @click.argument("recipe")
-@click.option("--manifest", required=True, help="JSONL or CSV file with one line a sample.")
+@click.option("--manifest", required=True, help="JSONL, CSV or Parquet file with one row a sample.")
 @click.option("--out", help="Folder to write; the recipe's data.shards if left out.")
 @set_option
-@click.option(
-    "--shard-size", type=click.IntRange(min=1), default=1000, show_default=True, help="Samples a shard."
-)
-@click.option("--overwrite", is_flag=True, help="Replace the data set in --out once the new one is complete.")
+@packing_options
 def pack(
-    recipe: str, manifest: str, out: str | None, sets: tuple[str, ...], shard_size: int, overwrite: bool
+    recipe: str, manifest: str, out: str | None, sets: tuple[str, ...], overwrite: bool, **how: Any
 ) -> None:
     """Pack the samples of a manifest into shards for RECIPE.
 
@@ -46,13 +78,23 @@ def pack(
     folder = out or _default_out(loaded)
     with _progress() as progress:
         summary = pack_manifest(
-            loaded, manifest, folder, shard_size=shard_size, overwrite=overwrite, progress=progress
+            loaded, manifest, folder, overwrite=overwrite, progress=progress, **pack_arguments(how)
         )
     _print_summary(folder, summary)
     for name in modalities_without_samples(summary, loaded):
         click.echo(
             f"note: no sample has {name!r}; if it should, the manifest needs a column {name!r}", err=True
         )
+
+
+def pack_arguments(how: dict[str, Any]) -> dict[str, Any]:
+    """The values of `packing_options` as fields of `u2a.data.pack_plan.PackOptions`."""
+    from u2a.data.media import Recode
+
+    recode = Recode(
+        **{name: how.pop(name) for name in ("image_side", "audio_rate", "video_height", "video_fps")}
+    )
+    return {**how, "recode": recode}
 
 
 def _default_out(recipe: Recipe) -> str:
@@ -69,13 +111,17 @@ def _progress() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total: _line(done, total)
-        return
-    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("packing", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    try:
+        if not console.is_terminal:
+            yield lambda done, total: _line(done, total)
+            return
+        columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("packing", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    except KeyboardInterrupt:
+        click.echo("finished shards are kept: the same command goes on from them", err=True)
+        raise
 
 
 def _line(done: int, total: int) -> None:
@@ -90,3 +136,5 @@ def _print_summary(folder: str, summary: Summary) -> None:
         click.echo(f"{name}: {split.samples} samples, {split.bytes / 1e6:.1f} MB{unlabelled}")
         for pattern, count in sorted(split.presence.items(), key=lambda item: (-item[1], item[0])):
             click.echo(f"  {count:>8}  {' + '.join(pattern)}")
+        if split.skipped:
+            click.echo(f"  {len(split.skipped):>8}  skipped: undecodable, listed in {folder}/skipped.jsonl")

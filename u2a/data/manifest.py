@@ -1,27 +1,24 @@
-"""Manifests: a JSONL or CSV file with one line a sample, checked as a whole before anything is written.
+"""Manifests: a JSONL, CSV or Parquet file with one row a sample, checked as a whole before anything is written.
 
-Columns: ``key``, ``split``, ``label`` or ``labels`` (JSON: a list; CSV: separated by ``|``), and one for each
+Columns: ``key``, ``split``, ``label`` or ``labels`` (a list; CSV: separated by ``|``), and one for each
 modality: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text itself.
 A column ``<modality>_path`` always holds a path. An empty cell means missing.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from u2a.data.tables import reader
 from u2a.errors import U2AError
 
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-#: csv refuses cells over 128 KiB by default; a long text may well be one.
-MAX_CELL = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -47,11 +44,27 @@ class Row:
     cells: dict[str, Cell]
 
 
+class RowSource(Protocol):
+    """Where samples to pack come from: a `Manifest`, or the layout of a public data set.
+
+    Attributes:
+        path: the file or folder, for messages.
+        extensions: modalities in recipe order, with the extensions that each reads.
+    """
+
+    path: Path
+    extensions: dict[str, tuple[str, ...]]
+
+    def rows(self, problems: list[str], split: str | None = None) -> Iterator[Row]:
+        """Every usable row (of one split) in order, the same each time; faults go to `problems`."""
+        ...
+
+
 class Manifest:
     """A manifest file, read row by row.
 
     Args:
-        path: a ``.jsonl`` or ``.csv`` file, UTF-8.
+        path: a ``.jsonl``, ``.csv`` (UTF-8) or ``.parquet`` file.
         extensions: the recipe's modalities, in recipe order, with the extensions that each reads.
         default_split: the split of rows that name none; without it such a row is a fault.
     """
@@ -59,26 +72,25 @@ class Manifest:
     def __init__(
         self, path: Path, extensions: Mapping[str, tuple[str, ...]], default_split: str | None = None
     ) -> None:
-        readers = {".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".csv": _read_csv}
-        if path.suffix.lower() not in readers:
-            raise U2AError(f"{path}: manifests are .jsonl or .csv files")
         self.path = path
         self.extensions = dict(extensions)
         self.default_split = default_split
-        self._read = readers[path.suffix.lower()]
+        self._read = reader(path)
 
     @cached_property
     def _folder(self) -> str:
         return os.path.realpath(self.path.parent)
 
-    def rows(self, problems: list[str]) -> Iterator[Row]:
-        """Every usable row in order; each fault of the others is appended to `problems`, with its line.
+    def rows(self, problems: list[str], split: str | None = None) -> Iterator[Row]:
+        """Every usable row (of one split) in order; each fault is appended to `problems`, with its line.
 
         Raises:
             U2AError: the file cannot be read at all.
         """
         try:
             for line, fields in self._read(self.path, problems):
+                if split is not None and str(fields.get("split")) != split:
+                    continue
                 faults: list[str] = []
                 row = self._row(line, fields, faults)
                 problems += [f"line {line}: {fault}" for fault in faults]
@@ -87,7 +99,7 @@ class Manifest:
         except UnicodeDecodeError:
             raise U2AError(f"{self.path}: is not UTF-8 text") from None
         except OSError as error:
-            raise U2AError(f"{self.path}: cannot be read: {error.strerror}") from None
+            raise U2AError(f"{self.path}: cannot be read: {error.strerror or error}") from None
 
     def _row(self, line: int, fields: Mapping[str, Any], faults: list[str]) -> Row:
         key = _text(fields, "key", faults)
@@ -194,41 +206,3 @@ def _labels(fields: Mapping[str, Any], faults: list[str]) -> tuple[str, ...] | N
     if len(set(labels)) != len(labels):
         faults.append(f"column {column!r}: names a label twice")
     return labels
-
-
-def _read_jsonl(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with open(path, "rb") as stream:
-        for number, line in enumerate(stream, 1):
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            if not text.strip():
-                continue
-            try:
-                fields = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                problems.append(f"line {number}: not JSON: {error}")
-                continue
-            if isinstance(fields, dict):
-                yield number, fields
-            else:
-                problems.append(f"line {number}: not a JSON object")
-
-
-def _read_csv(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    csv.field_size_limit(MAX_CELL)
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, strict=True)
-        try:
-            names = reader.fieldnames or []
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise U2AError(f"{path}: column {twice[0]!r} is there twice")
-            for name in ("key", "split"):
-                if name not in names:
-                    raise U2AError(f"{path}: has no column {name!r}; its first line names {', '.join(names)}")
-            for fields in reader:
-                width = len(names) + len(fields.get(None) or ()) - sum(v is None for v in fields.values())
-                if width != len(names):
-                    problems.append(f"line {reader.line_num}: has {width} cells, the header has {len(names)}")
-                else:
-                    yield reader.line_num, fields
-        except csv.Error as error:
-            raise U2AError(f"{path}: line {reader.reader.line_num}: not CSV: {error}") from None

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
-import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from u2a.data.dataset import FILE_NAME, DatasetFile, fingerprint, read_dataset
+from u2a.data.dataset import FILE_NAME, DatasetFile, fingerprint
 from u2a.data.files import replacing
-from u2a.data.index import index_path
-from u2a.data.manifest import Cell, Manifest, Row
-from u2a.data.samples import Sample, nearest
+from u2a.data.manifest import Manifest, Row, RowSource
+from u2a.data.pack_plan import MAX_PROBLEMS, PackOptions, Plan, plan_rows, raise_problems
+from u2a.data.pack_row import Packed, Refused, RowPacker, packed_rows
 from u2a.data.shards import SplitWriter
+from u2a.data.staging import SplitJournal, Stage, check_target, staged
 from u2a.errors import U2AError
-from u2a.files import sync_folder
+from u2a.files import sync_folder, write_text
+from u2a.modality import Preprocessor
 from u2a.plugins import Registry, registry
 from u2a.recipe import Recipe, TaskSection
 
-SHARD_SIZE = 1000
-MAX_PROBLEMS = 20
+#: Fewer rows than this for each worker process are not worth its start.
+ROWS_PER_WORKER = 100
 
 Progress = Callable[[int, int], None]
-"""Called with the samples written so far and their total."""
+"""Called with the samples dealt with so far and their total."""
 
 
 @dataclass
 class SplitSummary:
-    """What a manifest holds of one split; `presence` counts samples by the modalities that they have."""
+    """What a data set holds of one split; `presence` counts samples by the modalities that they have.
+
+    `skipped` names samples that were left out, with modality and reason; `absent` names samples whose files
+    turned out not to hold a modality, with the reason for each.
+    """
 
     samples: int = 0
     unlabelled: int = 0
     bytes: int = 0
     presence: Counter[tuple[str, ...]] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, tuple[str, str]] = field(default_factory=dict)
+    absent: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 Summary = dict[str, SplitSummary]
@@ -48,36 +56,75 @@ def pack_manifest(
     manifest: str | Path,
     out: str | Path,
     *,
-    shard_size: int = SHARD_SIZE,
     overwrite: bool = False,
     plugins: Registry | None = None,
     progress: Progress = lambda done, total: None,
+    **how: Any,
 ) -> Summary:
     """Write the samples of a manifest as a data set for a recipe; equal input gives equal bytes.
+
+    An interrupted packing is continued by the next one of the same files to the same place.
 
     Args:
         recipe: names the modalities and the classes.
         manifest: see `u2a.data.manifest`.
         out: the folder to make.
-        shard_size: samples of a shard.
         overwrite: replace the data set that `out` holds, once the new one is complete.
         plugins: where the recipe's modalities come from; the installed ones by default.
         progress: called as samples are written.
+        how: fields of `PackOptions`.
 
     Raises:
         U2AError: every fault of the manifest, one a line; or `out` cannot be used. `out` is as it was.
     """
     target = Path(os.path.realpath(out))
-    _check_target(target, overwrite)
-    specs = plugins or registry()
-    extensions = {name: specs.spec(options.kind).extensions for name, options in recipe.modalities.items()}
-    source = Manifest(Path(manifest), extensions)
-    summary = check_manifest(source, recipe.task)
+    check_target(target, overwrite)
+    plugins, options = plugins or registry(), PackOptions(**how)
+    source = Manifest(Path(manifest), read_extensions(recipe, plugins))
+    plan = plan_rows(source, recipe.task, options)
+    return pack_rows(recipe, source, plan, target, options, plugins=plugins, progress=progress)
+
+
+def read_extensions(recipe: Recipe, plugins: Registry) -> dict[str, tuple[str, ...]]:
+    """The recipe's modalities and the file extensions that each reads."""
+    return {name: plugins.spec(options.kind).extensions for name, options in recipe.modalities.items()}
+
+
+def pack_rows(
+    recipe: Recipe,
+    source: RowSource,
+    plan: Plan,
+    target: Path,
+    options: PackOptions,
+    *,
+    plugins: Registry,
+    progress: Progress,
+    finish: Callable[[Path, Summary], None] = lambda folder, summary: None,
+) -> Summary:
+    """Write planned rows to `target`; `finish` may add reports before the data set is put in place.
+
+    Raises:
+        U2AError: undecodable files, files that changed since they were planned, or a full disk.
+    """
+    packer = RowPacker(
+        single_label=recipe.task.kind == "single_label",
+        extensions=source.extensions,
+        preprocessors=_preprocessors(recipe, plugins) if options.check else None,
+        recode=options.recode,
+        keep_incomplete=options.keep_incomplete,
+    )
+    stage = None
     try:
-        with _staged(target) as folder:
-            _write(folder, source, recipe.task, summary, shard_size, progress)
+        with staged(target, plan.digest) as stage:
+            work = _Work(source, packer, options, stage, progress, sum(plan.splits.values()))
+            summary = {name: work.write_split(name) for name in plan.splits}
+            _write_dataset(stage, source, recipe.task, summary)
+            _write_skipped(stage.folder, summary)
+            finish(stage.folder, summary)
     except OSError as error:
-        raise U2AError(f"{error.filename or target}: {error.strerror or error}; nothing was changed") from error
+        kept = "; run it again to go on from the finished shards" if stage and stage.finished else ""
+        reason = f"{error.filename or target}: {error.strerror or error}"
+        raise U2AError(f"{reason}; {target} was not changed{kept}") from error
     return summary
 
 
@@ -87,159 +134,130 @@ def modalities_without_samples(summary: Summary, recipe: Recipe) -> list[str]:
     return [name for name in recipe.modalities if name not in held]
 
 
-def check_manifest(source: Manifest, task: TaskSection) -> Summary:
-    """Read a whole manifest and count what it holds.
-
-    Raises:
-        U2AError: every fault found (at most 20), one a line.
-    """
-    summary: Summary = defaultdict(SplitSummary)
-    problems: list[str] = []
-    seen: dict[str, tuple[int, str]] = {}
-    for row in source.rows(problems):
-        problems += [f"line {row.line}: {fault}" for fault in _row_faults(row, task, seen)]
-        seen.setdefault(row.key, (row.line, row.split))
-        _count(summary[row.split], row)
-        if len(problems) > MAX_PROBLEMS:
-            break
-    _raise_problems(source.path, problems)
-    if not summary:
-        raise U2AError(f"{source.path}: holds no samples")
-    return dict(summary)
-
-
-def _row_faults(row: Row, task: TaskSection, seen: dict[str, tuple[int, str]]) -> Iterator[str]:
-    if row.key in seen:
-        line, split = seen[row.key]
-        where = f"line {line}" + ("" if split == row.split else f" (split {split!r}; here {row.split!r})")
-        yield f"key {row.key!r} is already on {where}"
-    if row.labels is None:
-        return
-    for label in row.labels:
-        if label not in task.classes:
-            yield f"label {label!r} is not one of the recipe's classes{nearest(label, task.classes)}"
-    if task.kind == "single_label" and len(row.labels) != 1:
-        yield f"has {len(row.labels)} labels, but task.kind = single_label wants one"
-
-
-def _raise_problems(path: Path, problems: Collection[str]) -> None:
-    if problems:
-        more = [f"and more; the first {MAX_PROBLEMS} are shown"] if len(problems) > MAX_PROBLEMS else []
-        shown = [f"{path}: {problem}" for problem in list(problems)[:MAX_PROBLEMS]]
-        raise U2AError("\n".join(shown + more))
-
-
-def _count(split: SplitSummary, row: Row) -> None:
-    split.samples += 1
-    split.unlabelled += row.labels is None
-    split.presence[tuple(row.cells)] += 1
-    split.labels.update(row.labels or ())
-
-
-def _write(
-    folder: Path, source: Manifest, task: TaskSection, summary: Summary, shard_size: int, progress: Progress
-) -> None:
-    total = sum(split.samples for split in summary.values())
-    problems: list[str] = []
-    with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(SplitWriter(folder, name, tuple(source.extensions), shard_size))
-            for name in summary
+def _preprocessors(recipe: Recipe, plugins: Registry) -> dict[str, Preprocessor]:
+    try:
+        return {
+            name: plugins.spec(section.kind).preprocessor(section)
+            for name, section in recipe.modalities.items()
         }
-        for done, row in enumerate(source.rows(problems), 1):
-            writers[row.split].add(row.key, *_sample(row, task))
-            progress(done, total)
-        _raise_problems(source.path, problems)  # files that changed since the check
-    for name, writer in writers.items():
-        summary[name].bytes = sum(entry.bytes for entry in writer.entries)
-    _write_dataset(folder, source, task, summary, writers)
+    except U2AError as error:
+        raise U2AError(f"{error} (checking every file needs it; --no-check packs without)") from None
 
 
-def _write_dataset(
-    folder: Path, source: Manifest, task: TaskSection, summary: Summary, writers: dict[str, SplitWriter]
-) -> None:
+@dataclass
+class _Work:
+    """One packing: where rows come from and where samples go."""
+
+    source: RowSource
+    packer: RowPacker
+    options: PackOptions
+    stage: Stage
+    progress: Progress
+    total: int
+    done: int = 0
+
+    def write_split(self, name: str) -> SplitSummary:
+        """All samples of a split; shards that an earlier run finished stay as they are."""
+        journal = self.stage.journal.splits.setdefault(name, SplitJournal())
+        summary = SplitSummary(skipped=journal.skipped.copy(), absent=journal.absent.copy())
+        problems: list[str] = []
+        rows = self.source.rows(problems, name)
+        for row in islice(rows, journal.rows):
+            if row.key not in summary.skipped:
+                _count(summary, row, tuple(m for m in row.cells if m not in summary.absent.get(row.key, ())))
+            self._step()
+        covered = journal.rows
+        modalities = tuple(self.source.extensions)
+        results = packed_rows(rows, self.packer, self._workers())
+        with SplitWriter(
+            self.stage.folder, name, modalities, self.options.shard_size, journal.entries
+        ) as writer:
+            for result in results:
+                covered += 1
+                self._add(writer, summary, result, results)
+                if len(writer.entries) > len(journal.entries):
+                    journal = self._record(name, writer, summary, covered)
+                self._step()
+            raise_problems(self.source.path, problems)  # files that changed since they were planned
+        self._record(name, writer, summary, covered)
+        summary.bytes = sum(entry.bytes for entry in writer.entries)
+        return summary
+
+    def _add(
+        self,
+        writer: SplitWriter,
+        summary: SplitSummary,
+        result: Packed | Refused,
+        others: Iterator[Packed | Refused],
+    ) -> None:
+        key = result.row.key
+        if isinstance(result, Packed):
+            writer.add(key, result.sample, result.members)
+            _count(summary, result.row, result.sample.present)
+            if result.absent:
+                summary.absent[key] = result.absent
+        elif self.options.on_error == "skip":
+            summary.skipped[key] = (result.modality, result.reason)
+        else:
+            rest = islice((other for other in others if isinstance(other, Refused)), MAX_PROBLEMS)
+            _raise_refused([result, *rest])
+
+    def _record(self, name: str, writer: SplitWriter, summary: SplitSummary, covered: int) -> SplitJournal:
+        journal = SplitJournal(
+            entries=writer.entries.copy(), rows=covered, skipped=summary.skipped, absent=summary.absent
+        )
+        self.stage.journal.splits[name] = journal
+        self.stage.save()
+        return journal
+
+    def _workers(self) -> int:
+        if self.packer.preprocessors is None and not self.packer.recode:
+            return 0  # nothing to compute: another process would only be in the way
+        most = self.options.workers or len(os.sched_getaffinity(0))
+        if self.options.workers is None:
+            most = min(most, self.total // ROWS_PER_WORKER)
+        return most if most > 1 else 0
+
+    def _step(self) -> None:
+        self.done += 1
+        self.progress(self.done, self.total)
+
+
+def _raise_refused(refused: Collection[Refused]) -> None:
+    more = [f"and more; the first {MAX_PROBLEMS} are shown"] if len(refused) > MAX_PROBLEMS else []
+    hint = "nothing was written; --on-error skip leaves such samples out and lists them in skipped.jsonl"
+    raise U2AError("\n".join([*map(str, list(refused)[:MAX_PROBLEMS]), *more, hint]))
+
+
+def _count(summary: SplitSummary, row: Row, present: tuple[str, ...]) -> None:
+    summary.samples += 1
+    summary.unlabelled += row.labels is None
+    summary.presence[present] += 1
+    summary.labels.update(row.labels or ())
+
+
+def _write_dataset(stage: Stage, source: RowSource, task: TaskSection, summary: Summary) -> None:
+    splits = {name: tuple(journal.entries) for name, journal in stage.journal.splits.items() if name in summary}
+    for name in [name for name, entries in splits.items() if not entries]:
+        raise U2AError(f"{source.path}: no sample of split {name!r} can be used; skipped.jsonl would name all")
     names = sorted({label for split in summary.values() for label in split.labels})
     found = DatasetFile(
         modalities=tuple(source.extensions),
         task_kind=task.kind,
-        splits={name: tuple(writer.entries) for name, writer in writers.items()},
+        splits={name: splits[name] for name in summary},
         classes={c: {name: split.labels[c] for name, split in summary.items()} for c in names},
-        fingerprint=fingerprint(entry.sha256 for writer in writers.values() for entry in writer.entries),
+        fingerprint=fingerprint(entry.sha256 for name in summary for entry in splits[name]),
     )
-    with replacing(folder / FILE_NAME) as stream:
+    with replacing(stage.folder / FILE_NAME) as stream:
         stream.write(found.model_dump_json(indent=1).encode() + b"\n")
-    sync_folder(folder)
+    sync_folder(stage.folder)
 
 
-def _sample(row: Row, task: TaskSection) -> tuple[Sample, dict[str, bytes]]:
-    """The declaration and members of a row; modalities that name the same file share one member."""
-    members: dict[str, bytes] = {}
-    shared: dict[str, str] = {}
-    stored: dict[Path, str] = {}
-    for modality, cell in row.cells.items():
-        if isinstance(cell.content, Path) and cell.content in stored:
-            shared[modality] = stored[cell.content]
-            continue
-        suffix = f"{modality}.{cell.extension}"
-        members[suffix] = _read(row, modality, cell)
-        if isinstance(cell.content, Path):
-            stored[cell.content] = suffix
-    single = task.kind == "single_label" and row.labels is not None
-    sample = Sample(
-        key=row.key,
-        present=tuple(row.cells),
-        label=row.labels[0] if single and row.labels else None,
-        labels=None if single else row.labels,
-        members=shared,
-    )
-    return sample, members
-
-
-def _read(row: Row, modality: str, cell: Cell) -> bytes:
-    if data := cell.read():
-        return data
-    raise U2AError(f"line {row.line}: {modality}: {cell.content!r} became empty while it was being packed")
-
-
-def _check_target(target: Path, overwrite: bool) -> None:
-    """Only an absent or empty folder, or a data set and nothing else, may be written over."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise U2AError(f"{target}: is not a folder")
-    held = {path.name for path in target.iterdir()}
-    if not held:
-        return
-    if FILE_NAME not in held:
-        raise U2AError(f"{target}: is not empty and holds no data set; give another folder with --out")
-    if not overwrite:
-        raise U2AError(f"{target}: already holds a data set; give --overwrite to replace it, or another --out")
-    shards = [entry.name for split in read_dataset(str(target)).splits.values() for entry in split]
-    ours = {FILE_NAME, *shards, *(index_path(Path(name)).name for name in shards)}
-    if strangers := sorted(held - ours):
-        raise U2AError(
-            f"{target}: --overwrite would delete {strangers[0]!r}, which is not part of the data set"
-        )
-
-
-@contextmanager
-def _staged(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` that takes its place if the block succeeds; else it is removed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    mark = secrets.token_hex(4)
-    fresh, old = (target.with_name(f".{target.name}.{what}-{mark}") for what in ("packing", "old"))
-    fresh.mkdir()
-    try:
-        yield fresh
-        if target.exists():
-            os.rename(target, old)
-        try:
-            os.rename(fresh, target)
-        except OSError:
-            if old.exists():
-                os.rename(old, target)
-            raise
-        sync_folder(target.parent)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+def _write_skipped(folder: Path, summary: Summary) -> None:
+    lines = [
+        json.dumps({"key": key, "split": name, "modality": modality, "reason": reason}, ensure_ascii=False)
+        for name, split in summary.items()
+        for key, (modality, reason) in split.skipped.items()
+    ]
+    if lines:
+        write_text(folder / "skipped.jsonl", "\n".join(lines) + "\n")

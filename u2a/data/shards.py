@@ -29,11 +29,19 @@ class SplitWriter:
     """Writes one split as ``<split>-000000.tar`` and so on; the same samples give the same bytes.
 
     A context manager: a shard gets its final name when it is complete and on disk; one that was being
-    written when the block failed is removed. ``entries`` lists the shards that are done.
+    written when the block failed is removed. ``entries`` lists the shards that are done; those of an earlier
+    run may be given, and the next shard follows them.
     """
 
-    def __init__(self, folder: Path, split: str, modalities: Sequence[str], shard_size: int) -> None:
-        self.entries: list[ShardEntry] = []
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        modalities: Sequence[str],
+        shard_size: int,
+        entries: Sequence[ShardEntry] = (),
+    ) -> None:
+        self.entries = list(entries)
         self._folder = folder
         self._split = split
         self._modalities = tuple(modalities)
