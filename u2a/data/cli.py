@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from u2a.cli_base import Group, set_option
+from u2a.data.index_cli import index
 from u2a.data.missing_cli import mask
 from u2a.errors import U2AError
 from u2a.paths import is_url
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     from u2a.recipe import Recipe
 
 
+#: The names of `u2a.data.prepare.DATA_SETS`, which is imported only when one is wanted.
+PUBLIC = ("food101", "mm_imdb", "kinetics_sound", "ave", "crema_d")
+
+
 @click.group(cls=Group)
 def data() -> None:
     """Make data sets of shards from your files."""
 
 
+data.add_command(index)
 data.add_command(mask)
 
 
@@ -85,6 +91,53 @@ def pack(
         click.echo(
             f"note: no sample has {name!r}; if it should, the manifest needs a column {name!r}", err=True
         )
+
+
+@data.command()
+@click.argument("name", type=click.Choice(PUBLIC))
+@click.option("--source", required=True, help="The folder with the data set as its authors publish it.")
+@click.option("--out", required=True, help="Folder to write.")
+@click.option(
+    "--split-by",
+    type=click.Choice(["sample", "speaker"]),
+    default="sample",
+    show_default=True,
+    help="crema_d: speaker keeps all clips of an actor in one split.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="crema_d: draws the split."
+)
+@set_option
+@packing_options
+def prepare(
+    name: str,
+    source: str,
+    out: str,
+    split_by: str,
+    seed: int,
+    sets: tuple[str, ...],
+    overwrite: bool,
+    **how: Any,
+) -> None:
+    """Make shards of a public data set for its shipped recipe, and compare its counts with the paper's.
+
+    docs/datasets.md says what to download, and what each folder must hold. --set changes the recipe, e.g. its
+    encoders. A second run of the same command changes nothing.
+    """
+    from u2a.data.prepare import Choice
+    from u2a.data.prepare.run import prepare as prepare_set
+    from u2a.data.prepare.run import summary_lines
+    from u2a.recipe_file import load_recipe
+    from u2a.shipped import shipped_recipes
+
+    recipe = load_recipe(shipped_recipes()[name], sets)
+    choice, how = Choice(seed, split_by), pack_arguments(how)
+    with _progress() as progress:
+        result = prepare_set(name, recipe, source, out, choice, overwrite=overwrite, progress=progress, **how)
+    click.echo(f"{'wrote' if result.made else 'complete already, nothing was changed:'} {out}")
+    click.echo("\n".join(summary_lines(result.summary)))
+    if result.summary.problems:
+        click.echo(f"every problem by name: {out}/problems.jsonl")
 
 
 def pack_arguments(how: dict[str, Any]) -> dict[str, Any]:
