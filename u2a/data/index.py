@@ -21,13 +21,24 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from u2a.data.files import replacing
-from u2a.data.scan import Scan, scan_shard
+from u2a.data.scan import SampleReader, Scan, scan_shard
 from u2a.errors import ShardError
 from u2a.files import sha256_file
 
 
+class Mapping(BaseModel):
+    """What the person who indexed a shard made elsewhere declared about it (see `u2a.data.foreign`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    modalities: dict[str, tuple[str, ...]]
+    may_lack: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    label: str | None = None
+
+
 class IndexInfo(BaseModel):
-    """What an index says about its shard as a whole."""
+    """What an index says about its shard as a whole; `mapping` only if the shard was made elsewhere."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,6 +49,7 @@ class IndexInfo(BaseModel):
     modalities: tuple[str, ...]
     extensions: dict[str, tuple[str, ...]]
     classes: tuple[str, ...]
+    mapping: Mapping | None = None
 
 
 def index_path(shard: Path) -> Path:
@@ -45,17 +57,24 @@ def index_path(shard: Path) -> Path:
     return shard.with_name(shard.name + ".idx")
 
 
-def write_index(shard: Path, modalities: Sequence[str] = ()) -> IndexInfo:
+def write_index(
+    shard: Path,
+    modalities: Sequence[str] = (),
+    *,
+    reader: SampleReader | None = None,
+    mapping: Mapping | None = None,
+) -> IndexInfo:
     """Scan a shard (see `u2a.data.scan.scan_shard`) and write its index; the same shard gives the same bytes.
 
     Args:
         shard: an uncompressed tar.
         modalities: modalities that come first in the index, even if no sample has them.
+        reader, mapping: how the samples of a shard made elsewhere are read, and the declaration to store.
 
     Raises:
         ShardError: the shard cannot be trusted; nothing is written.
     """
-    scan = scan_shard(shard, modalities)
+    scan = scan_shard(shard, modalities, reader)
     first = [m for m in scan.spans if m in modalities]
     names = (*first, *sorted(scan.spans.keys() - set(first)))
     info = IndexInfo(
@@ -65,9 +84,10 @@ def write_index(shard: Path, modalities: Sequence[str] = ()) -> IndexInfo:
         modalities=names,
         extensions={m: tuple(sorted(scan.extensions[m])) for m in names},
         classes=tuple(scan.classes),
+        mapping=mapping,
     )
     with replacing(index_path(shard)) as stream:
-        stream.write(save(_arrays(scan, names), metadata={"u2a": info.model_dump_json()}))
+        stream.write(save(_arrays(scan, names), metadata={"u2a": info.model_dump_json(exclude_none=True)}))
     return info
 
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import tarfile
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -74,12 +74,24 @@ class Scan:
         self.label_ends.append(len(self.label_ids))
 
 
-def scan_shard(path: Path, modalities: Sequence[str] = ()) -> Scan:
-    """Read every header and json member of a shard.
+Found = tuple[str, Sample, dict[str, Member]]
+"""A sample's key, its declaration, and one member for each present modality."""
+
+SampleReader = Callable[[str, dict[str, Member], Callable[[Member], bytes]], Found]
+"""Called with a sample's name, its members by suffix, and what reads a member that describes others.
+
+Raises:
+    ValueError: one line that says what is wrong, member or sample first.
+"""
+
+
+def scan_shard(path: Path, modalities: Sequence[str] = (), reader: SampleReader | None = None) -> Scan:
+    """Read every header, and every member that describes others, of a shard.
 
     Args:
         path: an uncompressed tar.
         modalities: columns that the result has, in this order, even if no sample has them.
+        reader: what a sample's members mean; by default the json member declares it (`read_own_sample`).
 
     Raises:
         ShardError: names the file and the member that cannot be trusted.
@@ -93,7 +105,7 @@ def scan_shard(path: Path, modalities: Sequence[str] = ()) -> Scan:
             scan.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
             for name, members in _samples(path, stream, scan.bytes):
-                _add_sample(path, stream, scan, name, members)
+                scan.add(*_read(path, stream, reader or read_own_sample, name, members))
     except OSError as error:
         raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
     if not len(scan):
@@ -153,30 +165,46 @@ def _checked_name(path: Path, info: tarfile.TarInfo) -> tuple[str, str]:
     if not info.isreg() or info.issparse():
         raise ShardError(f"{path}: {info.name!r}: is a link, device or sparse file, not a regular file")
     try:
-        name, suffix = split_member(info.name)
-        if suffix != "json":
-            split_suffix(suffix)
+        return split_member(info.name)
     except ValueError as error:
         raise ShardError(f"{path}: {info.name!r}: {error}") from None
-    if not info.size:
-        raise ShardError(f"{path}: {info.name}: is empty; a missing modality is left out of 'present' instead")
-    return name, suffix
 
 
-def _add_sample(path: Path, stream: BinaryIO, scan: Scan, name: str, members: dict[str, Member]) -> None:
-    declared = members.pop("json", None)
-    if declared is None:
-        raise ShardError(
-            f"{path}: sample {name!r}: has no {name}.json next to its members to declare its modalities"
-        )
-    if declared.size > MAX_JSON_BYTES:
-        raise ShardError(f"{path}: {name}.json: has {declared.size} bytes, over the limit of {MAX_JSON_BYTES}")
+def _read(path: Path, stream: BinaryIO, reader: SampleReader, name: str, members: dict[str, Member]) -> Found:
+    def read(member: Member) -> bytes:
+        if member.size > MAX_JSON_BYTES:
+            full = f"{name}.{member.suffix}"
+            raise ValueError(f"{full}: has {member.size} bytes, over the limit of {MAX_JSON_BYTES}")
+        return os.pread(stream.fileno(), member.size, member.offset)
+
     try:
-        sample = parse_sample(os.pread(stream.fileno(), declared.size, declared.offset))
+        return reader(name, members, read)
+    except ValueError as error:
+        raise ShardError(f"{path}: {error}") from None
+
+
+def read_own_sample(name: str, members: dict[str, Member], read: Callable[[Member], bytes]) -> Found:
+    """A sample of this package's own shards: its json member declares it (see `u2a.data.samples`)."""
+    if "json" not in members:
+        raise ValueError(
+            f"sample {name!r}: has no {name}.json next to its members to declare its modalities; "
+            "shards made elsewhere are indexed with --map"
+        )
+    for suffix, member in members.items():
+        if suffix != "json":
+            try:
+                split_suffix(suffix)
+            except ValueError as error:
+                raise ValueError(f"{name + '.' + suffix!r}: {error}") from None
+        if not member.size:
+            raise ValueError(f"{name}.{suffix}: is empty; a missing modality is left out of 'present' instead")
+    data = read(members.pop("json"))
+    try:
+        sample = parse_sample(data)
         key = _key(name, sample)
     except ValueError as error:
-        raise ShardError(f"{path}: {name}.json: {error}") from None
-    scan.add(key, sample, _match(path, name, sample, members))
+        raise ValueError(f"{name}.json: {error}") from None
+    return key, sample, _match(name, sample, members)
 
 
 def _key(name: str, sample: Sample) -> str:
@@ -185,29 +213,29 @@ def _key(name: str, sample: Sample) -> str:
     raise ValueError(f"belongs to another sample: its key is {sample.key!r}")
 
 
-def _match(path: Path, name: str, sample: Sample, members: dict[str, Member]) -> dict[str, Member]:
+def _match(name: str, sample: Sample, members: dict[str, Member]) -> dict[str, Member]:
     """The member of each present modality: every declaration kept, every member declared."""
     own: dict[str, Member] = {}
     for suffix, member in members.items():
         modality = suffix.partition(".")[0]
         if modality in own:
             other = own[modality].suffix
-            raise ShardError(f"{path}: sample {name!r}: {other} and {suffix} are two members for one modality")
+            raise ValueError(f"sample {name!r}: {other} and {suffix} are two members for one modality")
         own[modality] = member
     found = {}
     for modality in sample.present:
         shared = sample.members.get(modality)
         if shared is not None and modality in own and own[modality].suffix != shared:
-            raise ShardError(f"{path}: sample {name!r}: {modality} has a member and points at {shared} as well")
+            raise ValueError(f"sample {name!r}: {modality} has a member and points at {shared} as well")
         pick = own.get(modality) if shared is None else members.get(shared)
         if pick is None:
             wanted = f"{name}.{shared or modality + '.*'}"
-            raise ShardError(
-                f"{path}: sample {name!r}: declares {modality}, but {wanted} is lost "
+            raise ValueError(
+                f"sample {name!r}: declares {modality}, but {wanted} is lost "
                 "or not next to the sample's other members"
             )
         found[modality] = pick
     used = {member.suffix for member in found.values()}
     if undeclared := sorted(members.keys() - used):
-        raise ShardError(f"{path}: {name}.{undeclared[0]}: is there, but {name}.json does not declare it")
+        raise ValueError(f"{name}.{undeclared[0]}: is there, but {name}.json does not declare it")
     return found
