@@ -10,6 +10,7 @@ import torch
 
 from u2a.build import build_model
 from u2a.checkpoint import current, load_adapter
+from u2a.data.split import Split
 from u2a.distributed import World, default_workers, world
 from u2a.evaluate import Encoded, Scenario, Scorer, check_dropped, encode_split, evaluation_split
 from u2a.plugins import registry
@@ -61,12 +62,12 @@ class Model:
             return self.predictor.predict([self.predictor.read(inputs)])[0]
         return self.predictor.predict([self.predictor.read(one) for one in inputs])
 
-    def encode(self, split: str = "test") -> Encoded:
-        """One pass of the encoders over a split of the recipe's data."""
+    def encode(self, split: str | Split = "test") -> Encoded:
+        """One pass of the encoders over a split of the recipe's data, or one opened otherwise."""
         workers = self.recipe.data.workers
         return encode_split(
             self.network,
-            evaluation_split(self.recipe, split),
+            evaluation_split(self.recipe, split) if isinstance(split, str) else split,
             self.preprocessors,
             self.recipe.task,
             self.place,
@@ -96,8 +97,7 @@ class Model:
         )
         if not shares:
             return scorer.drop(drop)
-        opened = evaluation_split(self.recipe, split)
-        keys = [opened.key(i) for i in range(len(opened))]
+        keys = evaluation_split(self.recipe, split).keys()
         names = self.network.names
         kept_NM = keep_mask(keys, names, encoded.present_NM, shares, seed)
         kept_NM = kept_NM & torch.tensor([name not in drop for name in names])

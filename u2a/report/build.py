@@ -1,0 +1,207 @@
+"""The report's content as plain values: one run in detail, and what several runs tell together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from u2a import api
+from u2a.build import count_parameters
+from u2a.data.split import Split
+from u2a.errors import U2AError
+from u2a.evaluate import evaluation_split
+from u2a.recipe import Recipe
+from u2a.report.analysis import Analysis
+from u2a.report.predictions import METRICS
+from u2a.report.rates import Condition, conditions_of, rate_map, train_condition
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What is kept of every run beside the one in detail."""
+
+    about: dict[str, Any]
+    signature: dict[str, Any]
+    condition: Condition
+    patterns: list[dict[str, Any]]
+    availability: list[dict[str, Any]]
+    rates: dict[Condition, float]
+
+
+def build_report(
+    runs: Sequence[str | None],
+    *,
+    split: str = "test",
+    checkpoint: str = "best",
+    sets: Sequence[str] = (),
+    seed: int = 0,
+    say: Say = lambda line: None,
+) -> dict[str, Any]:
+    """Encode the split once for every run and tell all that follows; plain values for JSON.
+
+    Args:
+        runs: run folders, None for the newest; the first one is told in detail.
+        seed: of resamples and of the missing tables that the rates are tested with.
+        say: is told what is being done.
+
+    Raises:
+        U2AError: a run that cannot be loaded, or runs that are not about the same task and data.
+    """
+    from u2a.run import find_run
+
+    found = [find_run(run) for run in runs]
+    conditions = conditions_of([run.recipe(tuple(sets)) for run in found])
+    report: dict[str, Any] = {}
+    briefs: list[Brief] = []
+    for run in found:
+        say(f"{run}: encoding split {split}")
+        model = api.load(run.folder, checkpoint=checkpoint, sets=sets)
+        opened = bare_split(model.recipe, split)
+        analysis = Analysis(model.network, model.encode(opened), model.recipe.task, opened.keys(), seed=seed)
+        if briefs:
+            _check_same(report, model, opened)
+        briefs.append(_brief(model, analysis, opened, conditions, seed))
+        if len(briefs) == 1:
+            say(f"{run}: scoring {len(opened)} samples")
+            report = _detail(model, analysis, opened)
+            report |= {"patterns": briefs[0].patterns, "availability": briefs[0].availability}
+    return report | _together(briefs, conditions)
+
+
+def bare_split(recipe: Recipe, split: str) -> Split:
+    """A split with the presence that its shards declare, whatever ``data.missing`` would take away."""
+    data = recipe.data.model_copy(update={"missing": None})
+    return evaluation_split(recipe.model_copy(update={"data": data}), split)
+
+
+def _detail(model: api.Model, analysis: Analysis, opened: Split) -> dict[str, Any]:
+    task = model.recipe.task
+    label, class_label = METRICS[task.headline]
+    return {
+        "format": 1,
+        "u2a": version("u2a"),
+        "modalities": list(model.network.names),
+        "classes_of_task": list(task.classes),
+        "task": task.kind,
+        "metric": {"name": task.headline, "label": label, "class_label": class_label},
+        "data": {
+            "split": opened.name,
+            "n": len(opened),
+            "n_incomplete": int((~opened.present_NM.all(1)).sum()),
+            "fingerprint": opened.fingerprint,
+        },
+        "classes": analysis.classes(),
+        "tokens": analysis.tokens(),
+        "contributions": analysis.contributions(),
+        "calibration": analysis.calibration(),
+    }
+
+
+def _brief(
+    model: api.Model, analysis: Analysis, opened: Split, conditions: Sequence[Condition], seed: int
+) -> Brief:
+    parameters = count_parameters(model.network)
+    about = {
+        "run": str(model.run),
+        "recipe": model.recipe.name,
+        "seed": model.recipe.seed,
+        "step": model.meta["step"],
+        "parameters": sum(part.total for part in parameters),
+        "learnable": sum(part.learnable for part in parameters),
+        "training_data": model.meta["data_fingerprint"],
+    }
+    return Brief(
+        about,
+        _signature(model.recipe),
+        train_condition(model.recipe),
+        analysis.patterns(),
+        analysis.availability(),
+        rate_map(analysis, opened, conditions, seed),
+    )
+
+
+def _signature(recipe: Recipe) -> dict[str, Any]:
+    """What runs over several seeds have in common."""
+    values = recipe.resolved()
+    data = {k: v for k, v in values["data"].items() if k not in ("workers", "missing")}
+    missing = {k: v for k, v in values["data"].get("missing", {}).items() if k not in ("seed", "table")}
+    training = {k: v for k, v in values["training"].items() if k != "device"}
+    rest = {k: v for k, v in values.items() if k not in ("name", "seed")}
+    return {**rest, "data": {**data, "missing": missing}, "training": training}
+
+
+def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None:
+    for what, mine, first in (
+        ("modalities", list(model.network.names), report["modalities"]),
+        ("classes", list(model.recipe.task.classes), report["classes_of_task"]),
+        ("metric", model.recipe.task.headline, report["metric"]["name"]),
+        ("data", opened.fingerprint, report["data"]["fingerprint"]),
+    ):
+        if mine != first:
+            raise U2AError(f"{model.run}: has other {what} than the first run; report on them one by one")
+
+
+def _together(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str, Any]:
+    peers = [brief for brief in briefs if brief.signature == briefs[0].signature]
+    metric = next(iter(briefs[0].patterns[0]["scores"]))
+    worst = min(briefs[0].patterns, key=lambda row: row["scores"][metric])
+    complete = briefs[0].patterns[0]
+    return {
+        "runs": [
+            brief.about | {"trained": brief.condition.label(), "seeds_of_first": brief in peers}
+            for brief in briefs
+        ],
+        "headline": {
+            "complete": complete["scores"][metric],
+            "interval": complete["interval"],
+            "worst": {
+                "missing": worst["missing"],
+                "score": worst["scores"][metric],
+                "interval": worst["interval"],
+            },
+            "drop_points": 100 * -worst["difference"],
+            "drop_interval": [100 * -x for x in reversed(worst["difference_interval"])],
+        },
+        "over_seeds": _over_seeds(peers, metric) if len(peers) > 1 else None,
+        "rates": _rates(briefs, conditions) if len({brief.condition for brief in briefs}) > 1 else None,
+    }
+
+
+def _over_seeds(peers: list[Brief], metric: str) -> dict[str, Any]:
+    """Mean and sample standard deviation over runs that differ in their seed alone."""
+    scores = [[row["scores"][metric] for row in brief.patterns] for brief in peers]
+    curves = [[curve["scores"] for curve in brief.availability] for brief in peers]
+    return {
+        "n": len(peers),
+        "patterns": {"mean": _mean(scores), "sd": _sd(scores)},
+        "availability": {"mean": _mean(curves), "sd": _sd(curves)},
+    }
+
+
+def _rates(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str, Any]:
+    cells, rows = [], sorted({brief.condition for brief in briefs})
+    for trained in rows:
+        runs = [brief for brief in briefs if brief.condition == trained]
+        for tested in conditions:
+            values = [brief.rates[tested] for brief in runs]
+            cell = {"trained": trained.label(), "tested": tested.label(), "n_runs": len(values)}
+            cells.append(cell | {"mean": _mean(values), "sd": _sd(values) if len(values) > 1 else None})
+    return {
+        "trained": [condition.label() for condition in rows],
+        "tested": [condition.label() for condition in conditions],
+        "cells": cells,
+    }
+
+
+def _mean(values: Any) -> Any:
+    return np.mean(values, axis=0).tolist()
+
+
+def _sd(values: Any) -> Any:
+    return np.std(values, axis=0, ddof=1).tolist()

@@ -1,0 +1,147 @@
+"""How charts look, and how they become SVG in a page that may be light or dark, or files for a paper."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+#: Colours as charts are drawn with, and the style sheet's variables that replace them in the page.
+INK, MUTED, GRID, CARD, GOOD, BAD = "#1d2531", "#5b6574", "#d8dde5", "#fefefe", "#2060b1", "#b9480e"
+SERIES = ("#2161b2", "#ba490f", "#1a7a59", "#853ca0", "#8c6300", "#b02c50")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    CARD: "--card",
+    GOOD: "--good",
+    BAD: "--bad",
+    **{colour: f"--s{number}" for number, colour in enumerate(SERIES, 1)},
+}
+NARROW, WIDE = 4.6, 9.4
+#: Charts show this many classes; the tables show all.
+MOST = 20
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure with what a reader needs who cannot see it, and how to read it."""
+
+    name: str
+    figure: Figure
+    alt: str
+    caption: str = ""
+    size: str = "narrow"
+
+
+@contextmanager
+def chart_style() -> Iterator[None]:
+    """matplotlib's settings for every chart: drawn and saved inside."""
+    settings: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "u2a",
+        "pdf.fonttype": 42,
+        "text.parse_math": False,  # names are data: "$" is a dollar sign
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 10,
+        "axes.titlecolor": INK,
+        "axes.labelcolor": MUTED,
+        "axes.edgecolor": GRID,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "grid.color": GRID,
+        "grid.linewidth": 0.6,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "text.color": INK,
+        "legend.frameon": False,
+        "legend.fontsize": 8.5,
+        "axes.facecolor": "none",
+        "figure.facecolor": "none",
+        "figure.constrained_layout.use": True,
+    }
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # A script that the drawing font lacks: pages hold text as text and use the reader's fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def new_axes(title: str, width: float = NARROW, height: float = 3.1) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, sizes in inches."""
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    return figure, axes
+
+
+def colour(number: int) -> str:
+    """The colour of the n-th series."""
+    return SERIES[number % len(SERIES)]
+
+
+def short(text: str, limit: int = 22) -> str:
+    """A name as a chart shows it: no control characters, not too long."""
+    clean = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+    return clean if len(clean) <= limit else clean[: limit - 1].rstrip() + "…"
+
+
+def name_rows(axes: Axes, names: list[str]) -> None:
+    """Rows from the top, with their names."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", colors=INK)
+    axes.grid(False, axis="y")
+    axes.spines["left"].set_visible(False)
+    if not axes.get_xticklabels() or len(axes.get_xticks()) > 7:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+
+
+def of_all(report: dict[str, Any]) -> str:
+    """How many of the classes a chart shows, where it does not show all."""
+    n = len(report["classes"])
+    return f" The {MOST} worst of {n} classes; the table has all." if n > MOST else ""
+
+
+def to_svg(chart: Chart) -> str:
+    """A chart for the page: colours are the page's variables, ids are the chart's own, no file header."""
+    stream = io.StringIO()
+    chart.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{chart.name}-", svg)
+    svg = re.sub(r"#[0-9a-f]{6}\b", lambda m: _variable(m[0]), svg)
+    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" xmlns:xlink="x">', svg, count=1)
+
+
+def _variable(colour: str) -> str:
+    return f"var({VARIABLES[colour]})" if colour in VARIABLES else colour
+
+
+def save_figures(charts: list[Chart], folder: Path) -> None:
+    """Every chart as PNG (200 dots an inch) and PDF, on white."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for chart in charts:
+        file = folder / chart.name
+        chart.figure.savefig(file.with_suffix(".png"), dpi=200, facecolor="white", metadata={"Software": None})
+        chart.figure.savefig(file.with_suffix(".pdf"), facecolor="white", metadata={"CreationDate": None})

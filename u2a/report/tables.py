@@ -1,0 +1,114 @@
+"""The report as flat tables, for CSV and for the page; and as files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from u2a.files import write_json, write_text
+
+Row = dict[str, Any]
+
+
+def worst_first(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The classes, those that lose most when one modality is missing first."""
+    return sorted(report["classes"], key=lambda row: (-worst_loss(row), row["class"]))
+
+
+def worst_loss(row: dict[str, Any]) -> float:
+    """The largest drop of a class's score that one missing modality causes."""
+    return max((row["complete"] - value for value in row["missing"].values() if value is not None), default=0.0)
+
+
+def csv_tables(report: Row) -> dict[str, list[Row]]:
+    """The report's parts by file name, each as rows of plain cells."""
+    tables = {
+        "patterns": [_pattern(row) for row in report["patterns"]],
+        "availability": _availability(report),
+        "classes": [_class(row) for row in worst_first(report)],
+        "tokens": _tokens(report),
+        "contributions": _contributions(report),
+        "calibration": [
+            {"missing": row["missing"] or "", "n": row["n"], "ece": row["ece"], **b}
+            for row in report["calibration"]
+            for b in row["bins"]
+        ],
+        "rates": report["rates"]["cells"] if report["rates"] else [],
+    }
+    return {name: rows for name, rows in tables.items() if rows}
+
+
+def write_tables(report: Row, folder: Path) -> None:
+    """``report.json`` and a CSV file for every table."""
+    write_json(folder / "report.json", without_nan(report))
+    for name, rows in csv_tables(report).items():
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(folder / f"{name}.csv", stream.getvalue())
+
+
+def without_nan(value: Any) -> Any:
+    """The same plain values with None for NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _pattern(row: Row) -> Row:
+    low_high = dict(zip(("low", "high"), row["interval"], strict=True))
+    difference = dict(zip(("difference_low", "difference_high"), row["difference_interval"], strict=True))
+    cells = {"missing": " ".join(row["missing"]), "n": row["n"], "n_empty": row["n_empty"], **row["scores"]}
+    return cells | low_high | {"difference": row["difference"]} | difference
+
+
+def _availability(report: Row) -> list[Row]:
+    over = report["over_seeds"]
+    rows = []
+    for number, curve in enumerate(report["availability"]):
+        for place, (share, score) in enumerate(zip(curve["shares"], curve["scores"], strict=True)):
+            row = {"modality": curve["modality"], "share": share, "score": score}
+            if over:
+                row |= {part: over["availability"][part][number][place] for part in ("mean", "sd")}
+            rows.append(row)
+    return rows
+
+
+def _class(row: Row) -> Row:
+    cells = {"class": row["class"], "n": row["n"], "complete": row["complete"]}
+    for name, value in row["missing"].items():
+        cells[f"without {name}"] = value
+        cells[f"without {name}, no mask tokens"] = row["missing_without_mask_tokens"][name]
+    return cells
+
+
+def _tokens(report: Row) -> list[Row]:
+    rows = []
+    for row in report["tokens"]:
+        pair = {"source": row["source"], "target": row["target"]}
+        rows.append({**pair, "class": "", "n": row["n"], "mse": row["mse"], "cosine": row["cosine"]})
+        for name, mse, cosine in zip(
+            report["classes_of_task"], row["class_mse"], row["class_cosine"], strict=True
+        ):
+            rows.append({**pair, "class": name, "n": "", "mse": mse, "cosine": cosine})
+    return rows
+
+
+def _contributions(report: Row) -> list[Row]:
+    found = report["contributions"]
+
+    def row(kind: str, who: str, values: Row, name: str = "") -> Row:
+        low, high = values.get("interval", ("", ""))
+        return {"kind": kind, "who": who, "class": name, "value": values["value"], "low": low, "high": high}
+
+    rows = [row("shapley", name, values) for name, values in found["values"].items()]
+    rows += [row("interaction", " ".join(values["pair"]), values) for values in found["pairs"]]
+    for name, values in found["classes"].items():
+        rows += [row("shapley", modality, {"value": value}, name) for modality, value in values.items()]
+    return rows
