@@ -12,6 +12,7 @@ from u2a.data.cli import data
 from u2a.encoder_cli import encoder
 from u2a.predict_cli import predict
 from u2a.quickstart.cli import quickstart
+from u2a.report.cli import report
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,6 +25,7 @@ main.add_command(data)
 main.add_command(encoder)
 main.add_command(predict)
 main.add_command(quickstart)
+main.add_command(report)
 
 
 @main.command()

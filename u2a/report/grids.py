@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from u2a.report.style import (
     BAD,
@@ -51,6 +53,7 @@ def _bars(name: str, title: str, rows: list[tuple[str, dict[str, Any]]], unit: s
         value, (low, high) = 100 * row["value"], (100 * x for x in row["interval"])
         axes.barh(place, value, height=0.58, color=GOOD if value >= 0 else BAD, alpha=0.75, linewidth=0)
         axes.plot([low, high], [place, place], color=INK, linewidth=1.1)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.axvline(0, color=MUTED, linewidth=0.8)
     name_rows(axes, [label for label, _ in rows])
     axes.set_xlabel(unit)
@@ -70,7 +73,7 @@ def class_contributions(report: dict[str, Any]) -> Chart:
         [short(m, 12) for m in names],
         values,
         f"points of {report['metric']['class_label']}",
-        "{:+.0f}",
+        "{:+.0f}".format,
     )
     caption = "Shapley value of each modality for each class: blue helps, orange hurts." + of_all(report)
     return Chart(chart.name, chart.figure, chart.alt, caption)
@@ -95,7 +98,7 @@ def tokens(report: dict[str, Any]) -> Chart:
         [f"{short(r['source'], 10)} → {short(r['target'], 10)}" for r in rows],
         values,
         "mean squared error",
-        "{:.2g}",
+        _two_digits,
         width=WIDE if wide else NARROW,
     )
     caption = "a → b: a's mask token stands in for b. Pale is near, strong is far; worst classes first."
@@ -108,7 +111,7 @@ def rates(report: dict[str, Any]) -> Chart:
     trained, tested = report["rates"]["trained"], report["rates"]["tested"]
     values = [[100 * found[a, b]["mean"] for b in tested] for a in trained]
     label = f"{report['metric']['label']} (%)"
-    chart = _grid("rates", "Trained with, tested with", trained, tested, values, label, "{:.1f}")
+    chart = _grid("rates", "Trained with, tested with", trained, tested, values, label, "{:.1f}".format)
     axes = chart.figure.axes[0]
     axes.set_ylabel("missing in training")
     axes.set_xlabel("missing in the test")
@@ -123,7 +126,7 @@ def _grid(
     columns: list[str],
     values: list[list[float]],
     unit: str,
-    form: str,
+    form: Callable[[float], str],
     *,
     width: float = NARROW,
 ) -> Chart:
@@ -140,7 +143,7 @@ def _grid(
             strength = 0.06 + 0.5 * (abs(value) - floor) / span if np.isfinite(value) else 0
             fill = GOOD if value >= 0 or not np.isfinite(value) else BAD
             axes.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, color=fill, alpha=strength, linewidth=0))
-            text = form.format(value) if np.isfinite(value) else "-"
+            text = form(value) if np.isfinite(value) else "-"
             axes.text(c, r, text, ha="center", va="center", fontsize=8)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_xticks(
@@ -150,7 +153,11 @@ def _grid(
     axes.grid(False)
     axes.spines[:].set_visible(False)
     said = "; ".join(
-        f"{label}: " + ", ".join(f"{column} {form.format(v)}" for column, v in zip(columns, row, strict=True))
+        f"{label}: " + ", ".join(f"{column} {form(v)}" for column, v in zip(columns, row, strict=True))
         for label, row in zip(rows, values, strict=True)
     )
     return Chart(name, figure, f"{title}, {unit}. {said}.")
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 9.5 else f"{value:#.2g}"

@@ -14,7 +14,6 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 #: Colours as charts are drawn with, and the style sheet's variables that replace them in the page.
 INK, MUTED, GRID, CARD, GOOD, BAD = "#1d2531", "#5b6574", "#d8dde5", "#fefefe", "#2060b1", "#b9480e"
@@ -112,8 +111,6 @@ def name_rows(axes: Axes, names: list[str]) -> None:
     axes.tick_params(axis="y", colors=INK)
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
-    if not axes.get_xticklabels() or len(axes.get_xticks()) > 7:
-        axes.xaxis.set_major_locator(MaxNLocator(6))
 
 
 def of_all(report: dict[str, Any]) -> str:
