@@ -10,6 +10,7 @@ import click
 
 from u2a.cli_base import Group, set_option
 from u2a.data.index_cli import index
+from u2a.data.inspect_cli import inspect
 from u2a.data.missing_cli import mask
 from u2a.errors import U2AError
 from u2a.paths import is_url
@@ -29,6 +30,7 @@ def data() -> None:
 
 
 data.add_command(index)
+data.add_command(inspect)
 data.add_command(mask)
 
 

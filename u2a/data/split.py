@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,7 +90,12 @@ class Split:
 
     def keys(self) -> list[str]:
         """The original keys of all samples, in order."""
-        return [key for shard in self._shards for key in ShardIndex(local_path(shard.address)).all_keys()]
+        return [key for index, _, _ in self.indexes() for key in index.all_keys()]
+
+    def indexes(self) -> Iterator[tuple[ShardIndex, dict[str, int], NDArray[np.int64]]]:
+        """Each shard's index, with its column of each modality and the recipe's number of each class."""
+        for shard in self._shards:
+            yield ShardIndex(local_path(shard.address)), shard.columns, shard.class_ids
 
     def key(self, i: int) -> str:
         """The original key of sample `i`."""
