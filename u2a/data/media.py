@@ -23,7 +23,7 @@ PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
 SOUNDS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "aif", "aiff")
 VIDEOS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv")
 #: Sound that an MP4 file takes as it is.
-_KEPT_SOUND = ("aac", "mp3")
+_KEPT_SOUND = ("aac", "mp3", "mp3float")
 _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 

@@ -213,9 +213,10 @@ class _Work:
     def _workers(self) -> int:
         if self.packer.preprocessors is None and not self.packer.recode:
             return 0  # nothing to compute: another process would only be in the way
-        most = self.options.workers or len(os.sched_getaffinity(0))
-        if self.options.workers is None:
-            most = min(most, self.total // ROWS_PER_WORKER)
+        most = self.options.workers
+        if most is None:
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            most = min(cores, self.total // ROWS_PER_WORKER)
         return most if most > 1 else 0
 
     def _step(self) -> None:
@@ -225,7 +226,7 @@ class _Work:
 
 def _raise_refused(refused: Collection[Refused]) -> None:
     more = [f"and more; the first {MAX_PROBLEMS} are shown"] if len(refused) > MAX_PROBLEMS else []
-    hint = "nothing was written; --on-error skip leaves such samples out and lists them in skipped.jsonl"
+    hint = "no data set was made; --on-error skip leaves such samples out and lists them in skipped.jsonl"
     raise U2AError("\n".join([*map(str, list(refused)[:MAX_PROBLEMS]), *more, hint]))
 
 

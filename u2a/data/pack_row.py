@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,18 +148,21 @@ def _in_workers(rows: Iterable[Row], packer: RowPacker, workers: int) -> Iterato
     import torch
     from torch.utils.data import DataLoader
 
-    loader: DataLoader[Any] = DataLoader(
-        packer,  # type: ignore[arg-type]
-        sampler=rows,  # type: ignore[arg-type]
-        batch_size=None,
-        collate_fn=_as_it_is,
-        num_workers=workers,
-        prefetch_factor=_PREFETCH,
-        worker_init_fn=_init_worker,
-        generator=torch.Generator().manual_seed(0),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # as many as were asked for
+        loader: DataLoader[Any] = DataLoader(
+            packer,  # type: ignore[arg-type]
+            sampler=rows,  # type: ignore[arg-type]
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            prefetch_factor=_PREFETCH,
+            worker_init_fn=_init_worker,
+            generator=torch.Generator().manual_seed(0),
+        )
+        results = iter(loader)
     try:
-        yield from loader
+        yield from results
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

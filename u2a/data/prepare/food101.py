@@ -26,7 +26,7 @@ from u2a.data.prepare.common import (
 from u2a.errors import U2AError
 
 PICTURES = ("jpg", "jpeg", "png")
-#: A line of the CSV file that lies inside a title: the title before it lacks its closing quote.
+#: How a line of the CSV files begins.
 _LINE = re.compile(r"[\w-]+_\d+\.\w+,")
 _FOLDERS = {"train": "train", "val": "train", "dev": "train", "test": "test"}
 
@@ -83,14 +83,25 @@ def _titles(source: Path, report: Report) -> Iterator[tuple[str, str, str, str]]
 
 def _records(text: str, path: Path, report: Report) -> Iterator[tuple[str, str, str]]:
     csv.field_size_limit(1 << 26)
-    for fields in csv.reader(io.StringIO(text, newline="")):
-        joined = ",".join(fields)
-        if any(_LINE.match(line) for line in joined.split("\n")[1:]):
-            report.add("odd line", str(path), f"a quote is never closed: {joined[:80]!r}; read line by line")
-            for line in joined.split("\n"):
-                yield from _record(line.strip().split(","), path, report)
-        else:
+    for record in _logical_lines(text):
+        if record.count('"') % 2:
+            report.add("odd line", str(path), f"a quote is never closed: {record[:80]!r}")
+            yield from _record(record.split(","), path, report)
+            continue
+        for fields in csv.reader(io.StringIO(record, newline="")):
             yield from _record(fields, path, report)
+
+
+def _logical_lines(text: str) -> Iterator[str]:
+    """Quotes may hold line breaks; but one that is never closed must not swallow the rest of the file."""
+    record = ""
+    for line in text.split("\n"):
+        if record.count('"') % 2 and not _LINE.match(line):
+            record += "\n" + line
+            continue
+        yield record
+        record = line.removesuffix("\r")
+    yield record
 
 
 def _record(fields: list[str], path: Path, report: Report) -> Iterator[tuple[str, str, str]]:

@@ -79,13 +79,13 @@ def prepare(
         overwrite: replace the data set that `out` holds, once the new one is complete.
         plugins: where the recipe's modalities come from; the installed ones by default.
         progress: called as samples are written.
-        how: fields of `u2a.data.pack_plan.PackOptions`.
+        how: fields of `u2a.data.pack_plan.PackOptions`; here files are checked, and clips without sound kept.
 
     Raises:
         U2AError: the layout is not as expected, an undecodable file, or `out` cannot be used.
     """
     data_set = _data_set(name, recipe, choice)
-    plugins, options = plugins or registry(), PackOptions(**{"keep_incomplete": True, **how})
+    plugins, options = plugins or registry(), PackOptions(**{"check": True, "keep_incomplete": True, **how})
     folder, target = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     if not folder.is_dir():
         raise U2AError(f"{source}: no such folder")
