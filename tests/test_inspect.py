@@ -100,7 +100,7 @@ def test_the_page_is_self_contained_and_escaped(odd: Path, tmp_path: Path) -> No
     assert all(link.startswith("data:image/png;base64,") for link in links)
     assert "http:" not in html
     assert "https:" not in html
-    assert html.count("data:image/png;base64,") >= 12
+    assert html.count("data:image/png;base64,") >= 10
     with Image.open(sheet) as image:
         pixels = np.asarray(image.convert("RGB"))
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500  # pictures, not an empty sheet
