@@ -10,9 +10,10 @@ import click
 from u2a.cli_base import Group, comma_list, json_option, print_json, set_option
 from u2a.data.cli import data
 from u2a.encoder_cli import encoder
+from u2a.plugin_cli import plugins
 from u2a.predict_cli import predict
 from u2a.quickstart.cli import quickstart
-from u2a.report.cli import report
+from u2a.report.cli import compare, report, sweep
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,9 +24,12 @@ def main() -> None:
 
 main.add_command(data)
 main.add_command(encoder)
+main.add_command(plugins)
 main.add_command(predict)
 main.add_command(quickstart)
 main.add_command(report)
+main.add_command(compare)
+main.add_command(sweep)
 
 
 @main.command()
@@ -115,6 +119,15 @@ def show(path: str, sets: tuple[str, ...], as_json: bool) -> None:
 
 
 @recipe.command()
+def schema() -> None:
+    """Print a JSON Schema of recipes with the installed modalities, for editors."""
+    from u2a.plugins import registry
+    from u2a.recipe_schema import recipe_schema
+
+    print_json(recipe_schema(registry()))
+
+
+@recipe.command()
 @click.argument("name", required=False)
 @click.option("--out", default="recipes", show_default=True, help="The folder to copy into.")
 def copy(name: str | None, out: str) -> None:
@@ -125,17 +138,3 @@ def copy(name: str | None, out: str) -> None:
         click.echo("\n".join(sorted(shipped_recipes())))
     else:
         click.echo(f"wrote {copy_recipe(name, out)}")
-
-
-@main.group(cls=Group)
-def plugins() -> None:
-    """The installed modalities."""
-
-
-@plugins.command("list")
-@json_option
-def plugins_list(as_json: bool) -> None:
-    """List modalities with their distributions; name plugins that failed, and why."""
-    from u2a.plugin_list import print_plugins
-
-    print_plugins(as_json)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ from u2a.errors import PluginError
 from u2a.modality import SUPPORTED_API, ModalityOptions, ModalitySpec
 
 GROUP = "u2a"
+#: Names of modalities, in recipes and in shards alike.
+MODALITY_NAME = r"[a-z][a-z0-9_]*"
 IMPORT_SECONDS = float(os.environ.get("U2A_PLUGIN_TIMEOUT", "30"))
 
 
@@ -109,8 +112,8 @@ def check_spec(spec: object) -> None:
         raise PluginError(
             f"modality {spec.name!r} was made for contract version {spec.api}; this u2a runs version {versions}"
         )
-    if not spec.name.isidentifier() or not spec.name.islower():
-        raise PluginError(f"modality name {spec.name!r} is not a lower-case identifier")
+    if not isinstance(spec.name, str) or not re.fullmatch(MODALITY_NAME, spec.name):
+        raise PluginError(f"modality name {spec.name!r} is not made of lower-case letters, digits and _")
     if not (isinstance(spec.options, type) and issubclass(spec.options, ModalityOptions)):
         raise PluginError(f"modality {spec.name!r}: options must be a subclass of u2a.ModalityOptions")
     if not spec.extensions or any(e.startswith(".") or e != e.lower() for e in spec.extensions):

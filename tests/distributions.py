@@ -1,0 +1,23 @@
+"""Small installed distributions without pip: module, metadata and entry points on a folder of `sys.path`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def install(
+    site: Path, name: str, entries: dict[str, str], *, version: str = "1.0", code: str | None = None
+) -> None:
+    """Make ``site`` hold the distribution `name` with entry points of the group ``u2a`` (name to module).
+
+    Args:
+        code: the source of the module of the first entry; None if it is there already.
+    """
+    site.mkdir(parents=True, exist_ok=True)
+    folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    lines = [f"{entry} = {module}" for entry, module in entries.items()]
+    (folder / "entry_points.txt").write_text("\n".join(["[u2a]", *lines, ""]))
+    if code is not None:
+        (site / f"{next(iter(entries.values()))}.py").write_text(code)

@@ -1,0 +1,119 @@
+"""``u2a plugins show`` and ``u2a recipe schema``: what the installed plugins want."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from click.testing import CliRunner
+from pydantic import BaseModel, Field
+
+import u2a
+from u2a.cli import main
+from u2a.plugin_show import describe_modality
+from u2a.plugins import Owner, Registry, registry
+from u2a.recipe_schema import recipe_schema
+
+jsonschema = pytest.importorskip("jsonschema")
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+class Column(BaseModel):
+    mean: float = 0.0
+
+
+class Odd(u2a.ModalityOptions):
+    columns: dict[str, Column] = Field(description="the columns", examples=[{"age": {"mean": 30.0}}])
+    mode: Literal["a", "b"] = Field("a", description="how")
+    sizes: tuple[int, ...] = Field((1, 2), description="sizes")
+    limit: int | None = Field(None, ge=2, le=9, description="limit")
+
+
+@pytest.fixture
+def plugins() -> Registry:
+    """The image modality and one with odd options."""
+    found = Registry()
+    image = registry().specs["image"]
+    found.specs = {"image": image, "odd": replace(image, name="odd", options=Odd)}
+    found.owners = {"image": Owner("image", "u2a", "1"), "odd": Owner("odd", "u2a-plugin-odd", "2")}
+    return found
+
+
+def test_options_with_types_defaults_and_help(plugins):
+    found = describe_modality("odd", plugins)
+    rows = {
+        row["name"]: (row["type"], row["required"], row["default"], row["help"]) for row in found["options"]
+    }
+    assert rows == {
+        "columns": ("table of {mean: number}", True, None, "the columns"),
+        "mode": ("'a' | 'b'", False, "a", "how"),
+        "sizes": ("list of int", False, [1, 2], "sizes"),
+        "limit": ("int >= 2, <= 9", False, None, "limit"),
+    }
+    assert (found["distribution"], found["version"], found["api"]) == ("u2a-plugin-odd", "2", 1)
+
+
+@pytest.mark.parametrize("name", ["odd", "image"])
+def test_the_example_is_a_valid_section(plugins, name):
+    section = tomllib.loads(describe_modality(name, plugins)["example"])["modalities"][name]
+    plugins.specs[name].options.model_validate({"kind": name, **section})
+
+
+def test_show_prints_everything():
+    result = CliRunner().invoke(main, ["plugins", "show", "image"])
+    assert result.exit_code == 0, result.output
+    for text in ("of u2a ", ".webp", "crop_scale", "[0.08, 1.0]", "required", "[modalities.image]"):
+        assert text in result.output
+
+
+def test_show_of_an_unknown_modality_says_what_there_is():
+    result = CliRunner().invoke(main, ["plugins", "show", "smell"])
+    assert result.exit_code == 2
+    assert "pip install u2a-plugin-smell" in result.output
+
+
+def test_the_schema_lists_installed_modalities_only(plugins):
+    schema = recipe_schema(plugins)
+    jsonschema.Draft7Validator.check_schema(schema)
+    assert "prefixItems" not in json.dumps(schema)
+    assert list(schema["properties"]["modalities"]["properties"]) == ["image", "odd"]
+    assert "audio" not in json.dumps(schema["properties"]["modalities"])
+    assert schema["definitions"]["modality_odd"]["title"] == "odd (plugin 'odd' of u2a-plugin-odd 2)"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "movies", "clips", "kinetics_sound"])
+def test_shipped_recipes_fit_the_schema(name):
+    result = CliRunner().invoke(main, ["recipe", "schema"])
+    recipe = tomllib.loads((RECIPES / f"{name}.toml").read_text())
+    jsonschema.Draft7Validator(json.loads(result.output)).validate(recipe)
+
+
+def recipe(**modalities: object) -> dict[str, object]:
+    training = {"batch_size": 2, "epochs": 9, "lr": 0.1}
+    task = {"classes": ["a", "b"]}
+    return {"name": "x", "data": {"shards": "x"}, "task": task, "modalities": modalities, "training": training}
+
+
+@pytest.mark.parametrize(
+    ("sections", "fits"),
+    [
+        ({"image": {"encoder": "x"}}, True),
+        ({"image": {"encoder": "x", "kind": "image"}}, True),
+        ({"left": {"encoder": "x", "kind": "image"}}, True),
+        ({"image": {"kind": "odd", "columns": {}}}, True),
+        ({"left": {"encoder": "x"}}, False),
+        ({"left": {"encoder": "x", "kind": "smell"}}, False),
+        ({"image": {}}, False),
+        ({"image": {"encoder": "x", "columns": {}}}, False),
+        ({"image": {"encoder": "x", "crop_scale": [0.1, 0.2, 0.3]}}, False),
+        ({"Left": {"encoder": "x", "kind": "image"}}, False),
+        ({"odd": {"columns": {"age": {"mean": "high"}}}}, False),
+        ({}, False),
+    ],
+)
+def test_what_fits_the_schema(plugins, sections, fits):
+    assert jsonschema.Draft7Validator(recipe_schema(plugins)).is_valid(recipe(**sections)) is fits
