@@ -1,12 +1,14 @@
-"""``u2a report`` and ``u2a compare``."""
+"""``u2a report``, ``u2a compare`` and ``u2a sweep``."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from u2a.cli_base import Command, set_option
+from u2a.cli_base import Command, comma_list, json_option, print_json, set_option
+from u2a.errors import U2AError
 
 split_option = click.option("--split", default="test", show_default=True, help="The split to score.")
 checkpoint_option = click.option(
@@ -43,3 +45,83 @@ def report(
         runs, out=out, figures=figures, seed=seed, split=split, checkpoint=checkpoint, sets=sets
     )
     click.echo(f"wrote {page}")
+
+
+@click.command(cls=Command)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...")
+@click.option("--drop", multiple=True, metavar="M[,M]", callback=comma_list, help="Modalities to take away.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of resamples.")
+@split_option
+@checkpoint_option
+@set_option
+@json_option
+def compare(runs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """How much better or worse than the first RUN the others are, on the same samples.
+
+    The interval is a paired bootstrap: every resample scores all runs.
+    """
+    from u2a.report.compare import compare_runs
+    from u2a.report.terminal import print_comparison
+
+    result = compare_runs(runs, **options)
+    if as_json:
+        print_json(result)
+    else:
+        print_comparison(result)
+
+
+@click.command(cls=Command)
+@click.argument("recipe")
+@click.option("--seeds", default="0,1,2", show_default=True, metavar="S,S,...", help="A training for each.")
+@click.option("--grid", multiple=True, metavar="KEY=V,V,...", help="Recipe values to combine.")
+@click.option("--out", type=folder_type, help="Folder of the runs; runs/sweeps/<recipe's name> if left out.")
+@click.option("--nproc", type=click.IntRange(min=1), default=1, show_default=True, help="Processes a training.")
+@click.option("--split", default="test", show_default=True, help="The split to score.")
+@set_option
+@json_option
+def sweep(
+    recipe: str,
+    seeds: str,
+    grid: tuple[str, ...],
+    out: Path | None,
+    nproc: int,
+    split: str,
+    sets: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Train RECIPE for every combination of --grid values and seeds; mean and deviation over seeds.
+
+    Repeat the command to go on: finished trainings are kept, an interrupted one resumes. A training that
+    fails is named, and the rest goes on. Afterwards: u2a report <folder>/*/seed-*
+    """
+    from u2a import sweep as sweeps
+    from u2a.recipe_file import load_recipe
+    from u2a.report.terminal import print_sweep
+
+    parsed = sweeps.parse_grid(grid)
+    folder = out or Path("runs/sweeps") / load_recipe(recipe, sets).name
+    jobs = sweeps.plan_jobs(recipe, parsed, _seeds(seeds), sets, folder)
+    failed = sweeps.run_jobs(recipe, jobs, nproc=nproc, say=_say)
+    result = sweeps.collect(jobs, split, sets, _say)
+    sweeps.write_sweep(result, folder)
+    if as_json:
+        print_json(result)
+    else:
+        print_sweep(result)
+        click.echo(f"wrote {folder / 'sweep.json'} and sweep.csv")
+    if failed:
+        raise U2AError("\n".join(f"{run}: training failed (exit code {code})" for run, code in failed.items()))
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        seeds = [-1]
+    if min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise U2AError(f"--seeds {text}: expected different whole numbers from 0, e.g. --seeds 0,1,2")
+    return seeds
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

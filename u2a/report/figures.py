@@ -41,7 +41,7 @@ def availability(report: dict[str, Any]) -> Chart:
     alt = f"Line chart of {label} against the share of samples that have a modality. " + "; ".join(said) + "."
     caption = "One line a modality: all samples keep the others, and only x % keep this one. Flat is robust."
     caption += f" Band: ± standard deviation over {over['n']} seeds." if over else ""
-    return Chart("availability", figure, alt, caption, "wide-only")
+    return Chart("availability", figure, alt, caption)
 
 
 def classes(report: dict[str, Any], number: int) -> Chart:

@@ -72,22 +72,21 @@ def points(value: float | None) -> str:
 
 
 def lead(report: dict[str, Any]) -> str:
-    """The finding in a sentence or two."""
+    """The finding in a sentence."""
     label = report["metric"]["label"]
     single = [row for row in report["patterns"] if len(row["missing"]) == 1]
     if not single:
         return f"One modality: {label} {percent(report['headline']['complete'])} %."
     costly = min(single, key=lambda row: row["difference"])
     cheap = max(single, key=lambda row: row["difference"])
-    text = _sentence(f"Of single losses, {costly['missing'][0]} costs most", costly, label)
+    text = f"Losing {costly['missing'][0]} costs most: {label} goes {_change(costly)}"
     if cheap is not costly:
-        text += " " + _sentence(f"{cheap['missing'][0]} costs least", cheap, label)
-    return text
+        text += f"; losing {cheap['missing'][0]} costs least: {_change(cheap)}"
+    return text + "."
 
 
-def _sentence(start: str, row: dict[str, Any], label: str) -> str:
-    change = f"{label} goes from {percent(row['complete'])} to {percent(row['scores'][_metric(row)])} %"
-    return f"{start}: {change}."
+def _change(row: dict[str, Any]) -> str:
+    return f"from {percent(row['complete'])} to {percent(row['scores'][_metric(row)])} %"
 
 
 def _metric(row: dict[str, Any]) -> str:
