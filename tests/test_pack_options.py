@@ -275,6 +275,15 @@ def decoded(member):
         return [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
 
 
+@pytest.mark.parametrize(("fps", "frames"), [(8, 16), (5, 10), (4, 8), (1, 2)])
+def test_frames_are_thinned_evenly(fps, frames):
+    film = tiny.clip_bytes(tiny.numbered_frames(20, 32, 32))
+    kept = decoded(Recode(video_fps=fps)("mp4", film, ("mp4",))[1])
+    numbers = [round((frame.mean() - 20) / 4) for frame in kept]
+    assert len(numbers) == frames
+    assert max(np.diff(numbers)) <= np.ceil(10 / fps)
+
+
 @pytest.mark.parametrize("extension", ["jpg", "wav", "mp4"])
 def test_what_cannot_be_re_encoded(extension):
     with pytest.raises(BadSample):

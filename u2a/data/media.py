@@ -10,6 +10,7 @@ import io
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 from u2a.errors import BadSample, NoContent
@@ -154,11 +155,10 @@ def _encode_frames(container: InputContainer, target: OutputContainer, wanted: R
         if frame.time is None:
             continue
         tick = round(frame.time / base)
-        if wanted.video_fps and last >= 0 and tick < last + (1 - 0.01) / (wanted.video_fps * base):
-            continue
-        if tick <= last:
-            continue
-        last = tick
+        part = floor(frame.time * wanted.video_fps + 0.01) if wanted.video_fps else tick
+        if part <= last:
+            continue  # one frame for each 1 / video_fps of a second
+        last = part
         if frame.rotation:
             turned: Any = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(turned), "rgb24")
