@@ -82,6 +82,10 @@ class DataSection(Section):
         description="share of the training samples held out for validation, chosen by seed",
     )
     workers: int | None = Field(None, ge=0, description="loader processes; by default chosen for the machine")
+    cache_dir: PathOrUrl | None = Field(
+        None, description="where shards from elsewhere are kept; $U2A_CACHE or ~/.cache/u2a if left out"
+    )
+    cache_gb: float = Field(50.0, gt=0, description="gigabytes that shards from elsewhere may take here")
     missing: MissingSection | None = Field(
         None, description="takes modalities away from samples, in training and evaluation"
     )

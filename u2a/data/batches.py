@@ -20,7 +20,6 @@ from u2a.data.split import Split
 from u2a.errors import BadSample, U2AError
 from u2a.modality import Example, Inputs, Preprocessor
 
-
 GRACE_SECONDS = 60
 
 
@@ -154,6 +153,8 @@ def make_loader(
         collate_fn=collate,
         num_workers=workers,
         worker_init_fn=_init_worker if workers else None,
+        # Clients of object stores run threads, which a forked process must not inherit.
+        multiprocessing_context="spawn" if workers and samples.split.remote_shards() else None,
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
         generator=torch.Generator().manual_seed(0),  # else iterating draws from the global generator

@@ -14,6 +14,7 @@ from typing import Literal
 from braceexpand import braceexpand
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from u2a.data.remote import fetch
 from u2a.data.samples import nearest
 from u2a.errors import ShardError
 from u2a.paths import is_url
@@ -61,9 +62,10 @@ def read_dataset(folder: str) -> DatasetFile:
     Raises:
         ShardError: it is missing, damaged, or of another format.
     """
-    path = local_path(os.path.join(folder, FILE_NAME))
+    path = os.path.join(folder, FILE_NAME)
     try:
-        return DatasetFile.model_validate_json(path.read_bytes())
+        data = fetch(path) if is_url(path) else Path(path).read_bytes()
+        return DatasetFile.model_validate_json(data)
     except OSError as error:
         raise ShardError(
             f"{path}: {error.strerror}; make the data set with: u2a data pack RECIPE --manifest FILE"
@@ -75,9 +77,9 @@ def read_dataset(folder: str) -> DatasetFile:
 
 
 def local_path(address: str) -> Path:
-    """The local file of a shard, index or dataset.json."""
+    """A path that must be one of this machine."""
     if is_url(address):
-        raise ShardError(f"{address}: is not a local file; copy the data set here and give its folder")
+        raise ShardError(f"{address}: must be a local file; copy it here")
     return Path(address)
 
 

@@ -111,13 +111,17 @@ def _arrays(scan: Scan, modalities: Sequence[str]) -> dict[str, NDArray[Any]]:
 class ShardIndex:
     """An index opened for reading; arrays stay on disk until a slice is asked for.
 
+    Args:
+        shard: the shard, a path or an address.
+        path: where its index is, if not beside it.
+
     Raises:
         ShardError: the index is missing, damaged, or of another format.
     """
 
-    def __init__(self, shard: Path) -> None:
+    def __init__(self, shard: Path | str, path: Path | None = None) -> None:
         self.shard = shard
-        path = index_path(shard)
+        self.path = path = path or index_path(Path(shard))
         if not path.is_file():
             raise ShardError(
                 f"{shard}: has no index {path.name} beside it; make it with: u2a data index {shard}"

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from u2a.data.dataset import split_names
 from u2a.data.media_probe import probe
 from u2a.data.missing import apply_missing, count_presence
-from u2a.data.split import Split, open_split
+from u2a.data.opening import open_recipe_split
+from u2a.data.split import Split
 from u2a.errors import BadSample
 from u2a.recipe import Recipe
 
@@ -63,17 +64,7 @@ class DataReport:
 def open_splits(recipe: Recipe, names: Sequence[str] = ()) -> dict[str, Split]:
     """The named splits, or all, with the presence that ``data.missing`` leaves; labels may be missing."""
     return {
-        name: apply_missing(
-            open_split(
-                recipe.data.shards,
-                name,
-                modalities=tuple(recipe.modalities),
-                classes=recipe.task.classes,
-                multi_label=recipe.task.kind == "multi_label",
-                labelled=False,
-            ),
-            recipe,
-        )
+        name: apply_missing(open_recipe_split(recipe, name, labelled=False), recipe)
         for name in names or split_names(recipe.data.shards)
     }
 

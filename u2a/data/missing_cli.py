@@ -36,21 +36,14 @@ def mask(
 
     from u2a.data.dataset import split_names
     from u2a.data.missing import draw_table, write_tables
-    from u2a.data.split import open_split
+    from u2a.data.opening import open_recipe_split
     from u2a.recipe_file import load_recipe
 
     loaded = load_recipe(recipe, sets)
     seed = loaded.seed if seed is None else seed
     tables = {}
     for name in splits or split_names(loaded.data.shards):
-        opened = open_split(
-            loaded.data.shards,
-            name,
-            modalities=tuple(loaded.modalities),
-            classes=loaded.task.classes,
-            multi_label=loaded.task.kind == "multi_label",
-            labelled=False,
-        )
+        opened = open_recipe_split(loaded, name, labelled=False)
         tables[name] = draw_table(opened, rate=rate, missing=missing, seed=seed)
     path = Path(out or f"{loaded.name}-missing-{missing}-{rate:g}-seed{seed}.safetensors")
     write_tables(path, tuple(loaded.modalities), tables)

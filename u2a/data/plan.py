@@ -68,12 +68,19 @@ class TrainingPlan:
     def order(self, epoch: int) -> np.ndarray:
         """The places of all training samples in the order of an epoch, int64."""
         if epoch not in self._orders:
-            draw = np.random.default_rng(stable_seed("shuffle", self.seed, epoch))
-            shards = draw.permutation(len(self.starts) - 1)
-            windows = [shards[i : i + WINDOW] for i in range(0, len(shards), WINDOW)]
+            windows, draw = self._draw(epoch)
             recent = {e: order for e, order in self._orders.items() if e == epoch - 1}
             self._orders = {**recent, epoch: np.concatenate([self._window(w, draw) for w in windows])}
         return self._orders[epoch]
+
+    def windows(self, epoch: int) -> list[np.ndarray]:
+        """The numbers of the shards that an epoch reads together, window after window."""
+        return self._draw(epoch)[0]
+
+    def _draw(self, epoch: int) -> tuple[list[np.ndarray], np.random.Generator]:
+        draw = np.random.default_rng(stable_seed("shuffle", self.seed, epoch))
+        shards = draw.permutation(len(self.starts) - 1)
+        return [shards[i : i + WINDOW] for i in range(0, len(shards), WINDOW)], draw
 
     def _window(self, shards: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         places = np.concatenate([np.arange(self.starts[s], self.starts[s + 1]) for s in shards])

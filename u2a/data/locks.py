@@ -1,0 +1,37 @@
+"""Locks between processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+SHARED, EXCLUSIVE, NOW = fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_NB
+
+
+class Lock:
+    """An advisory lock on a file, which is made if need be; the system releases it when the process dies.
+
+    Args:
+        kind: SHARED or EXCLUSIVE, with NOW instead of waiting.
+
+    Raises:
+        BlockingIOError: with NOW, if another holds it.
+    """
+
+    def __init__(self, path: Path, kind: int) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, kind)
+        except OSError:
+            os.close(self._descriptor)
+            raise
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
