@@ -21,7 +21,7 @@ from u2a.cli import main
 from u2a.data.missing import draw_kept, overlay
 from u2a.distributed import World
 from u2a.errors import RecipeError, U2AError
-from u2a.evaluate import evaluation_split
+from u2a.evaluation import evaluation_split
 from u2a.plugins import registry
 from u2a.recipe_file import load_recipe
 from u2a.training_data import TrainingData

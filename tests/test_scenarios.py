@@ -13,7 +13,7 @@ import torch
 
 from u2a import api
 from u2a.errors import U2AError
-from u2a.evaluate import classify
+from u2a.evaluation import classify
 from u2a.metrics import scores
 from u2a.report.scenarios import (
     count_kept,

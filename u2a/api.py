@@ -12,7 +12,7 @@ from u2a.build import build_model
 from u2a.checkpoint import current, load_adapter
 from u2a.data.split import Split
 from u2a.distributed import World, default_workers, world
-from u2a.evaluate import Encoded, Scenario, Scorer, check_dropped, encode_split, evaluation_split
+from u2a.evaluation import Encoded, Scenario, Scorer, check_dropped, encode_split, evaluation_split
 from u2a.plugins import registry
 from u2a.predict import Prediction, Predictor
 from u2a.recipe import Recipe

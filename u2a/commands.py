@@ -13,9 +13,9 @@ from rich.table import Table
 from u2a import api
 from u2a.build import build_model, count_parameters
 from u2a.cli_base import print_json
-from u2a.distributed import World, world
+from u2a.distributed import World, is_main_process, world
 from u2a.errors import U2AError
-from u2a.evaluate import Scenario
+from u2a.evaluation import Scenario
 from u2a.plugins import registry
 from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
@@ -78,7 +78,12 @@ def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World) 
 
 def _check_same(recipe: Recipe, run: Run) -> None:
     before, now = run.recipe().resolved(), recipe.resolved()
-    machine = {"device": None, "workers": None}  # a run may go on elsewhere
+    machine = {
+        "device": None,
+        "workers": None,
+        "cache_dir": None,
+        "cache_gb": None,
+    }  # a run may go on elsewhere
     for section in ("training", "data"):
         before[section] = {**before[section], **machine}
         now[section] = {**now[section], **machine}
@@ -98,6 +103,8 @@ def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: A
     if sweep:
         return sweep_command(folder, as_json=as_json, **options)
     scenario, run = api.evaluate_run(folder, **options)
+    if not is_main_process():
+        return None
     if as_json:
         return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
     out.print(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
@@ -111,6 +118,8 @@ def sweep_command(
     if drop or keep:
         raise U2AError("--sweep scores every pattern; use it without --drop and --keep")
     scenarios, run = api.sweep_run(folder, **options)
+    if not is_main_process():
+        return None
     if as_json:
         patterns = [scenario.as_dict() for scenario in scenarios]
         return print_json({"run": str(run), **_conditions(options), "patterns": patterns})

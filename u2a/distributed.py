@@ -30,6 +30,11 @@ class World:
         return self.rank == 0
 
 
+def is_main_process() -> bool:
+    """True on the one process of a torchrun job that speaks to the user, and without torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def world(device: str) -> Iterator[World]:
     """Join the process group that torchrun describes, if any; leave it at the end.

@@ -7,10 +7,11 @@ from torch.utils.data import DataLoader
 
 from u2a.data.batches import Collator, Samples, make_loader
 from u2a.data.plan import TrainingBatches, TrainingPlan, holdout
+from u2a.data.prefetch import PrefetchedBatches
 from u2a.data.split import Split, split_names
 from u2a.distributed import World, default_workers
 from u2a.errors import RecipeError
-from u2a.evaluate import encode_split, evaluation_split, score_scenario
+from u2a.evaluation import encode_split, evaluation_split, score_scenario
 from u2a.model import U2A
 from u2a.plugins import Registry
 from u2a.recipe import Recipe
@@ -69,9 +70,10 @@ class TrainingData:
         batches = TrainingBatches(
             self.plan, first, last, self.place.rank, self.place.size, self.recipe.training.accumulation
         )
+        remote = self.train.remote_shards()
         return make_loader(
             Samples(self.train, self.preprocessors, train=True),
-            batches,
+            PrefetchedBatches(batches, self.train.cache, remote) if remote else batches,
             self._collator(),
             workers=self.workers,
             pin_memory=self.place.device.type == "cuda",

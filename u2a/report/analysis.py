@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from u2a.evaluate import Encoded, Scorer, classify
+from u2a.evaluation import Encoded, Scorer, classify
 from u2a.model import U2A
 from u2a.recipe import TaskSection
 from u2a.report.availability import availability

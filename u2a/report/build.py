@@ -13,7 +13,7 @@ from u2a import api
 from u2a.build import count_parameters
 from u2a.data.split import Split
 from u2a.errors import U2AError
-from u2a.evaluate import evaluation_split
+from u2a.evaluation import evaluation_split
 from u2a.recipe import Recipe
 from u2a.report.analysis import Analysis
 from u2a.report.predictions import METRICS

@@ -9,7 +9,7 @@ import torch
 
 from u2a import api
 from u2a.errors import U2AError
-from u2a.evaluate import check_dropped, classify, evaluation_split
+from u2a.evaluation import check_dropped, classify, evaluation_split
 from u2a.report.bootstrap import interval, resamples, scores_at
 from u2a.report.predictions import Predictions
 

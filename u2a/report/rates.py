@@ -10,7 +10,7 @@ import torch
 
 from u2a.data.missing import draw_table, overlay
 from u2a.data.split import Split
-from u2a.evaluate import evaluation_split
+from u2a.evaluation import evaluation_split
 from u2a.recipe import Recipe
 
 if TYPE_CHECKING:

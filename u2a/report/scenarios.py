@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from u2a.errors import U2AError
-from u2a.evaluate import Encoded, Scenario, Scorer
+from u2a.evaluation import Encoded, Scenario, Scorer
 from u2a.model import U2A
 from u2a.recipe import TaskSection
 from u2a.seeds import rng
@@ -45,7 +45,7 @@ def patterns(n_modalities: int, seed: int = 0) -> list[Pattern]:
 def sweep(model: U2A, encoded: Encoded, task: TaskSection, seed: int = 0) -> list[Scenario]:
     """Score every availability pattern (see `patterns`) from one encoding.
 
-    A pattern acts on top of the presence that the data has, as `u2a.evaluate.Scorer.drop` does: samples that
+    A pattern acts on top of the presence that the data has, as `u2a.evaluation.Scorer.drop` does: samples that
     it empties are left out and counted. Patterns that would leave out every sample are not in the result.
     """
     scorer, names, found = Scorer(model, encoded, task), model.names, []

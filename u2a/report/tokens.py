@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from u2a.evaluate import Encoded
+from u2a.evaluation import Encoded
 
 
 def token_quality(encoded: Encoded, truth_NC: Tensor, names: tuple[str, ...]) -> list[dict[str, Any]]:

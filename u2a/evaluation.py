@@ -212,13 +212,6 @@ def check_dropped(names: Sequence[str], dropped: Sequence[str]) -> None:
 def evaluation_split(recipe: Recipe, split: str) -> Split:
     """Open a labelled split of a recipe's data, with the presence that ``data.missing`` leaves."""
     from u2a.data.missing import apply_missing
-    from u2a.data.split import open_split
+    from u2a.data.opening import open_recipe_split
 
-    opened = open_split(
-        recipe.data.shards,
-        split,
-        modalities=tuple(recipe.modalities),
-        classes=recipe.task.classes,
-        multi_label=recipe.task.kind == "multi_label",
-    )
-    return apply_missing(opened, recipe)
+    return apply_missing(open_recipe_split(recipe, split), recipe)

@@ -1,0 +1,207 @@
+"""The commands on a trained toy run: what is printed, what is refused, and that bad input is one clear line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import toys
+from click.testing import CliRunner
+
+import u2a
+from u2a.cli import main
+from u2a.errors import BadSample, U2AError
+
+
+def run(*args: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    gaps = lambda i: (i % 8 != 3, i % 8 != 6)  # noqa: E731
+    return toys.make(folder, checkpoints, counts={"train": 32, "val": 8, "test": 24}, presence=gaps)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: Path) -> Path:
+    folder = recipe.parent / "runs/toy-001"
+    run("train", recipe, "--run", folder, "--set", "training.epochs=12")
+    return folder
+
+
+def test_help_lists_every_command_and_imports_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from u2a.cli import main;"
+        "r = CliRunner().invoke(main, ['--help']); print(r.output);"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    for command in ("train", "eval", "predict", "params", "data", "recipe", "plugins", "report", "quickstart"):
+        assert f"  {command} " in done.stdout
+
+
+def test_plugins_list() -> None:
+    rows = {row["modality"]: row for row in json.loads(run("plugins", "list", "--json"))}
+    assert {"image", "text", "audio", "video"} <= set(rows)
+    assert rows["audio"]["distribution"] == "u2a"
+    assert "wav" in rows["audio"]["extensions"]
+    assert rows["audio"]["status"] == "ok"
+
+
+def test_eval_prints_the_complete_score_on_the_same_samples(trained: Path) -> None:
+    found = json.loads(run("eval", trained, "--drop", "image", "--json"))
+    assert (found["n"], found["n_empty"]) == (21, 3)
+    assert set(found["scores"]) == set(found["complete"]) == {"accuracy", "f1_macro", "map"}
+    assert found["run"] == str(trained)
+    plain = json.loads(run("eval", trained, "--json"))
+    assert (plain["n"], plain["n_empty"]) == (24, 0)
+    assert plain["scores"] == plain["complete"]
+
+
+def test_eval_takes_the_newest_run_and_says_which(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained.parents[1])
+    assert f"run {trained.relative_to(trained.parents[1])}" in run("eval")
+
+
+def test_eval_on_two_processes_gives_the_same_scores(trained: Path) -> None:
+    alone = json.loads(run("eval", trained, "--drop", "image", "--json"))
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "u2a",
+    ]
+    command = [*launcher, "eval", str(trained), "--drop", "image", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    together = json.loads(done.stdout)
+    for name in ("n", "n_empty"):
+        assert together[name] == alone[name]
+    for name in ("accuracy", "f1_macro"):  # mean average precision ranks by the last bits of ties
+        assert together["scores"][name] == alone["scores"][name]
+
+
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [("smell", "--drop smell: no such modality; this run has image, text"), ("image,text", "must remain")],
+)
+def test_eval_refuses_unknown_modalities_and_dropping_all(trained: Path, drop: str, message: str) -> None:
+    output = run("eval", trained, "--drop", drop, code=2)
+    assert message in output
+    assert output.count("\n") == 1
+
+
+def test_a_run_is_not_overwritten_and_resume_of_a_finished_one_is_quick(recipe: Path, trained: Path) -> None:
+    assert "holds a run already" in run("train", recipe, "--run", trained, code=2)
+    output = run("train", recipe, "--run", trained, "--resume", "--set", "training.epochs=12")
+    assert "done; score it with" in output
+    changed = run("train", recipe, "--run", trained, "--resume", "--set", "training.lr=1e-5", code=2)
+    assert "training.lr" in changed
+
+
+def test_predict_on_the_command_line_equals_the_python_api(trained: Path) -> None:
+    picture = trained.parents[1] / "test-0.png"
+    found = json.loads(run("predict", trained, "--image", picture, "--text=the old sea", "--json", "--top", 4))
+    model = u2a.load(trained)
+    prediction = model.predict({"image": picture, "text": "the old sea"})
+    assert found["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-5)
+    assert (found["used"], found["filled"]) == (["image", "text"], [])
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    text = run("predict", trained, "--text", "the old boat")
+    assert "used text; filled in image" in text
+
+
+def test_predicting_a_test_set_gives_the_evaluated_accuracy(trained: Path) -> None:
+    manifest = trained.parents[1] / "manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    lines = {
+        (r["key"]): json.loads(x)
+        for r, x in zip(rows, run("predict", trained, "--manifest", manifest).splitlines(), strict=True)
+    }
+    test = [row for row in rows if row["split"] == "test"]
+    accuracy = sum(lines[row["key"]]["labels"] == [row["label"]] for row in test) / len(test)
+    assert accuracy == pytest.approx(json.loads(run("eval", trained, "--json"))["scores"]["accuracy"])
+
+
+def test_a_batch_of_samples_with_different_presence(trained: Path) -> None:
+    model, image = u2a.load(trained), tiny.picture(seed=3)
+    values = [{"image": image, "text": "a sea"}, {"text": "a small red boat", "image": None}, {"image": image}]
+    together = model.predict(values)
+    assert [p.filled for p in together] == [(), ("image",), ("text",)]
+    for one, prediction in zip(values, together, strict=True):
+        assert model.predict(one).probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
+
+
+def test_python_train_and_evaluate(recipe: Path, tmp_path: Path) -> None:
+    model = u2a.train(recipe, run=tmp_path / "run")
+    scenario = u2a.evaluate(tmp_path / "run", drop=["text"])
+    assert scenario == model.evaluate(drop=["text"])
+    assert scenario.n + scenario.n_empty == 24
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "give at least one of image, text"),
+        ({"smell": b"x"}, "smell: no such modality"),
+        ({"image": b"not a picture"}, "image: "),
+        ({"image": "nowhere.png"}, "nowhere.png: no such file"),
+        ({"text": "  "}, "text"),
+        ({"image": 3}, "image: "),
+    ],
+)
+def test_values_that_cannot_be_read_are_named(trained: Path, values: dict, message: str) -> None:
+    with pytest.raises(U2AError, match=message) as caught:
+        u2a.load(trained).predict(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_sample_in_a_manifest_costs_only_itself(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"nonsense")
+    rows = [{"key": "a", "text": "the sea"}, {"key": "b", "image": "x.png"}, {"key": "c", "text": "a boat"}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    result = CliRunner().invoke(main, ["predict", str(trained), "--manifest", str(tmp_path / "m.jsonl")])
+    assert result.exit_code == 2
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["key"] for line in lines] == ["a", "b", "c"]
+    assert "image" in lines[1]["error"]
+    assert lines[2]["used"] == ["text"]
+
+
+def test_debug_shows_the_traceback(trained: Path) -> None:
+    result = CliRunner().invoke(main, ["eval", str(trained), "--drop", "smell", "--debug"])
+    assert isinstance(result.exception, U2AError)
+
+
+BAD = {
+    "undecodable image": ("image", "png", b"nonsense"),
+    "cut image": ("image", "png", tiny.image_bytes(tiny.picture())[:200]),
+    "zero-length audio": ("audio", "wav", tiny.sound_bytes(tiny.tone()[:0])),
+    "audio without sound": ("audio", "mp4", tiny.clip_bytes(tiny.numbered_frames(3))),
+    "video without frames": ("video", "mp4", tiny.clip_bytes(None, tiny.tone())),
+    "empty text": ("text", "txt", b"   "),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_members_are_one_clear_line(name: str, checkpoints: dict[str, Path]) -> None:
+    from u2a.plugins import registry
+
+    kind, _, member = BAD[name]
+    encoder = {"image": "clip", "video": "clip", "audio": "ast", "text": "bert"}[kind]
+    spec = registry().spec(kind)
+    options = spec.options.model_validate({"kind": kind, "encoder": str(checkpoints[encoder])})
+    with pytest.raises(BadSample) as caught:
+        spec.preprocessor(options)(member, train=False, seed=0)
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)
