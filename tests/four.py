@@ -105,5 +105,7 @@ def train(recipe: Path, folder: Path, *sets: str) -> Path:
 def invoke(*args: str, code: int = 0) -> str:
     """Run a command; returns what it printed (of errors, too)."""
     result = CliRunner().invoke(main, list(args))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
     assert result.exit_code == code, result.output
     return result.output

@@ -156,7 +156,7 @@ def collect(jobs: Sequence[Job], split: str, sets: Sequence[str], say: Say) -> d
     for job in jobs:
         if finished(job.run):
             say(f"{job}: scoring split {split}")
-            row = {"values": job.cell, "seed": job.seed, "run": str(job.run)}
+            row: dict[str, Any] = {"values": job.cell, "seed": job.seed, "run": str(job.run)}
             rows.append({**row, "patterns": _scores(job.run, split, sets)})
     cells: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:

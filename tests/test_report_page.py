@@ -1,0 +1,178 @@
+"""The report's page in a real browser: nothing fetched, nothing wrong, sorts, fits phone and desktop."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import four
+import pytest
+
+from u2a.report.write import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CHARTS = [
+    "availability",
+    "contributions",
+    "interactions",
+    *(f"classes-{m}" for m in range(4)),
+    "contributions-by-class",
+    "tokens",
+    *(f"calibration-{m}" for m in range(5)),
+    "rates",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    root = tmp_path_factory.mktemp("page")
+    recipe = four.make(root, checkpoints)
+    runs = [
+        str(four.train(recipe, root / "seed-0")),
+        str(four.train(recipe, root / "seed-1", "seed=1")),
+        str(four.train(recipe, root / "masked", "data.missing.rate=0.5")),
+    ]
+    return write_report(runs, out=root / "out", figures=root / "figures").parent
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any, folder: Path) -> Iterator[Any]:
+    """The opened page; afterwards, what it said on the console and what it asked for are checked."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    opened, said, asked = context.new_page(), [], []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("request", lambda request: asked.append(request.url))
+    address = (folder / "report.html").as_uri()
+    opened.goto(address)
+    yield opened
+    context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [address]
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_phone_and_desktop_without_scrolling_sideways(page: Any, width: int, scheme: str):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("document.body.scrollWidth") <= width
+
+
+def test_every_chart_is_drawn_with_alternative_text(page: Any):
+    figures = page.query_selector_all("figure")
+    assert sorted(figure.get_attribute("id") for figure in figures) == sorted(f"figure-{c}" for c in CHARTS)
+    for figure in figures:
+        assert len(figure.query_selector("[role=img]").get_attribute("aria-label")) > 20
+        box = figure.query_selector("svg").bounding_box()
+        assert box["width"] > 150
+        assert box["height"] > 80
+        assert figure.query_selector_all("svg path, svg text")
+
+
+def test_ids_are_unique_and_every_reference_inside_charts_resolves(page: Any):
+    assert page.evaluate("""() => {
+        const ids = [...document.querySelectorAll("[id]")].map(e => e.id);
+        const all = (selector, name) => [...document.querySelectorAll(selector)].map(e => e.getAttribute(name));
+        const uses = all("use", "xlink:href").map(link => link.slice(1));
+        const clips = all("[clip-path]", "clip-path").map(link => link.slice(5, -1));
+        return [ids.length - new Set(ids).size, uses.length > 0 && clips.length > 0,
+                [...uses, ...clips].filter(id => !document.getElementById(id)).length];
+    }""") == [0, True, 0]
+
+
+def test_text_and_lines_are_legible_in_light_and_dark(page: Any):
+    """Contrast of text in charts and tables against the card they are on: at least 4.5 (WCAG AA)."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        lowest = page.evaluate("""() => {
+            const linear = (v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+            const light = (c) => c.match(/[0-9.]+/g).slice(0, 3).map(v => linear(v / 255))
+                .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0) + .05;
+            const contrast = (a, b) => Math.max(light(a), light(b)) / Math.min(light(a), light(b));
+            const styles = (selector) => [...document.querySelectorAll(selector)].map(e => getComputedStyle(e));
+            const card = styles("section")[0].backgroundColor;
+            const texts = styles("svg text").map(style => style.fill);
+            const cells = styles("th, td, p, figcaption").map(style => style.color);
+            return Math.min(...[...texts, ...cells].map(c => contrast(c, card)));
+        }""")
+        assert lowest >= 4.5, scheme
+
+
+def test_tables_sort_by_a_click_and_back_by_another(page: Any):
+    def column(index: int) -> list[float]:
+        cells = page.query_selector_all(f"#table-classes tbody tr > :nth-child({index})")
+        return [float(cell.get_attribute("data-value")) for cell in cells]
+
+    assert column(4) == sorted(column(4), reverse=True)  # worst first, as it comes
+    button = page.get_by_role("button", name="complete %")
+    button.click()
+    assert column(3) == sorted(column(3), reverse=True)
+    header = page.query_selector("#table-classes th[aria-sort]")
+    assert (header.inner_text().strip()[:8], header.get_attribute("aria-sort")) == ("complete", "descending")
+    button.click()
+    assert column(3) == sorted(column(3))
+    page.get_by_role("button", name="class", exact=True).click()
+    names = page.eval_on_selector_all("#table-classes tbody th", "cells => cells.map(c => c.textContent)")
+    assert sorted(names) == sorted(four.CLASSES)
+    assert page.locator("#table-classes tbody tr").count() == 4
+
+
+def test_the_last_column_of_the_class_table_sorts_by_its_own_values(page: Any):
+    page.locator("#table-classes button").last.click()
+    values = page.eval_on_selector_all(
+        "#table-classes tbody tr", "rows => rows.map(r => Number(r.cells[r.cells.length - 1].dataset.value))"
+    )
+    assert values == sorted(values, reverse=True)
+
+
+def test_class_names_are_text_not_markup(page: Any):
+    assert page.locator("section b").count() == page.locator(".bar b").count()
+    assert page.locator("#figure-classes-0 svg text", has_text="<b>boat</b>").count() == 1
+
+
+def test_the_page_could_not_load_or_run_anything_else(page: Any, folder: Path):
+    policy = page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content")
+    assert policy.startswith("default-src 'none'")
+    assert "'unsafe-inline'; script-src 'sha256-" in policy
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert html.count("<script") == 1
+    assert "src=" not in html.replace("-src", "")
+
+
+def test_print_shows_whole_tables(page: Any):
+    page.emulate_media(media="print")
+    assert page.evaluate("""() => [...document.querySelectorAll(".tall")].every(
+        e => getComputedStyle(e).overflow === "visible" && getComputedStyle(e).maxHeight === "none")""")
+
+
+def test_figures_for_a_paper_are_saved_as_png_and_pdf(folder: Path):
+    figures = folder.parent / "figures"
+    assert sorted(path.name for path in figures.iterdir()) == sorted(
+        f"{name}.{kind}" for name in CHARTS for kind in ("png", "pdf")
+    )
+    assert (figures / "rates.png").read_bytes().startswith(b"\x89PNG")
+    assert (figures / "rates.pdf").read_bytes().startswith(b"%PDF")
