@@ -2,7 +2,9 @@
 
 import io
 import json
+import subprocess
 import sys
+import time
 
 import av
 import miniatures
@@ -175,6 +177,25 @@ def test_skipped_samples_survive_an_interruption(source):
         pack(source, progress=interrupt, **how)
     assert pack(source, **how) == expected
     assert content(source / "shards") == content(source / "whole")
+
+
+@pytest.mark.slow
+def test_a_killed_packing_leaves_no_process_and_goes_on(source):
+    rows = [json.loads(line) for line in (source / "m.jsonl").read_text().splitlines()]
+    write(source, [{**row, "key": f"{row['key']}-{n}"} for n in range(40) for row in rows])
+    command = [sys.executable, "-m", "u2a", "data", "pack", str(source / "mixed.toml"), "--workers", "2"]
+    command += ["--manifest", str(source / "m.jsonl"), "--shard-size", "20", "--video-height", "24"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    stage = source / ".shards.packing"
+    while process.poll() is None and len(list(stage.glob("*.tar"))) < 2:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=60)  # returns when the workers, too, have closed their end
+    kept = {path.name: path.stat().st_mtime_ns for path in stage.glob("*.tar")}
+    assert len(kept) >= 2
+    pack(source, shard_size=20, check=True, recode=Recode(video_height=24))
+    made = {path.name: path.stat().st_mtime_ns for path in (source / "shards").glob("*.tar")}
+    assert kept.items() <= made.items()
 
 
 def test_a_split_of_which_nothing_is_left(source):
