@@ -51,7 +51,7 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
         if place.main:
             run.create(recipe, plugins)
     else:
-        _check_same(recipe, run)
+        check_same(recipe, run)
         trainer = Trainer(recipe, run, place, plugins)
         if (run.checkpoints / "LAST").exists():
             trainer.resume()
@@ -76,7 +76,12 @@ def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World) 
     return Run(str(chosen[0]))
 
 
-def _check_same(recipe: Recipe, run: Run) -> None:
+def check_same(recipe: Recipe, run: Run) -> None:
+    """Refuse a run that was trained with another recipe; where it is computed may differ.
+
+    Raises:
+        U2AError: names the keys that differ.
+    """
     before, now = run.recipe().resolved(), recipe.resolved()
     machine = {
         "device": None,

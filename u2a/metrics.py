@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 from torchmetrics.functional import classification as tm
@@ -38,7 +40,7 @@ def scores(logits_NC: Tensor, target: Tensor, task: TaskSection) -> dict[str, fl
         values = {
             "f1_macro": tm.multilabel_f1_score(p_NC, truth_NC, C, average="macro"),
             "f1_micro": tm.multilabel_f1_score(p_NC, truth_NC, C, average="micro"),
-            "map": _mean(tm.multilabel_average_precision(p_NC, truth_NC, C, average="none"), truth_NC.sum(0)),
+            "map": _mean(_average_precision(p_NC, truth_NC), truth_NC.sum(0)),
         }
     return {name: float(value) for name, value in values.items()}
 
@@ -48,6 +50,13 @@ def metric_names(task: TaskSection) -> tuple[str, ...]:
     names = ("accuracy", "f1_macro", "map") if task.kind == "single_label" else ("f1_macro", "f1_micro", "map")
     headline = task.headline if task.headline in names else names[0]
     return (headline, *(name for name in names if name != headline))
+
+
+def _average_precision(p_NC: Tensor, truth_NC: Tensor) -> Tensor:
+    """By label; torchmetrics warns of labels without a sample, which `_mean` leaves out."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No positive samples found")
+        return tm.multilabel_average_precision(p_NC, truth_NC, p_NC.shape[1], average="none")
 
 
 def _mean(average_precision_C: Tensor, support_C: Tensor) -> Tensor:

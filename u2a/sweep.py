@@ -17,9 +17,9 @@ from typing import Any
 
 from u2a import api
 from u2a.checkpoint import current, verify
+from u2a.commands import check_same
 from u2a.errors import CheckpointError, RecipeError, U2AError
 from u2a.files import write_json, write_text
-from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
 from u2a.run import Run
 
@@ -108,7 +108,7 @@ def run_jobs(recipe: str, jobs: Sequence[Job], *, nproc: int = 1, say: Say) -> d
     failed: dict[Path, int] = {}
     for number, job in enumerate(jobs, 1):
         if job.run.exists:
-            _check_same(job, load_recipe(recipe, job.sets))
+            check_same(load_recipe(recipe, job.sets), job.run)
         if finished(job.run):
             say(f"{number}/{len(jobs)}  {job}: finished already")
             continue
@@ -126,15 +126,6 @@ def finished(run: Run) -> bool:
     except CheckpointError:
         return False
     return bool(meta["step"] >= meta["total_steps"])
-
-
-def _check_same(job: Job, recipe: Recipe) -> None:
-    found, wanted = job.run.recipe().resolved(), recipe.resolved()
-    for values in (found, wanted):
-        values["training"].pop("device", None)
-        values["data"].pop("workers", None)
-    if found != wanted:
-        raise U2AError(f"{job.run}: holds a run of another recipe; choose another folder with --out")
 
 
 def _train(recipe: str, job: Job, nproc: int) -> int:

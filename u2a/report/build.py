@@ -20,6 +20,8 @@ from u2a.report.predictions import METRICS
 from u2a.report.rates import Condition, conditions_of, rate_map, train_condition
 
 Say = Callable[[str], None]
+#: Keys of the recipe's data section that say where a run is computed, not what.
+MACHINE = ("workers", "cache_dir", "cache_gb")
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _brief(
 def _signature(recipe: Recipe) -> dict[str, Any]:
     """What runs over several seeds have in common."""
     values = recipe.resolved()
-    data = {k: v for k, v in values["data"].items() if k not in ("workers", "missing")}
+    data = {k: v for k, v in values["data"].items() if k not in (*MACHINE, "missing")}
     missing = {k: v for k, v in values["data"].get("missing", {}).items() if k not in ("seed", "table")}
     training = {k: v for k, v in values["training"].items() if k != "device"}
     rest = {k: v for k, v in values.items() if k not in ("name", "seed")}
