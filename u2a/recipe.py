@@ -86,6 +86,12 @@ class DataSection(Section):
         None, description="where shards from elsewhere are kept; $U2A_CACHE or ~/.cache/u2a if left out"
     )
     cache_gb: float = Field(50.0, gt=0, description="gigabytes that shards from elsewhere may take here")
+    streaming: bool = Field(
+        False, description="read train's shards one after another, without an index; see docs/data.md"
+    )
+    samples_per_epoch: int | None = Field(
+        None, gt=0, description="what is called an epoch with streaming; needed there, unused elsewhere"
+    )
     missing: MissingSection | None = Field(
         None, description="takes modalities away from samples, in training and evaluation"
     )

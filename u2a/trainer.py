@@ -25,6 +25,7 @@ from u2a.progress import TrainingProgress, format_scores
 from u2a.recipe import Recipe
 from u2a.run import Run
 from u2a.seeds import stable_seed
+from u2a.streaming_data import StreamingData
 from u2a.training_data import TrainingData
 
 MAX_SKIPPED = 10
@@ -47,7 +48,8 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, run: Run, place: World, registry: Registry) -> None:
         self.recipe, self.run, self.place, self.registry = recipe, run, place, registry
-        self.data = TrainingData(recipe, place, registry)
+        kind = StreamingData if recipe.data.streaming else TrainingData
+        self.data = kind(recipe, place, registry)
         self.plan = self.data.plan
         self.total = recipe.training.epochs * self.plan.steps_per_epoch
         self.model = build_model(recipe, registry).to(place.device)
@@ -96,14 +98,14 @@ class Trainer:
 
     def train_step(self, micro_batches: list[Batch]) -> dict[str, float]:
         """One optimizer step over the global batch, of which `micro_batches` are this process's part."""
-        step = self.plan.step(self.done)
+        counts = self.data.counts(self.done, micro_batches)
         lr = learning_rate(self.done, self.plan.steps_per_epoch, self.recipe)
         torch.manual_seed(stable_seed("step", self.recipe.seed, self.done, self.place.rank))
         totals: dict[str, Tensor] = {}
         for a, batch in enumerate(micro_batches):
             moved = batch.to(self.place.device)
             with self._sync_on(a == len(micro_batches) - 1):
-                losses = self.objective(moved.inputs, moved.present_BM, moved.target, step.counts)
+                losses = self.objective(moved.inputs, moved.present_BM, moved.target, counts)
                 (losses["loss"] * self.place.size).backward()  # DDP averages; the losses are sums already
             totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.training.clip_norm or math.inf)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch.utils.data import DataLoader
 
-from u2a.data.batches import Collator, Samples, make_loader
+from u2a.data.batches import Batch, Collator, Samples, make_loader
 from u2a.data.plan import TrainingBatches, TrainingPlan, holdout
 from u2a.data.prefetch import PrefetchedBatches
 from u2a.data.split import Split, split_names
 from u2a.distributed import World, default_workers
 from u2a.errors import RecipeError
 from u2a.evaluation import encode_split, evaluation_split, score_scenario
+from u2a.losses import Counts
 from u2a.model import U2A
 from u2a.plugins import Registry
 from u2a.recipe import Recipe
@@ -28,9 +31,17 @@ class TrainingData:
                 f"training.batch_size: {training.batch_size} is not divisible by "
                 f"{place.size} processes x accumulation {training.accumulation}"
             )
-        self.train = evaluation_split(recipe, "train")
+        self.preprocessors = {
+            name: registry.spec(options.kind).preprocessor(options)
+            for name, options in recipe.modalities.items()
+        }
+        self.workers = recipe.data.workers if recipe.data.workers is not None else default_workers(place)
+        self._open()
+
+    def _open(self) -> None:
+        self.train = evaluation_split(self.recipe, "train")
         self.fingerprint = self.train.fingerprint
-        self._held_N = holdout(len(self.train), recipe.data.holdout, recipe.seed)
+        self._held_N = holdout(len(self.train), self.recipe.data.holdout, self.recipe.seed)
         self._validation, self._places = self._choose_validation()
         used = self.train.present_NM[~self._held_N]
         self.n_incomplete = int((~used.all(1)).sum())
@@ -38,15 +49,10 @@ class TrainingData:
             self.train.present_NM,
             self.train.shard_sizes,
             use_N=~self._held_N,
-            batch_size=training.batch_size,
-            seed=recipe.seed,
+            batch_size=self.recipe.training.batch_size,
+            seed=self.recipe.seed,
             dropout=self.dropout,
         )
-        self.preprocessors = {
-            name: registry.spec(options.kind).preprocessor(options)
-            for name, options in recipe.modalities.items()
-        }
-        self.workers = recipe.data.workers if recipe.data.workers is not None else default_workers(place)
 
     @property
     def dropout(self) -> bool:
@@ -78,6 +84,10 @@ class TrainingData:
             workers=self.workers,
             pin_memory=self.place.device.type == "cuda",
         )
+
+    def counts(self, t: int, micro_batches: Sequence[Batch]) -> Counts:
+        """The counts of step `t`'s global batch, known from the plan alone."""
+        return self.plan.step(t).counts
 
     def validate(self, model: U2A) -> dict[str, float] | None:
         """Scores on the validation samples with the presence they have; None where there are none."""

@@ -152,7 +152,7 @@ def make_loader(
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
-        worker_init_fn=_init_worker if workers else None,
+        worker_init_fn=init_worker if workers else None,
         # Clients of object stores run threads, which a forked process must not inherit.
         multiprocessing_context="spawn" if workers and samples.split.remote_shards() else None,
         pin_memory=pin_memory,
@@ -179,7 +179,7 @@ def unwrap(batch: Batch | Failed) -> Batch:
     return batch
 
 
-def _init_worker(worker: int) -> None:
+def init_worker(worker: int) -> None:
     """One thread each; interrupts are the main process's to handle, so that it can save first.
 
     A scheduler may send SIGTERM to every process of a job. A worker then goes on for a while, so that the

@@ -133,6 +133,8 @@ def _lasting(error: Exception, address: str) -> str | None:
         return f"needs another package: pip install 'u2a[{extra}]'" if extra else _told(error)
     if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
         return f"access is denied: {_told(error)}; credentials come from the store's own configuration"
+    if status == 404:
+        return "no such file"
     if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429):
         return f"the server refuses: {_told(error)}"
     return _told(error) if isinstance(error, ValueError | TypeError | NotImplementedError) else None
