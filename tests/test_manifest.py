@@ -65,6 +65,31 @@ def test_jsonl(folder):
     ]
 
 
+def test_objects_for_modalities_that_read_json(folder):
+    (folder / "row.json").write_text('{"age": 3}')
+    texts = {
+        "m.jsonl": jsonl(
+            {"key": 1, "split": "train", "row": {"age": 3, "city": "Å"}},
+            {"key": 2, "split": "train", "row": '{"age": 3}'},
+            {"key": 3, "split": "train", "row": "row.json"},
+            {"key": 4, "split": "train", "plot": '{"age": 3}'},
+        ),
+        "m.csv": 'key,split,row,plot\n1,train,"{""age"": 3, ""city"": ""Å""}",\n2,train,"{""age"": 3}",\n'
+        '3,train,row.json,\n4,train,,"{""age"": 3}"\n',
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        problems: list[str] = []
+        rows = list(Manifest(folder / name, {"row": ("json",), "plot": ("txt",)}).rows(problems))
+        assert problems == []
+        assert [row.cells for row in rows] == [
+            {"row": Cell("json", '{"age": 3, "city": "Å"}'.encode())},
+            {"row": Cell("json", b'{"age": 3}')},
+            {"row": Cell("json", folder.resolve() / "row.json")},
+            {"plot": Cell("txt", b'{"age": 3}')},
+        ]
+
+
 def test_csv(folder):
     long = "word " * 40_000  # over the 128 KiB at which csv gives up by default
     text = 'key,split,labels,image,plot,extra\r\na,train,x | y,img/a.jpg,"two\nlines, and ""quotes""",\r\n'

@@ -1,12 +1,14 @@
 """Manifests: a JSONL, CSV or Parquet file with one row a sample, checked as a whole before anything is written.
 
 Columns: ``key``, ``split``, ``label`` or ``labels`` (a list; CSV: separated by ``|``), and one for each
-modality: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text itself.
-A column ``<modality>_path`` always holds a path. An empty cell means missing.
+modality: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text itself;
+for those that read ``json`` files, the JSON object itself. A column ``<modality>_path`` always holds a path.
+An empty cell means missing.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -127,6 +129,9 @@ class Manifest:
             raise ValueError(f"has both {columns[0]!r} and {columns[1]!r}")
         column = columns[0]
         value = fields[column]
+        if column == modality and "json" in self.extensions[modality] and _is_object(value):
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            return Cell("json", _encode(column, text))
         if not isinstance(value, str):
             raise ValueError(f"column {column!r}: must be text, not {value!r}")
         if not value.strip():
@@ -164,6 +169,11 @@ def _real(path: str) -> str:
     folder, name = os.path.split(path)
     whole = os.path.join(_real_folder(folder), name)
     return os.path.realpath(whole) if os.path.islink(whole) or name in (".", "..") else whole
+
+
+def _is_object(value: Any) -> bool:
+    """An object of a JSONL manifest, or the text of one (no file's name starts with a brace and a quote)."""
+    return isinstance(value, dict) or (isinstance(value, str) and re.match(r"\s*\{\s*[\"}]", value) is not None)
 
 
 def _encode(column: str, value: str) -> bytes:
