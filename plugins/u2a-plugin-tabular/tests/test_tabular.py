@@ -1,0 +1,160 @@
+"""Rows to numbers and categories, missing cells, unknown categories, and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from u2a_plugin_tabular.checkpoint import build, save
+from u2a_plugin_tabular.preprocess import MISSING, UNKNOWN
+from u2a_plugin_tabular.spec import TABULAR
+
+from u2a.errors import BadSample, CheckpointError, U2AError
+from u2a.plugins import load_registry
+
+COLUMNS = {"age": {"mean": 40, "std": 10}, "city": {"values": ["Lima", "Oslo"]}, "size": {"mean": 0, "std": 2}}
+
+
+def options(**more: object):
+    return TABULAR.options.model_validate(
+        {"kind": "tabular", "columns": COLUMNS, "width": 16, "layers": 2, **more}
+    )
+
+
+def read(row: object) -> tuple[list[float], list[int]]:
+    example = TABULAR.preprocessor(options())(json.dumps(row).encode(), train=False, seed=0)
+    return example["numbers"].tolist(), example["categories"].tolist()
+
+
+def test_numbers_are_standardised_and_categories_numbered():
+    assert read({"age": 60, "size": -1.0, "city": "Oslo"}) == ([2.0, -0.5], [3])
+    assert read({"age": 60, "size": -1.0, "city": "Lima", "other": [1]}) == ([2.0, -0.5], [2])
+
+
+@pytest.mark.parametrize("absent", [{}, {"age": None, "city": None}, {"age": math.nan, "city": math.nan}])
+def test_missing_cells(absent):
+    numbers, categories = read({"size": 2, **absent})
+    assert math.isnan(numbers[0])
+    assert numbers[1] == 1.0
+    assert categories == [MISSING]
+
+
+def test_unknown_categories_are_not_missing_ones():
+    assert read({"age": 40, "city": "Rome"})[1] == [UNKNOWN]
+    assert read({"age": 40, "city": ""})[1] == [UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[1]", "must be a JSON object of columns, not list"),
+        (b"{}", "no value in any of the columns age, city, size"),
+        (b'{"age": null, "city": null, "size": NaN}', "leave the whole modality out"),
+        (b'{"age": "old"}', "column 'age' must be a number or null, not 'old'"),
+        (b'{"age": true}', "column 'age' must be a number"),
+        (b'{"age": Infinity}', "column 'age': inf is too large"),
+        (b'{"age": 1' + b"0" * 400 + b"}", "is too large"),
+        (b'{"city": 1.5}', "column 'city' must be a text"),
+        (b'{"city": ["Oslo"]}', "column 'city' must be a text"),
+        (b"[" * 100_000, "is not JSON"),
+    ],
+)
+def test_rows_that_are_refused(member, reason):
+    with pytest.raises(BadSample, match=reason):
+        TABULAR.preprocessor(options())(member, train=False, seed=0)
+
+
+def tokens(module: torch.nn.Module, row: dict[str, object]) -> torch.Tensor:
+    preprocessor = TABULAR.preprocessor(options())
+    inputs = preprocessor.collate([preprocessor(json.dumps(row).encode(), train=False, seed=0)])
+    return TABULAR.embedding(module, inputs).hidden_NLD[0]
+
+
+def test_each_cell_has_its_own_vector():
+    module = build(options())
+    age, size, city = tokens(module, {"age": 60, "size": 2, "city": "Lima"})[1:]
+    torch.testing.assert_close(age, 2 * module.slope_FD[0] + module.bias_FD[0])
+    torch.testing.assert_close(size, module.slope_FD[1] + module.bias_FD[1])
+    torch.testing.assert_close(city, module.categories.weight[2])
+    absent = tokens(module, {"size": 2, "city": "Rome"})
+    torch.testing.assert_close(absent[1], module.missing_FD[0])
+    torch.testing.assert_close(absent[3], module.categories.weight[UNKNOWN])
+
+
+def test_missing_cells_learn_and_nothing_is_nan():
+    module = build(options())
+    out = TABULAR.encoder(
+        module,
+        TABULAR.embedding(
+            module,
+            {
+                "numbers": torch.tensor([[math.nan, 1.0], [1.0, math.nan]]),
+                "categories": torch.tensor([[0], [3]]),
+            },
+        ),
+    )
+    (out * torch.randn(out.shape)).sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    assert (module.missing_FD.grad.abs().sum(1) > 0).all()
+
+
+def test_an_encoder_comes_back_from_its_folder(tmp_path):
+    module = build(options())
+    save(tmp_path / "encoder", module, options())
+    chosen = options(encoder=str(tmp_path / "encoder"))
+    again = TABULAR.backbone(chosen, weights=True)
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    scratch = TABULAR.backbone(chosen, weights=False)
+    assert not torch.equal(scratch.cls_D, module.cls_D)
+
+
+def test_encoders_that_do_not_fit_are_refused(tmp_path):
+    folder = tmp_path / "encoder"
+    save(folder, build(options()), options())
+    turned = dict(reversed(COLUMNS.items()))
+    with pytest.raises(U2AError, match="other columns than this recipe's"):
+        TABULAR.backbone(options(encoder=str(folder), columns=turned), weights=True)
+    with pytest.raises(U2AError, match="other width"):
+        TABULAR.backbone(options(encoder=str(folder), width=32), weights=True)
+    with pytest.raises(U2AError, match="cannot be read"):
+        TABULAR.backbone(options(encoder=str(tmp_path / "none")), weights=True)
+    (folder / "model.safetensors").write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        TABULAR.backbone(options(encoder=str(folder)), weights=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"columns": {}}, "at least 1 item"),
+        ({"columns": {"age": {"mean": 1, "std": 0}}}, "greater than 0"),
+        ({"columns": {"age": {"mean": math.nan, "std": 1}}}, "finite number"),
+        ({"columns": {"city": {"values": ["a", "a"]}}}, "'a' is named twice"),
+        ({"columns": {"city": {"values": ["a"], "mean": 1}}}, "Extra inputs"),
+        ({"width": 30}, "not divisible by heads"),
+        ({"encoder": "https://example.org/x"}, "folder on this machine"),
+    ],
+)
+def test_options_that_are_refused(changes, reason):
+    with pytest.raises(ValidationError, match=reason):
+        options(**changes)
+
+
+def test_rows_from_python():
+    assert json.loads(TABULAR.to_member({"age": 3, "city": None})) == {"age": 3, "city": None}
+    with pytest.raises(BadSample, match="mapping of columns"):
+        TABULAR.to_member([3])
+    with pytest.raises(BadSample, match="numbers, texts and None"):
+        TABULAR.to_member({"age": object()})
+
+
+def test_the_installed_distribution_registers_tabular():
+    assert load_registry().owners["tabular"].distribution == "u2a-plugin-tabular"
