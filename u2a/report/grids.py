@@ -53,7 +53,7 @@ def _bars(name: str, title: str, rows: list[tuple[str, dict[str, Any]]], unit: s
         value, (low, high) = 100 * row["value"], (100 * x for x in row["interval"])
         axes.barh(place, value, height=0.58, color=GOOD if value >= 0 else BAD, alpha=0.75, linewidth=0)
         axes.plot([low, high], [place, place], color=INK, linewidth=1.1)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.axvline(0, color=MUTED, linewidth=0.8)
     name_rows(axes, [label for label, _ in rows])
     axes.set_xlabel(unit)
@@ -73,7 +73,7 @@ def class_contributions(report: dict[str, Any]) -> Chart:
         [short(m, 12) for m in names],
         values,
         f"points of {report['metric']['class_label']}",
-        "{:+.0f}".format,
+        _signed,
     )
     caption = "Shapley value of each modality for each class: blue helps, orange hurts." + of_all(report)
     return Chart(chart.name, chart.figure, chart.alt, caption)
@@ -161,3 +161,7 @@ def _grid(
 
 def _two_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 9.5 else f"{value:#.2g}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.0f}".replace("-", "\N{MINUS SIGN}") if round(value) else "0"
