@@ -3,15 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/u2a-plugin-*)
+BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
 
 .PHONY: demo test test-slow check dev clean
 
-demo: $(STAMP)
+demo: $(BASE)
 	$(BIN)/u2a quickstart
 	$(BIN)/u2a train recipes/quickstart.toml --run runs/quickstart --resume
 	$(BIN)/u2a eval runs/quickstart --drop audio
-	$(BIN)/u2a eval runs/quickstart --table
+	$(BIN)/u2a eval runs/quickstart --sweep
 
 test: check
 	$(BIN)/python -m pytest -n 2
@@ -26,10 +27,14 @@ check: dev
 
 dev: $(STAMP)
 
-$(STAMP): pyproject.toml $(wildcard plugins/u2a-plugin-*/pyproject.toml)
+$(BASE): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "u2a needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(STAMP): $(BASE) $(wildcard plugins/u2a-plugin-*/pyproject.toml)
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	for plugin in $(PLUGINS); do $(BIN)/python -m pip install --quiet --no-deps -e $$plugin || exit 1; done
 	touch $@

@@ -128,9 +128,8 @@ def sweep_command(
     if as_json:
         patterns = [scenario.as_dict() for scenario in scenarios]
         return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
-    names = tuple(run.recipe().modalities)
     out.print(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
-    return out.print(_sweep_table(scenarios, names))
+    return out.print(_sweep_table(scenarios, run.recipe()))
 
 
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:
@@ -147,15 +146,17 @@ def _scenario_table(scenario: Scenario) -> Table:
     return table
 
 
-def _sweep_table(scenarios: Sequence[Scenario], names: Sequence[str]) -> Table:
+def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
     """A row a pattern: filled dots are present modalities; the difference is to the complete data."""
-    headline = next(iter(scenarios[0].scores))
+    names, headline = tuple(recipe.modalities), next(iter(scenarios[0].scores))
     table = Table(*names, *scenarios[0].scores, "difference", "N", "n_empty", box=None)
     for scenario in scenarios:
         dots = ["○" if name in scenario.dropped else "●" for name in names]
         difference = scenario.scores[headline] - scenario.complete[headline]
         values = [f"{value:.4f}" for value in scenario.scores.values()]
         table.add_row(*dots, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
+    if headline == "accuracy":
+        table.add_row(*"○" * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)")
     return table
 
 
