@@ -283,3 +283,15 @@ def test_command_refuses_runs_of_other_data(run: str, plain_run: str, tmp_path: 
 
 def test_command_writes_into_the_run(plain_run: str):
     assert f"wrote {plain_run}/report/report.html" in four.invoke("report", plain_run)
+
+
+def test_a_run_of_one_modality_has_a_report_too(checkpoints: dict[str, Path], tmp_path: Path):
+    recipe = four.make(tmp_path, checkpoints)
+    text = recipe.read_text(encoding="utf-8")
+    alone = text[: text.index("[modalities.right]")] + text[text.index("[training]") :]
+    recipe.write_text(alone, encoding="utf-8")
+    run = four.train(recipe, tmp_path / "run", "training.epochs=1")
+    page = write_report([str(run)]).read_text(encoding="utf-8")
+    assert "One modality: accuracy" in page
+    assert 'id="figure-calibration-0"' in page
+    assert 'id="contributions"' not in page

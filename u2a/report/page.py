@@ -68,7 +68,9 @@ def percent(value: float | None) -> str:
 
 def points(value: float | None) -> str:
     """A difference of scores in points, with its sign; a true minus."""
-    return "n/a" if value is None else f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    if value is None:
+        return "n/a"
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}") if round(1000 * value) else "0.0"
 
 
 def lead(report: dict[str, Any]) -> str:
