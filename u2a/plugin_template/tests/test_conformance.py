@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from u2a_plugin_mymodality.decode import encode_npy
@@ -25,5 +27,5 @@ def modality() -> Case:
     )
 
 
-def test_conformance(u2a_check, modality):
+def test_conformance(u2a_check: Callable[[Case], None], modality: Case) -> None:
     u2a_check(modality)

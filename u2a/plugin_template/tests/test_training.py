@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 from u2a_plugin_mymodality.decode import encode_npy
 
@@ -40,7 +42,7 @@ def run(*command: str) -> str:
     return result.output
 
 
-def write_manifest(folder) -> None:
+def write_manifest(folder: Path) -> None:
     rows = []
     for number in range(48):
         label = ("low", "high")[number % 2]
@@ -51,7 +53,7 @@ def write_manifest(folder) -> None:
     (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 
-def test_pack_train_and_evaluate(tmp_path, monkeypatch):
+def test_pack_train_and_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.toml").write_text(RECIPE)
     write_manifest(tmp_path)
