@@ -15,6 +15,7 @@ from u2a.distributed import World, default_workers, world
 from u2a.evaluation import Encoded, Scenario, Scorer, check_dropped, encode_split, evaluation_split
 from u2a.plugins import registry
 from u2a.predict import Prediction, Predictor
+from u2a.preprocessors import build_preprocessors
 from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
 from u2a.report.scenarios import keep_mask, parse_keep, sweep, without_mask_tokens
@@ -34,10 +35,7 @@ class Model:
         plugins = registry()
         self.run, self.recipe, self.place = run, recipe, place
         folder = current(run.checkpoints, checkpoint.upper())
-        self.preprocessors = {
-            name: plugins.spec(options.kind).preprocessor(options)
-            for name, options in recipe.modalities.items()
-        }
+        self.preprocessors = build_preprocessors(recipe, plugins)
         self.network = build_model(recipe, plugins)
         self.meta = load_adapter(folder, self.network)
         self.network.to(place.device).eval()

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from u2a.adapters import inject_lora, lora_parameters
-from u2a.errors import PluginError, U2AError
+from u2a.errors import PluginError
 from u2a.modality import Inputs, ModalityOptions, ModalitySpec, Tokens
-from u2a.plugins import Owner
+from u2a.plugins import Owner, blame
 
 MASK_TOKEN_STD = 0.02
 
@@ -68,17 +67,11 @@ class UnimodalBranch(nn.Module):
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Inputs of the P present samples to ``cls_PD`` and ``mask_PKD`` in the learnable tensors' dtype."""
-        try:
+        with blame(self.name, self.owner, "embedding or encoder"):
             tokens = self.spec.embedding(self.backbone, inputs)  # eq. 1
             self._check_tokens(tokens)
             hidden_NLD = self.spec.encoder(self.backbone, self._append_mask_tokens(tokens))  # eqs. 2, 3
             self._check_hidden(hidden_NLD, tokens)
-        except U2AError as error:
-            raise PluginError(f"modality {self.name!r} ({self.owner}): {error}") from error
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, NotImplementedError) as error:
-            raise PluginError(
-                f"modality {self.name!r} ({self.owner}) failed in a batch: {type(error).__name__}: {error}"
-            ) from error
         n_tokens = tokens.hidden_NLD.shape[1]
         dtype = self.mask_tokens_KD.dtype
         cls_ND = hidden_NLD[:, list(tokens.cls)].mean(1).to(dtype)

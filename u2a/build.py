@@ -16,7 +16,7 @@ from u2a.branch import UnimodalBranch
 from u2a.errors import PluginError, U2AError
 from u2a.modality import ModalityOptions, ModalitySpec
 from u2a.model import U2A
-from u2a.plugins import Registry
+from u2a.plugins import Registry, blame
 from u2a.recipe import Recipe
 from u2a.seeds import stable_seed
 
@@ -35,7 +35,10 @@ def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> 
         PluginError: a plugin failed or broke the contract; it is named.
     """
     specs = {name: registry.spec(options.kind) for name, options in recipe.modalities.items()}
-    widths = {name: specs[name].width(options) for name, options in recipe.modalities.items()}
+    widths = {}
+    for name, options in recipe.modalities.items():
+        with blame(name, registry.owners[options.kind], "width"):
+            widths[name] = specs[name].width(options)
     width = recipe.model.width or max(widths.values())
     backbones = _Backbones(recipe, specs, registry, weights)
     branches = []
@@ -43,16 +46,18 @@ def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> 
         for name, options in recipe.modalities.items():
             backbone, base = backbones.get(name, options)
             torch.manual_seed(stable_seed("init", recipe.seed, name))
-            branch = UnimodalBranch(
-                name,
-                specs[name],
-                options,
-                registry.owners[options.kind],
-                backbone,
-                width=width,
-                n_mask_tokens=_n_mask_tokens(recipe),
-                lora=_lora(recipe),
-            )
+            owner = registry.owners[options.kind]
+            with blame(name, owner, "lora_targets"):
+                branch = UnimodalBranch(
+                    name,
+                    specs[name],
+                    options,
+                    owner,
+                    backbone,
+                    width=width,
+                    n_mask_tokens=_n_mask_tokens(recipe),
+                    lora=_lora(recipe),
+                )
             branch.base = base
             branches.append(branch)
         torch.manual_seed(stable_seed("init", recipe.seed, "head"))
@@ -100,14 +105,14 @@ class _Backbones:
     def _read(self, name: str, options: ModalityOptions) -> tuple[nn.Module, dict[str, Any]]:
         spec = self.specs[name]
         try:
-            backbone = spec.backbone(options, weights=self.weights)
+            with blame(name, self.registry.owners[options.kind], "backbone"):
+                backbone = spec.backbone(options, weights=self.weights)
+                if not isinstance(backbone, nn.Module):
+                    raise PluginError("backbone must return an nn.Module")
+        except PluginError:
+            raise
         except U2AError as error:
             raise type(error)(f"modalities.{name}: {error}") from error
-        except (TypeError, ValueError, KeyError, AttributeError, ImportError) as error:
-            owner = self.registry.owners[options.kind]
-            raise PluginError(f"modality {name!r} ({owner}): backbone failed: {error}") from error
-        if not isinstance(backbone, nn.Module):
-            raise PluginError(f"modality {name!r}: backbone must return an nn.Module")
         base = base_identity(backbone, spec) if self.weights else {}
         if spec.tune == "lora":
             backbone.to(self.dtype)

@@ -11,19 +11,20 @@ import inspect
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from types import FrameType
 from typing import Any
 
 import pluggy
 
 from u2a import hookspecs
-from u2a.errors import PluginError
+from u2a.errors import PluginError, U2AError
 from u2a.modality import SUPPORTED_API, ModalityOptions, ModalitySpec
 
 GROUP = "u2a"
@@ -116,6 +117,11 @@ def check_spec(spec: object) -> None:
         raise PluginError(f"modality name {spec.name!r} is not made of lower-case letters, digits and _")
     if not (isinstance(spec.options, type) and issubclass(spec.options, ModalityOptions)):
         raise PluginError(f"modality {spec.name!r}: options must be a subclass of u2a.ModalityOptions")
+    if spec.options.model_fields["kind"].annotation is not str:
+        raise PluginError(
+            f"modality {spec.name!r}: {spec.options.__name__} redefines the option 'kind', which is u2a's own; "
+            "give yours another name"
+        )
     if not spec.extensions or any(e.startswith(".") or e != e.lower() for e in spec.extensions):
         raise PluginError(f"modality {spec.name!r}: extensions must be lower case, without dots, at least one")
     if spec.tune not in ("lora", "full"):
@@ -152,24 +158,68 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _watchdog(owner: Owner, seconds: float) -> Iterator[None]:
+def blame(name: str, owner: Owner, part: str) -> Iterator[None]:
+    """Turn what a plugin's own code raises into a `PluginError` that names modality, distribution and part.
+
+    Other `U2AError` pass: they tell of the user's files and options.
+    """
+    culprit = f"modality {name!r} ({owner})"
+    try:
+        yield
+    except PluginError as error:
+        raise PluginError(f"{culprit}: {error}") from error
+    except U2AError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            raise  # the machine's fault, not the plugin's
+        raise PluginError(f"{culprit}: {part} failed: {_reason(error)}") from error
+
+
+class _TooLongError(BaseException):
+    """Raised inside an import that hangs; no ``except Exception`` of a plugin swallows it."""
+
+
+@contextmanager
+def _watchdog(seconds: float) -> Iterator[None]:
     """Turn an import that hangs into an error that names the plugin (main thread of a Unix process only)."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
 
     def on_alarm(signum: int, frame: FrameType | None) -> None:
-        raise PluginError(
-            f"import took longer than {seconds:g} s and was stopped (U2A_PLUGIN_TIMEOUT sets the limit)"
-        )
+        if not _importing_torch():  # it takes its time, and to break it off crashes the process
+            raise _TooLongError(
+                f"import took longer than {seconds:g} s and was stopped (U2A_PLUGIN_TIMEOUT sets the limit)"
+            )
 
     before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again and again, should it be swallowed
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _importing_torch() -> bool:
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
+def _version_hint(entry: EntryPoint) -> str:
+    """What a failed plugin's distribution requires of u2a, if that is not the u2a that runs."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    mine = version("u2a")
+    for text in (entry.dist.requires if entry.dist else None) or ():
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if wanted.name == "u2a" and not wanted.specifier.contains(mine, prereleases=True):
+            return f"; it was made for u2a {wanted.specifier}, this is u2a {mine}"
+    return ""
 
 
 def _owner(entry: EntryPoint) -> Owner:
@@ -188,12 +238,12 @@ def load_registry() -> Registry:
     for entry in sorted(set(entry_points(group=GROUP)), key=_order):
         owner = _owner(entry)
         try:
-            with _watchdog(owner, IMPORT_SECONDS):
-                plugin = entry.load()
+            with _watchdog(IMPORT_SECONDS):
+                registry.add(owner, entry.load())
+        except _TooLongError as error:
+            registry.failures.append(Failure(owner, str(error)))
         except (Exception, SystemExit) as error:  # an import may even call sys.exit()
-            registry.failures.append(Failure(owner, _reason(error)))
-            continue
-        registry.add(owner, plugin)
+            registry.failures.append(Failure(owner, _reason(error) + _version_hint(entry)))
     return registry
 
 

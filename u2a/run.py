@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from u2a.errors import CheckpointError, U2AError
+from u2a.errors import CheckpointError, RecipeError, U2AError
 from u2a.files import write_json, write_text
 from u2a.plugins import Registry
 from u2a.recipe import Recipe
@@ -49,7 +49,20 @@ class Run:
         """The resolved recipe of the run, with overrides."""
         if not self.exists:
             raise CheckpointError(f"{self.folder}: not a run folder (it has no recipe.toml)")
-        return load_recipe(self.recipe_file, sets)
+        try:
+            return load_recipe(self.recipe_file, sets)
+        except RecipeError as error:
+            raise RecipeError("\n".join([str(error), *self._lost_plugins()])) from None
+
+    def _lost_plugins(self) -> list[str]:
+        """Distributions that the run was trained with and that are not installed any more."""
+        try:
+            used = json.loads((self.folder / "versions.json").read_text(encoding="utf-8"))["plugins"].values()
+            wanted = {one["distribution"]: one["version"] for one in used}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return []
+        lost = {name: number for name, number in wanted.items() if _version(name) is None}
+        return [f"{self}: was trained with {n} {v}: pip install {n}=={v}" for n, v in lost.items()]
 
     def create(self, recipe: Recipe, registry: Registry) -> None:
         """Make the folder and write what is known before training."""

@@ -17,6 +17,7 @@ from u2a.evaluation import encode_split, evaluation_split, score_scenario
 from u2a.losses import Counts
 from u2a.model import U2A
 from u2a.plugins import Registry
+from u2a.preprocessors import build_preprocessors
 from u2a.recipe import Recipe
 
 
@@ -31,10 +32,7 @@ class TrainingData:
                 f"training.batch_size: {training.batch_size} is not divisible by "
                 f"{place.size} processes x accumulation {training.accumulation}"
             )
-        self.preprocessors = {
-            name: registry.spec(options.kind).preprocessor(options)
-            for name, options in recipe.modalities.items()
-        }
+        self.preprocessors = build_preprocessors(recipe, registry)
         self.workers = recipe.data.workers if recipe.data.workers is not None else default_workers(place)
         self._open()
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from u2a.data.split import Split
-from u2a.errors import BadSample, U2AError
+from u2a.errors import BadSample, PluginError, U2AError
 from u2a.modality import Example, Inputs, Preprocessor
 
 GRACE_SECONDS = 60
@@ -106,8 +106,8 @@ class Samples(Dataset):
     def _preprocess(self, name: str, member: bytes, request: Request) -> Example:
         try:
             return self.preprocessors[name](member, train=self.train, seed=request.seed)
-        except BadSample as error:
-            raise BadSample(f"{self.split.where(request.index)}: {name}: {error}") from error
+        except (BadSample, PluginError) as error:
+            raise type(error)(f"{self.split.where(request.index)}: {name}: {error}") from error
 
 
 class Collator:
@@ -124,8 +124,10 @@ class Collator:
         inputs: dict[str, Inputs] = {}
         for name, preprocessor in self.preprocessors.items():
             examples = [sample.examples[name] for sample in good if name in sample.examples]
-            if examples:
-                inputs[name] = preprocessor.collate(examples)
+            try:
+                inputs |= {name: preprocessor.collate(examples)} if examples else {}
+            except U2AError as error:
+                return Failed(error)
         return Batch(
             inputs,
             torch.tensor([sample.present for sample in good]),

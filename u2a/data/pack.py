@@ -22,6 +22,7 @@ from u2a.errors import U2AError
 from u2a.files import sync_folder, write_text
 from u2a.modality import Preprocessor
 from u2a.plugins import Registry, registry
+from u2a.preprocessors import build_preprocessors
 from u2a.recipe import Recipe, TaskSection
 
 #: Fewer rows than this for each worker process are not worth its start.
@@ -136,10 +137,7 @@ def modalities_without_samples(summary: Summary, recipe: Recipe) -> list[str]:
 
 def _preprocessors(recipe: Recipe, plugins: Registry) -> dict[str, Preprocessor]:
     try:
-        return {
-            name: plugins.spec(section.kind).preprocessor(section)
-            for name, section in recipe.modalities.items()
-        }
+        return build_preprocessors(recipe, plugins)
     except U2AError as error:
         raise U2AError(f"{error} (checking every file needs it; --no-check packs without)") from None
 

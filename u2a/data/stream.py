@@ -20,7 +20,7 @@ from u2a.data.batches import Failed, Sample
 from u2a.data.remote import download, show
 from u2a.data.samples import nearest
 from u2a.data.scan import Scan, scan_shard
-from u2a.errors import BadSample, ShardError, U2AError
+from u2a.errors import BadSample, PluginError, ShardError, U2AError
 from u2a.modality import Preprocessor
 from u2a.paths import is_url
 from u2a.seeds import rng, stable_seed
@@ -107,8 +107,8 @@ class StreamedBatches(IterableDataset):
                 seed = stable_seed("augment", self.options.seed, t, raw.key)
                 try:
                     examples[name] = self.preprocessors[name](raw.members[name], train=True, seed=seed)
-                except BadSample as error:
-                    raise BadSample(f"{raw.where}: {name}: {error}") from None
+                except (BadSample, PluginError) as error:
+                    raise type(error)(f"{raw.where}: {name}: {error}") from None
         return Sample(-1, raw.key, examples, present, raw.labels)
 
 
