@@ -219,6 +219,10 @@ def test_a_damaged_checkpoint_and_other_base_weights_are_refused(toy: Path, tmp_
     made = trainer(toy, tmp_path / "run")
     made._save({}, best=True)
     folder = checkpoint.current(made.run.checkpoints, "BEST")
+    made.model.names = ("text", "image")
+    with pytest.raises(CheckpointError, match="was trained on image, text, but the recipe has text, image"):
+        checkpoint.load_adapter(folder, made.model)
+    made.model.names = ("image", "text")
     made.model.branches[0].base = {**made.model.branches[0].base, "sha256": "0" * 64}
     with pytest.raises(CheckpointError, match="modality 'image' was trained on base weights"):
         checkpoint.load_adapter(folder, made.model)
@@ -226,6 +230,29 @@ def test_a_damaged_checkpoint_and_other_base_weights_are_refused(toy: Path, tmp_
     tensors.write_bytes(tensors.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(CheckpointError, match="checksum mismatch"):
         checkpoint.verify(folder)
+    for nonsense in ("[]", '{"format": 1}', '{"format": 1, "files": {}}', '{"format": 1, "files": []}', "\xff"):
+        (folder / "manifest.json").write_text(nonsense, encoding="latin-1")
+        with pytest.raises(CheckpointError, match="not a complete adapter checkpoint"):
+            checkpoint.verify(folder)
+    (made.run.checkpoints / "BEST").write_text("..")
+    with pytest.raises(CheckpointError, match="BEST"):
+        checkpoint.current(made.run.checkpoints, "BEST")
+
+
+def test_a_checkpoint_is_replaced_or_kept_whole(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run")
+    made._save({}, best=True)
+    first = checkpoint.current(made.run.checkpoints, "LAST")
+    assert first.stat().st_mode & 0o055 == 0o055  # others may read it, as they may the rest of the run
+    made._save({"accuracy": 0.5}, best=False)
+    assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "BEST"))["validation"] == {
+        "accuracy": 0.5
+    }
+    assert sorted(p.name for p in made.run.checkpoints.iterdir()) == ["BEST", "LAST", first.name]
+    made.run.checkpoints.rename(tmp_path / "aside")
+    made.run.checkpoints.write_text("in the way")
+    with pytest.raises(CheckpointError, match="step-00000000: the checkpoint cannot be written: File exists"):
+        made._save({}, best=False)
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_then_refused(toy: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ the current ones. About 1 MB: the frozen weights are never in it.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -24,6 +26,7 @@ from u2a.files import sha256_file, sync_file, sync_folder, write_json, write_tex
 from u2a.model import U2A
 
 FORMAT = 1
+FILES = ("adapter.json", "adapter.safetensors", "optimizer.safetensors")
 
 
 def learnable(model: U2A) -> Iterator[tuple[str, nn.Parameter]]:
@@ -50,23 +53,37 @@ def save_checkpoint(
 
     Args:
         meta: plain JSON values stored in ``adapter.json`` beside the tensors.
+
+    Raises:
+        CheckpointError: it cannot be written; the ones before are as they were.
     """
-    root.mkdir(parents=True, exist_ok=True)
     final = root / f"step-{step:08d}"
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
     try:
+        root.mkdir(parents=True, exist_ok=True)
+        _replace(final, step, model, optimizer, meta)
+        for pointer in ("BEST", "LAST") if best else ("LAST",):  # LAST says what the best one was: it goes last
+            write_text(root / pointer, final.name + "\n")
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{final}: the checkpoint cannot be written: {reason}") from error
+    _prune(root)
+    return final
+
+
+def _replace(
+    final: Path, step: int, model: U2A, optimizer: torch.optim.Optimizer, meta: dict[str, Any]
+) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=final.parent))
+    try:
+        temporary.chmod(0o755)  # mkdtemp's are the owner's alone
         _write(temporary, step, model, optimizer, meta)
-        if final.exists():
-            shutil.rmtree(final)
+        if final.exists():  # moved, not removed: a pointer may name it
+            final.rename(temporary.with_name(f"{temporary.name}-before"))
         temporary.rename(final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_folder(root)
-    for pointer in ("LAST", "BEST") if best else ("LAST",):
-        write_text(root / pointer, final.name + "\n")
-    _prune(root)
-    return final
+    sync_folder(final.parent)
 
 
 def _write(folder: Path, step: int, model: U2A, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> None:
@@ -112,8 +129,10 @@ def current(root: Path, pointer: str) -> Path:
         name = (root / pointer).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         raise CheckpointError(f"{root}: no {pointer} checkpoint; the training has not saved one yet") from None
-    folder = root / Path(name).name
-    if not folder.is_dir():
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{root / pointer}: cannot be read: {error}") from None
+    folder = root / name
+    if not re.fullmatch(r"step-\d+", name) or not folder.is_dir():
         raise CheckpointError(f"{root / pointer}: names {name!r}, which is not there")
     return folder
 
@@ -122,19 +141,18 @@ def verify(folder: Path) -> dict[str, Any]:
     """Check every file against the manifest; returns ``adapter.json``.
 
     Raises:
-        CheckpointError: a file is missing or its checksum differs.
+        CheckpointError: a file is missing or its checksum differs, or it is of another format.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        for name, checksum in manifest["files"].items():
-            if sha256_file(folder / Path(name).name) != checksum:
+        if manifest["format"] != FORMAT:
+            raise CheckpointError(f"{folder}: format {manifest['format']}; this u2a reads format {FORMAT}")
+        for name in {**dict.fromkeys(FILES), **manifest["files"]}:
+            if sha256_file(folder / Path(name).name) != manifest["files"][name]:
                 raise CheckpointError(f"{folder / name}: checksum mismatch; the file was changed or damaged")
-        meta = json.loads((folder / "adapter.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, KeyError) as error:
+        return json.loads((folder / "adapter.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: not a complete adapter checkpoint: {error}") from None
-    if meta["format"] != FORMAT:
-        raise CheckpointError(f"{folder}: format {meta['format']}; this u2a reads format {FORMAT}")
-    return meta
 
 
 def load_adapter(folder: Path, model: U2A) -> dict[str, Any]:
@@ -147,6 +165,9 @@ def load_adapter(folder: Path, model: U2A) -> dict[str, Any]:
         CheckpointError: damaged, made for other base weights, or with other tensors than the model's.
     """
     meta = verify(folder)
+    if tuple(meta["modalities"]) != model.names:
+        held, wanted_names = ", ".join(meta["modalities"]), ", ".join(model.names)
+        raise CheckpointError(f"{folder}: was trained on {held}, but the recipe has {wanted_names}")
     for branch in model.each_branch():
         _check_base(folder, branch, meta["modalities"][branch.name]["base"])
     stored, wanted = load_file(folder / "adapter.safetensors"), adapter_state(model)

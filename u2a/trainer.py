@@ -69,7 +69,7 @@ class Trainer:
             self.objective = DistributedDataParallel(
                 self.objective, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
             )
-        self.done, self.skipped = 0, 0
+        self.done, self.saved, self.skipped = 0, -1, 0
         self.best: float | None = None
         self.stop_signal = 0
 
@@ -147,7 +147,8 @@ class Trainer:
         n_errors, stop = sum_over_processes(flags, self.place).tolist()
         if not n_errors and not stop:
             return [one for one in fetched if isinstance(one, Batch)]
-        self._save({}, best=False)
+        if self.saved != self.done:
+            self._save({}, best=False)
         progress.say(f"stopped after step {self.done}; saved; continue with: u2a train {self.run} --resume")
         if n_errors:
             raise errors[0] if errors else U2AError("another process met bad data; its message says which")
@@ -170,7 +171,7 @@ class Trainer:
             self._save({}, best=True)
             return {}
         headline = values[self.recipe.task.headline]
-        better = self.best is None or headline > self.best
+        better = self.best is None or headline > self.best or math.isnan(self.best)
         self.best = headline if better else self.best
         progress.say(f"epoch {epoch}/{self.recipe.training.epochs}  validation  {format_scores(values)}")
         if self.place.main:
@@ -184,6 +185,7 @@ class Trainer:
             checkpoint.save_checkpoint(
                 self.run.checkpoints, self.done, self.model, self.optimizer, meta, best=best
             )
+        self.saved = self.done
 
     def _meta(self, values: dict[str, float]) -> dict[str, Any]:
         owners = self.registry.owners
@@ -218,7 +220,8 @@ class Trainer:
                 what = "the training data has" if key == "data_fingerprint" else "the schedule's length has"
                 raise U2AError(f"{self.run}: cannot resume: {what} changed since ({meta[key]} is now {mine})")
         checkpoint.load_optimizer(folder, self.model, self.optimizer)
-        self.done, self.best = meta["step"], meta["best"]
+        self.done = self.saved = meta["step"]
+        self.best = meta["best"]
         if self.place.main:
             self.run.forget_after(self.done)
 
