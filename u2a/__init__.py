@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from u2a.extensions import Logger, LoggerSpec, MetricSpec
 from u2a.hookspecs import hookimpl
 from u2a.modality import ModalityOptions, ModalitySpec, Tokens
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 __version__ = version("u2a")
 __all__ = [
+    "Logger",
+    "LoggerSpec",
+    "MetricSpec",
     "ModalityOptions",
     "ModalitySpec",
     "Model",

@@ -96,9 +96,12 @@ def recipe() -> None:
 @set_option
 def check(path: str, sets: tuple[str, ...]) -> None:
     """Validate RECIPE and say what it trains."""
+    from u2a.loggers import check_loggers
+    from u2a.plugins import registry
     from u2a.recipe_file import load_recipe
 
     loaded = load_recipe(path, sets)
+    check_loggers(loaded, registry())
     names = ", ".join(loaded.modalities)
     click.echo(f"{path}: ok: {loaded.name}, {len(loaded.task.classes)} classes, modalities {names}")
 

@@ -85,6 +85,7 @@ def check_same(recipe: Recipe, run: Run) -> None:
     before, now = run.recipe().resolved(), recipe.resolved()
     machine = {
         "device": None,
+        "loggers": None,
         "workers": None,
         "cache_dir": None,
         "cache_gb": None,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import pluggy
 
+from u2a.extensions import LoggerSpec, MetricSpec
 from u2a.modality import ModalitySpec
 
 hookspec = pluggy.HookspecMarker("u2a")
@@ -27,4 +28,23 @@ def u2a_register_modalities(register: Callable[[ModalitySpec], None]) -> None:
     The record holds embedding, encoder and preprocessor together (see `u2a.modality.ModalitySpec`).
     It is refused, with the plugin's distribution named, if the name is taken, a part is missing or of
     the wrong kind, or ``spec.api`` is a contract version that this u2a cannot run.
+    """
+
+
+@hookspec
+def u2a_register_loggers(register: Callable[[LoggerSpec], None]) -> None:
+    """Call ``register(spec)`` once for each logger that this plugin brings (see `u2a.extensions.LoggerSpec`).
+
+    Recipes name loggers in ``training.loggers``; ``metrics.jsonl`` is written in any case. A logger that
+    fails while training is told of in one line, with the plugin's distribution, and left out from then on.
+    """
+
+
+@hookspec
+def u2a_register_metrics(register: Callable[[MetricSpec], None]) -> None:
+    """Call ``register(spec)`` once for each metric that this plugin brings (see `u2a.extensions.MetricSpec`).
+
+    A metric is reported for every task whose kind it fits, and a recipe may name it in ``task.metric``: it
+    then picks the best checkpoint and heads every report. One that fails is NaN, told of in one line; as the
+    recipe's own metric it is an error that names the plugin's distribution.
     """

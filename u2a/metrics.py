@@ -1,13 +1,14 @@
-"""Scores, computed with torchmetrics on gathered predictions, so that every sample counts exactly once."""
+"""Scores of gathered predictions by the installed metrics, so that every sample counts exactly once."""
 
 from __future__ import annotations
 
-import warnings
+from math import nan
 
-import torch
 from torch import Tensor
-from torchmetrics.functional import classification as tm
 
+from u2a.errors import PluginError
+from u2a.plugins import registry
+from u2a.progress import console
 from u2a.recipe import TaskSection
 
 
@@ -18,48 +19,60 @@ def probabilities(logits_NC: Tensor, task: TaskSection) -> Tensor:
 
 
 def scores(logits_NC: Tensor, target: Tensor, task: TaskSection) -> dict[str, float]:
-    """All of a task's metrics, each in 0..1.
+    """All metrics that fit the task, the headline metric first.
 
-    Single-label: accuracy, macro F1 and mean average precision (one class against the rest).
-    Multi-label: macro F1, micro F1 (sigmoid, threshold 0.5) and mean average precision.
-    Classes that neither occur nor are predicted do not enter a macro F1, as torchmetrics defines it.
+    The shipped ones are in 0..1. Single-label: accuracy, macro F1 and mean average precision (one class
+    against the rest). Multi-label: macro F1, micro F1 (sigmoid, threshold 0.5) and mean average precision.
+
+    Raises:
+        PluginError: the headline metric failed; another that fails is NaN, and said so once.
     """
+    names = metric_names(task)
     if not len(target):
-        return {name: float("nan") for name in metric_names(task)}
-    p_NC, C = probabilities(logits_NC, task), len(task.classes)
-    if task.kind == "single_label":
-        values = {
-            "accuracy": tm.multiclass_accuracy(p_NC, target, C, average="micro"),
-            "f1_macro": tm.multiclass_f1_score(p_NC, target, C, average="macro"),
-            "map": _mean(
-                tm.multiclass_average_precision(p_NC, target, C, average="none"), target.bincount(minlength=C)
-            ),
-        }
-    else:
-        truth_NC = target.long()
-        values = {
-            "f1_macro": tm.multilabel_f1_score(p_NC, truth_NC, C, average="macro"),
-            "f1_micro": tm.multilabel_f1_score(p_NC, truth_NC, C, average="micro"),
-            "map": _mean(_average_precision(p_NC, truth_NC), truth_NC.sum(0)),
-        }
-    return {name: float(value) for name, value in values.items()}
+        return dict.fromkeys(names, nan)
+    p_NC = probabilities(logits_NC, task)
+    values = {names[0]: compute_metric(names[0], p_NC, target)}
+    return values | {name: _value_or_nan(name, p_NC, target) for name in names[1:]}
 
 
 def metric_names(task: TaskSection) -> tuple[str, ...]:
-    """The names `scores` returns, the headline metric first."""
-    names = ("accuracy", "f1_macro", "map") if task.kind == "single_label" else ("f1_macro", "f1_micro", "map")
-    headline = task.headline if task.headline in names else names[0]
-    return (headline, *(name for name in names if name != headline))
+    """The names `scores` returns: the headline metric, then the others that fit, shipped ones first."""
+    names = [name for name, spec in registry().metrics.specs.items() if task.kind in spec.task_kinds]
+    return (task.headline, *(name for name in names if name != task.headline))
 
 
-def _average_precision(p_NC: Tensor, truth_NC: Tensor) -> Tensor:
-    """By label; torchmetrics warns of labels without a sample, which `_mean` leaves out."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No positive samples found")
-        return tm.multilabel_average_precision(p_NC, truth_NC, p_NC.shape[1], average="none")
+def higher_is_better(name: str) -> bool:
+    """Whether a larger value of the metric is the better one."""
+    return registry().metrics.specs[name].higher_is_better
 
 
-def _mean(average_precision_C: Tensor, support_C: Tensor) -> Tensor:
-    """The mean over classes that occur; average precision is undefined for the others."""
-    occurs_C = support_C > 0
-    return average_precision_C[occurs_C].mean() if occurs_C.any() else torch.tensor(float("nan"))
+def compute_metric(name: str, p_NC: Tensor, target: Tensor) -> float:
+    """One metric of at least one sample.
+
+    Args:
+        target: ``[N]`` class numbers, or ``[N, C]`` of 0 and 1; any type.
+
+    Raises:
+        PluginError: no such metric, or what the plugin's code raised, with the plugin named.
+    """
+    metrics = registry().metrics
+    if name not in metrics.specs:
+        raise PluginError(metrics.unknown(name))
+    try:
+        return float(metrics.specs[name].compute(p_NC, target.long(), p_NC.shape[1]))
+    except Exception as error:  # a stranger's code: anything can come out of it
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise PluginError(f"{metrics.describe(name)} failed: {reason}") from error
+
+
+def _value_or_nan(name: str, p_NC: Tensor, target: Tensor) -> float:
+    try:
+        return compute_metric(name, p_NC, target)
+    except PluginError as error:
+        if name not in _told:
+            _told.add(name)
+            console.print(f"{error}; it is NaN", markup=False, highlight=False, soft_wrap=True)
+        return nan
+
+
+_told: set[str] = set()

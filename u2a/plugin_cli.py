@@ -15,7 +15,7 @@ def plugins() -> None:
 @plugins.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List modalities with their distributions; name plugins that failed, and why."""
+    """List modalities, loggers and metrics with their distributions; name plugins that failed, and why."""
     from u2a.plugin_list import print_plugins
 
     print_plugins(as_json)

@@ -5,37 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from u2a.cli_base import print_json
-from u2a.plugins import Registry, registry
+from u2a.plugins import Owner, Registry, registry
 
 
 def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
-    """One row a modality, then one a failure: modality, extensions, distribution, version, status."""
-    good = [
-        {
-            "modality": name,
-            "extensions": list(spec.extensions),
-            "plugin": plugins.owners[name].plugin,
-            "distribution": plugins.owners[name].distribution,
-            "version": plugins.owners[name].version,
-            "status": "ok",
-        }
+    """One row a modality, logger and metric, then one a failure.
+
+    Each has ``provides`` (None for a failure), ``name``, ``modality`` (the name, of modalities only),
+    ``extensions``, ``help``, ``plugin``, ``distribution``, ``version`` and ``status``.
+    """
+    rows = [
+        _row("modality", name, plugins.owners[name], modality=name, extensions=list(spec.extensions))
         for name, spec in plugins.specs.items()
     ]
-    bad: list[dict[str, Any]] = [
-        {
-            "modality": None,
-            "extensions": [],
-            "plugin": failure.owner.plugin,
-            "distribution": failure.owner.distribution,
-            "version": failure.owner.version,
-            "status": f"failed: {failure.reason}",
-        }
-        for failure in plugins.failures
-    ]
-    return good + bad
+    for name, logger in plugins.loggers.specs.items():
+        status = "ok" if logger.ready else f"needs {logger.module}: {logger.install}"
+        rows.append(_row("logger", name, plugins.loggers.owners[name], help=logger.help, status=status))
+    for name, metric in plugins.metrics.specs.items():
+        text = f"{metric.help} ({', '.join(metric.task_kinds)})".strip()
+        rows.append(_row("metric", name, plugins.metrics.owners[name], help=text))
+    return rows + [_row(None, None, f.owner, status=f"failed: {f.reason}") for f in plugins.failures]
+
+
+def _row(provides: str | None, name: str | None, owner: Owner, **more: Any) -> dict[str, Any]:
+    about: dict[str, Any] = {"provides": provides, "name": name, "modality": None, "extensions": [], "help": ""}
+    owned = {"plugin": owner.plugin, "distribution": owner.distribution, "version": owner.version}
+    return {**about, **owned, "status": "ok", **more}
 
 
 def print_plugins(as_json: bool) -> None:
@@ -44,8 +43,9 @@ def print_plugins(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("modality", "extensions", "distribution", "version", "status", box=None)
+    table = Table("name", "provides", "distribution", "version", "status", "reads or does", box=None)
     for row in rows:
-        name = row["modality"] or f"({row['plugin']})"
-        table.add_row(name, " ".join(row["extensions"]), row["distribution"], row["version"], row["status"])
+        name, about = row["name"] or f"({row['plugin']})", " ".join(row["extensions"]) or row["help"]
+        owner = row["distribution"], row["version"]
+        table.add_row(name, row["provides"], *owner, escape(row["status"]), escape(about))
     Console(soft_wrap=True).print(table)

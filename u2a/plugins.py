@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points, version
 from types import FrameType
 from typing import Any
@@ -25,6 +25,7 @@ import pluggy
 
 from u2a import hookspecs
 from u2a.errors import PluginError, U2AError
+from u2a.extensions import LoggerSpec, MetricSpec, Shelf, check_logger, check_metric
 from u2a.modality import SUPPORTED_API, ModalityOptions, ModalitySpec
 
 GROUP = "u2a"
@@ -55,10 +56,15 @@ class Failure:
 
 @dataclass
 class Registry:
-    """What the installed plugins bring: specs by modality name, their owners, and the failures."""
+    """What the installed plugins bring: specs by modality name, their owners, and the failures.
+
+    Loggers and metrics are on shelves of their own, with their owners.
+    """
 
     specs: dict[str, ModalitySpec] = field(default_factory=dict)
     owners: dict[str, Owner] = field(default_factory=dict)
+    loggers: Shelf[LoggerSpec] = field(default_factory=lambda: Shelf("logger", check_logger))
+    metrics: Shelf[MetricSpec] = field(default_factory=lambda: Shelf("metric", check_metric))
     failures: list[Failure] = field(default_factory=list)
     manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(GROUP))
 
@@ -70,21 +76,26 @@ class Registry:
         try:
             _check_hook_names(self.manager, plugin)
             self.manager.register(plugin, name=f"{owner.distribution}:{owner.plugin}")
-            self._collect_modalities(owner, plugin)
+            self._collect(owner, plugin)
         except Exception as error:  # a stranger's code: anything can come out of it
             self.failures.append(Failure(owner, _reason(error)))
 
-    def _collect_modalities(self, owner: Owner, plugin: object) -> None:
-        def register(spec: ModalitySpec) -> None:
-            check_spec(spec)
-            if spec.name in self.specs:
-                raise PluginError(f"modality {spec.name!r} is already registered by {self.owners[spec.name]}")
-            self.specs[spec.name] = spec
-            self.owners[spec.name] = owner
+    def _collect(self, owner: Owner, plugin: object) -> None:
+        hooks: dict[str, Callable[..., None]] = {
+            "u2a_register_modalities": self._add_modality,
+            "u2a_register_loggers": self.loggers.add,
+            "u2a_register_metrics": self.metrics.add,
+        }
+        for hook, add in hooks.items():
+            for impl in getattr(self.manager.hook, hook).get_hookimpls():
+                if impl.plugin is plugin:
+                    impl.function(register=partial(add, owner))
 
-        for impl in self.manager.hook.u2a_register_modalities.get_hookimpls():
-            if impl.plugin is plugin:
-                impl.function(register=register)
+    def _add_modality(self, owner: Owner, spec: ModalitySpec) -> None:
+        check_spec(spec)
+        if spec.name in self.specs:
+            raise PluginError(f"modality {spec.name!r} is already registered by {self.owners[spec.name]}")
+        self.specs[spec.name], self.owners[spec.name] = spec, owner
 
     def spec(self, kind: str) -> ModalitySpec:
         """The spec of a modality; a `PluginError` that says what is installed, or what to install, if none."""

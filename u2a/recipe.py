@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from u2a.modality import ModalityOptions
 from u2a.paths import PathOrUrl
+from u2a.plugins import registry
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 ModalityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -109,8 +119,10 @@ class TaskSection(Section):
 
     kind: Literal["single_label", "multi_label"] = "single_label"
     classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_unique)]
-    metric: Literal["accuracy", "f1_macro", "f1_micro", "map"] | None = Field(
-        None, description="the headline score; accuracy, or f1_macro for multi_label, if left out"
+    metric: str | None = Field(
+        None,
+        description="the headline score: a metric of `u2a plugins list` that fits the kind; "
+        "accuracy, or f1_macro for multi_label, if left out",
     )
 
     @property
@@ -118,12 +130,16 @@ class TaskSection(Section):
         """The metric that picks the best checkpoint and heads every report."""
         return self.metric or ("accuracy" if self.kind == "single_label" else "f1_macro")
 
-    @model_validator(mode="after")
-    def _metric_fits(self) -> TaskSection:
-        wrong = "accuracy" if self.kind == "multi_label" else "f1_micro"
-        if self.metric == wrong:
-            raise ValueError(f"metric = {wrong} does not fit kind = {self.kind}")
-        return self
+    @field_validator("metric")
+    @classmethod
+    def _metric_fits(cls, metric: str | None, info: ValidationInfo) -> str | None:
+        metrics, kind = (info.context or {}).get("plugins", registry()).metrics, info.data.get("kind")
+        if metric is not None and metric not in metrics.specs:
+            raise ValueError(metrics.unknown(metric))
+        if metric is not None and kind and kind not in metrics.specs[metric].task_kinds:
+            fitting = sorted(name for name, spec in metrics.specs.items() if kind in spec.task_kinds)
+            raise ValueError(f"metric {metric} does not fit kind = {kind}; these do: {', '.join(fitting)}")
+        return metric
 
 
 class ModelSection(Section):
@@ -155,6 +171,9 @@ class TrainingSection(Section):
     modality_dropout: Literal["auto", "off", "random", "exhaustive"] = "auto"
     precision: Literal["bf16", "fp32"] = "fp32"
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    loggers: tuple[str, ...] = Field(
+        (), description="where curves go beside metrics.jsonl: loggers of `u2a plugins list`, e.g. tensorboard"
+    )
 
     @model_validator(mode="after")
     def _schedule(self) -> TrainingSection:

@@ -44,8 +44,9 @@ def parse_recipe(
     """`load_recipe` for a document that is already parsed; `source` names it in errors."""
     for assignment in sets:
         _apply(document, assignment)
-    context = {"folder": str(folder.resolve())}
-    modalities, faults = _modalities(document, context, plugins or registry())
+    plugins = plugins or registry()
+    context = {"folder": str(folder.resolve()), "plugins": plugins}
+    modalities, faults = _modalities(document, context, plugins)
     try:
         recipe = Recipe.model_validate({**document, "modalities": modalities}, context=context)
     except ValidationError as error:
@@ -103,7 +104,7 @@ def _mark_shell(value: Any) -> Any:
 
 
 def _modalities(
-    document: dict[str, Any], context: dict[str, str], plugins: Registry
+    document: dict[str, Any], context: dict[str, Any], plugins: Registry
 ) -> tuple[dict[str, ModalityOptions], list[str]]:
     """Each modality's section validated by its plugin's own model, and the faults found."""
     sections = document.get("modalities")

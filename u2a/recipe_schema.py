@@ -30,6 +30,8 @@ def recipe_schema(plugins: Registry) -> dict[str, Any]:
     for model in set(options.values()):
         definitions.pop(_name(found[model, "validation"]))
     refs = [{"$ref": f"#/definitions/modality_{name}"} for name in options]
+    definitions["TaskSection"]["properties"]["metric"]["anyOf"][0]["enum"] = list(plugins.metrics.specs)
+    definitions["TrainingSection"]["properties"]["loggers"]["items"]["enum"] = list(plugins.loggers.specs)
     definitions[_ANY_KIND] = {"required": ["kind"], "anyOf": refs}
     recipe["properties"]["modalities"] = _modalities(list(options))
     return _draft_07({"$schema": DRAFT, **recipe, "definitions": definitions})

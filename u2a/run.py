@@ -128,6 +128,8 @@ def latest_run(recipe: Recipe, root: Path = ROOT) -> Run | None:
 def versions(recipe: Recipe, registry: Registry) -> dict[str, Any]:
     """Library, plugin and machine versions, for whoever wants to repeat a run."""
     owners = {name: registry.owners[options.kind] for name, options in recipe.modalities.items()}
+    if recipe.task.metric:
+        owners[f"metric:{recipe.task.metric}"] = registry.metrics.owners[recipe.task.metric]
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -19,6 +19,9 @@ from u2a.build import build_model
 from u2a.data.batches import Batch, Failed, reading
 from u2a.distributed import World, sum_over_processes
 from u2a.errors import U2AError
+from u2a.extensions import LineKind
+from u2a.loggers import Loggers, check_loggers
+from u2a.metrics import higher_is_better
 from u2a.model import Objective
 from u2a.plugins import Registry
 from u2a.progress import TrainingProgress, format_scores
@@ -48,6 +51,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, run: Run, place: World, registry: Registry) -> None:
         self.recipe, self.run, self.place, self.registry = recipe, run, place, registry
+        check_loggers(recipe, registry)
         kind = StreamingData if recipe.data.streaming else TrainingData
         self.data = kind(recipe, place, registry)
         self.plan = self.data.plan
@@ -83,9 +87,11 @@ class Trainer:
         self.objective.train()
         batch_size = self.recipe.training.batch_size
         progress = TrainingProgress(self.total, self.done, batch_size, quiet=not self.place.main)
+        names = self.recipe.training.loggers if self.place.main else ()
+        self.loggers = Loggers(names, self.recipe, self.registry, self.run.folder, self.done, progress.say)
         last: dict[str, Any] = {}
         loader = self.data.loader(self.done, self.total)
-        with self._signals(), progress, reading(loader) as batches:
+        with self._signals(), progress, reading(loader) as batches, self.loggers:
             for notice in self.data.notices():
                 progress.say(notice)
             while self.done < self.total:
@@ -155,29 +161,34 @@ class Trainer:
         raise KeyboardInterrupt
 
     def _report(self, losses: dict[str, float], progress: TrainingProgress) -> None:
-        epoch = (self.done - 1) // self.plan.steps_per_epoch
-        progress.step(self.done, epoch, losses)
+        progress.step(self.done, (self.done - 1) // self.plan.steps_per_epoch, losses)
+        self._record("train", {**losses, "samples_per_second": round(progress.rate, 2)})
+
+    def _record(self, kind: LineKind, values: dict[str, float]) -> None:
         if self.place.main:
-            rate = round(progress.rate, 2)
-            self.run.log(
-                {"type": "train", "step": self.done, "epoch": epoch, **losses, "samples_per_second": rate}
-            )
+            epoch = (self.done - (kind == "train")) // self.plan.steps_per_epoch
+            self.run.log({"type": kind, "step": self.done, "epoch": epoch, **values})
+            self.loggers.log({"epoch": epoch, **values}, self.done, kind)
 
     def _end_epoch(self, progress: TrainingProgress) -> dict[str, Any]:
         """Validate if there is something to validate on, and save; without validation the last is the best."""
         values = self.data.validate(self.model)
-        epoch = self.done // self.plan.steps_per_epoch
         if values is None:
             self._save({}, best=True)
             return {}
         headline = values[self.recipe.task.headline]
-        better = self.best is None or headline > self.best or math.isnan(self.best)
+        better = self._is_better(headline)
         self.best = headline if better else self.best
+        epoch = self.done // self.plan.steps_per_epoch
         progress.say(f"epoch {epoch}/{self.recipe.training.epochs}  validation  {format_scores(values)}")
-        if self.place.main:
-            self.run.log({"type": "validation", "step": self.done, "epoch": epoch, **values})
+        self._record("validation", values)
         self._save(values, best=better)
         return values
+
+    def _is_better(self, value: float) -> bool:
+        if self.best is None or math.isnan(self.best):
+            return True
+        return value > self.best if higher_is_better(self.recipe.task.headline) else value < self.best
 
     def _save(self, values: dict[str, float], *, best: bool) -> None:
         if self.place.main:

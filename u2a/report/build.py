@@ -14,9 +14,10 @@ from u2a.build import count_parameters
 from u2a.data.split import Split
 from u2a.errors import U2AError
 from u2a.evaluation import evaluation_split
+from u2a.metrics import higher_is_better
 from u2a.recipe import Recipe
 from u2a.report.analysis import Analysis
-from u2a.report.predictions import METRICS
+from u2a.report.predictions import metric_labels
 from u2a.report.rates import Condition, conditions_of, rate_map, train_condition
 
 Say = Callable[[str], None]
@@ -84,14 +85,19 @@ def bare_split(recipe: Recipe, split: str) -> Split:
 
 def _detail(model: api.Model, analysis: Analysis, opened: Split) -> dict[str, Any]:
     task = model.recipe.task
-    label, class_label = METRICS[task.headline]
+    label, class_label = metric_labels(task)
     return {
         "format": 1,
         "u2a": version("u2a"),
         "modalities": list(model.network.names),
         "classes_of_task": list(task.classes),
         "task": task.kind,
-        "metric": {"name": task.headline, "label": label, "class_label": class_label},
+        "metric": {
+            "name": task.headline,
+            "label": label,
+            "class_label": class_label,
+            "higher_is_better": higher_is_better(task.headline),
+        },
         "data": {
             "split": opened.name,
             "n": len(opened),
@@ -133,7 +139,7 @@ def _signature(recipe: Recipe) -> dict[str, Any]:
     values = recipe.resolved()
     data = {k: v for k, v in values["data"].items() if k not in (*MACHINE, "missing")}
     missing = {k: v for k, v in values["data"].get("missing", {}).items() if k not in ("seed", "table")}
-    training = {k: v for k, v in values["training"].items() if k != "device"}
+    training = {k: v for k, v in values["training"].items() if k not in ("device", "loggers")}
     rest = {k: v for k, v in values.items() if k not in ("name", "seed")}
     return {**rest, "data": {**data, "missing": missing}, "training": training}
 
@@ -152,7 +158,8 @@ def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None
 def _together(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str, Any]:
     peers = [brief for brief in briefs if brief.signature == briefs[0].signature]
     metric = next(iter(briefs[0].patterns[0]["scores"]))
-    worst = min(briefs[0].patterns, key=lambda row: row["scores"][metric])
+    sign = 1 if higher_is_better(metric) else -1
+    worst = min(briefs[0].patterns, key=lambda row: sign * row["scores"][metric])
     complete = briefs[0].patterns[0]
     return {
         "runs": [
@@ -167,8 +174,8 @@ def _together(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str,
                 "score": worst["scores"][metric],
                 "interval": worst["interval"],
             },
-            "drop_points": 100 * -worst["difference"],
-            "drop_interval": [100 * -x for x in reversed(worst["difference_interval"])],
+            "drop_points": -100 * sign * worst["difference"],
+            "drop_interval": sorted(-100 * sign * x for x in worst["difference_interval"]),
         },
         "over_seeds": _over_seeds(peers, metric) if len(peers) > 1 else None,
         "rates": _rates(briefs, conditions) if len({brief.condition for brief in briefs}) > 1 else None,

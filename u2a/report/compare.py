@@ -10,6 +10,7 @@ import torch
 from u2a import api
 from u2a.errors import U2AError
 from u2a.evaluation import check_dropped, classify, evaluation_split
+from u2a.metrics import higher_is_better
 from u2a.report.bootstrap import interval, resamples, scores_at
 from u2a.report.predictions import Predictions
 
@@ -48,12 +49,14 @@ def compare_runs(
         {"run": str(run), "score": score, "interval": interval(values_R)}
         for run, score, values_R in zip(runs, scores_K, values_KR, strict=True)
     ]
+    metric = scored[0][1].metric
+    sign = 1 if higher_is_better(metric) else -1
     for row, values_R in zip(rows[1:], values_KR[1:], strict=True):
         difference_R = values_R - values_KR[0]
         row["difference"] = row["score"] - rows[0]["score"]
         row["difference_interval"] = interval(difference_R)
-        row["better"] = float((difference_R > 0).double().mean())
-    n, metric = int(usable_N.sum()), scored[0][1].metric
+        row["better"] = float((sign * difference_R > 0).double().mean())
+    n = int(usable_N.sum())
     about = {"metric": metric, "split": split, "dropped": list(drop), "n": n, "n_empty": len(usable_N) - n}
     return about | {"runs": rows}
 

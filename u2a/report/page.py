@@ -79,8 +79,9 @@ def lead(report: dict[str, Any]) -> str:
     single = [row for row in report["patterns"] if len(row["missing"]) == 1]
     if not single:
         return f"One modality: {label} {percent(report['headline']['complete'])} %."
-    costly = min(single, key=lambda row: row["difference"])
-    cheap = max(single, key=lambda row: row["difference"])
+    sign = 1 if report["metric"]["higher_is_better"] else -1
+    costly = min(single, key=lambda row: sign * row["difference"])
+    cheap = max(single, key=lambda row: sign * row["difference"])
     text = f"Losing {costly['missing'][0]} costs most: {label} goes {_change(costly)}"
     if cheap is not costly:
         text += f"; losing {cheap['missing'][0]} costs least: {_change(cheap)}"

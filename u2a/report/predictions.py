@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from math import nan
 
 import torch
 from torch import Tensor
 
-from u2a.metrics import probabilities
+from u2a.metrics import compute_metric, probabilities
 from u2a.recipe import TaskSection
 
-#: How the report calls each headline metric, and the same of a single class.
+#: How the report calls each headline metric that it can score on many resamples at once, and the same of a
+#: single class.
 METRICS = {
     "accuracy": ("accuracy", "recall of the class"),
     "f1_macro": ("macro F1", "F1 of the class"),
     "f1_micro": ("micro F1", "F1 of the class"),
     "map": ("mean average precision", "average precision of the class"),
 }
+
+
+def metric_labels(task: TaskSection) -> tuple[str, str]:
+    """Labels as in `METRICS`; another plugin's metric goes by its name and has accuracy's or F1's classes."""
+    if task.headline in METRICS:
+        return METRICS[task.headline]
+    return task.headline, METRICS["f1_macro" if task.kind == "multi_label" else "accuracy"][1]
 
 
 @dataclass(frozen=True)
@@ -81,15 +90,27 @@ class Predictions:
             return _weigh(weights_RN, hit_N1)[:, 0] / weights_RN.sum(1, dtype=torch.double)
         if self.metric == "map":
             return _mean_average_precision(self.probability_NC, self.truth_NC, weights_RN)
-        return self._f1(weights_RN)
+        if self.metric in METRICS:
+            return self._f1(weights_RN)
+        return torch.tensor([self._score_of(weights_N) for weights_N in weights_RN], dtype=torch.double)
+
+    def _score_of(self, weights_N: Tensor) -> float:
+        """A plugin's metric, which knows no weights: each sample repeated that often."""
+        rows = torch.arange(len(self)).repeat_interleave(weights_N.long())
+        if not len(rows):
+            return nan
+        truth_NC = self.truth_NC[rows]
+        target = truth_NC.long() if self.multi_label else truth_NC.int().argmax(1)
+        return compute_metric(self.metric, self.probability_NC[rows], target)
 
     def class_scores(self) -> Tensor:
-        """The headline metric's counterpart of each class (see `METRICS`), ``[C]``; NaN without samples."""
+        """The counterpart of each class (see `metric_labels`), ``[C]``; NaN without samples."""
         one_1N = torch.ones(1, len(self), dtype=torch.uint8)
         if self.metric == "map":
             return _average_precisions(self.probability_NC, self.truth_NC, one_1N)[0]
         hits_C, guessed_C, true_C = (counts[0] for counts in self._counts(one_1N))
-        values_C = hits_C / true_C if self.metric == "accuracy" else 2 * hits_C / (guessed_C + true_C)
+        recall = self.metric == "accuracy" or (self.metric not in METRICS and not self.multi_label)
+        values_C = hits_C / true_C if recall else 2 * hits_C / (guessed_C + true_C)
         return values_C.where(true_C > 0, torch.nan)
 
     def _counts(self, weights_RN: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,57 @@
+"""The metrics that come with u2a, registered as any plugin's; computed with torchmetrics on all samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import u2a
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from u2a.extensions import TaskKind
+
+
+@u2a.hookimpl
+def u2a_register_metrics(register: Callable[[u2a.MetricSpec], None]) -> None:
+    """Accuracy, macro and micro F1, mean average precision."""
+    both: tuple[TaskKind, ...] = ("single_label", "multi_label")
+    register(
+        u2a.MetricSpec("accuracy", ("single_label",), _accuracy, help="share of the samples that are right")
+    )
+    register(u2a.MetricSpec("f1_macro", both, _f1_macro, help="F1 of each class, averaged over classes"))
+    register(
+        u2a.MetricSpec(
+            "f1_micro", ("multi_label",), _f1_micro, help="F1 of all decisions of all classes at once"
+        )
+    )
+    register(
+        u2a.MetricSpec(
+            "map", both, _map, help="average precision of each class that occurs, averaged over classes"
+        )
+    )
+
+
+def _accuracy(p_NC: Tensor, target: Tensor, n_classes: int) -> float:
+    from u2a_metrics.compute import accuracy
+
+    return accuracy(p_NC, target)
+
+
+def _f1_macro(p_NC: Tensor, target: Tensor, n_classes: int) -> float:
+    from u2a_metrics.compute import f1
+
+    return f1(p_NC, target, "macro")
+
+
+def _f1_micro(p_NC: Tensor, target: Tensor, n_classes: int) -> float:
+    from u2a_metrics.compute import f1
+
+    return f1(p_NC, target, "micro")
+
+
+def _map(p_NC: Tensor, target: Tensor, n_classes: int) -> float:
+    from u2a_metrics.compute import mean_average_precision
+
+    return mean_average_precision(p_NC, target)

@@ -1,0 +1,34 @@
+"""torchmetrics as u2a uses it. Targets are ``[N]`` class numbers or ``[N, C]`` of 0 and 1, all long."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchmetrics.functional import classification as tm
+
+
+def accuracy(p_NC: Tensor, target_N: Tensor) -> float:
+    """Share of samples whose most probable class is the true one."""
+    return float(tm.multiclass_accuracy(p_NC, target_N, p_NC.shape[1], average="micro"))
+
+
+def f1(p_NC: Tensor, target: Tensor, average: Literal["macro", "micro"]) -> float:
+    """F1 of the most probable class, or of the classes above 0.5 for multi-label.
+
+    Classes that neither occur nor are predicted do not enter a single-label macro F1: torchmetrics'
+    definition.
+    """
+    score = tm.multiclass_f1_score if target.ndim == 1 else tm.multilabel_f1_score
+    return float(score(p_NC, target, p_NC.shape[1], average=average))
+
+
+def mean_average_precision(p_NC: Tensor, target: Tensor) -> float:
+    """Mean over the classes that occur, one class against the rest; it is undefined for the others."""
+    truth_NC = target if target.ndim == 2 else torch.nn.functional.one_hot(target, p_NC.shape[1])
+    occurs = truth_NC.any(0).nonzero().flatten().tolist()
+    if not occurs:
+        return float("nan")
+    values = [tm.binary_average_precision(p_NC[:, c], truth_NC[:, c]) for c in occurs]
+    return float(torch.stack(values).mean())
