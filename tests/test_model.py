@@ -147,7 +147,7 @@ def test_a_seed_fixes_the_start(checkpoints: dict[str, Path]) -> None:
 
 def test_a_missing_plugin_is_named_with_what_to_install(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     recipe = toys.make(tmp_path, checkpoints)
-    with pytest.raises(Exception, match=r"modalities.depth.*pip install u2a-plugin-depth"):
-        load_recipe(recipe, ["modalities.depth.encoder=./clip"])
+    with pytest.raises(Exception, match=r"modalities.sonar.*pip install u2a-plugin-sonar"):
+        load_recipe(recipe, ["modalities.sonar.encoder=./clip"])
     with pytest.raises(PluginError, match="u2a-plugin-thermal-camera"):
         registry().spec("thermal_camera")
