@@ -1,6 +1,7 @@
 """The commands on a trained toy run: what is printed, what is refused, and that bad input is one clear line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from click.testing import CliRunner
 import u2a
 from u2a.cli import main
 from u2a.errors import BadSample, U2AError
+from u2a.recipe_file import load_recipe
+from u2a.run import latest_run, new_run
 
 
 def run(*args: object, code: int = 0) -> str:
@@ -105,8 +108,46 @@ def test_a_run_is_not_overwritten_and_resume_of_a_finished_one_is_quick(recipe: 
     assert "holds a run already" in run("train", recipe, "--run", trained, code=2)
     output = run("train", recipe, "--run", trained, "--resume", "--set", "training.epochs=12")
     assert "done; score it with" in output
-    changed = run("train", recipe, "--run", trained, "--resume", "--set", "training.lr=1e-5", code=2)
-    assert "training.lr" in changed
+    changes = ("--set", "training.lr=1e-5", "--set", "seed=3")
+    changed = run("train", recipe, "--run", trained, "--resume", *changes, code=2)
+    assert "another recipe (seed, training.epochs, training.lr differ)" in changed
+
+
+def test_two_processes_refuse_together(recipe: Path, trained: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launcher, "-m", "u2a", "--", "train", str(recipe), "--run", str(trained)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert f"error: {trained} holds a run already" in done.stderr
+    assert "broadcast" not in done.stderr
+
+
+def test_trainings_that_start_together_take_different_folders(recipe: Path, tmp_path: Path) -> None:
+    loaded = load_recipe(recipe)
+    (tmp_path / "toy-999").mkdir()
+    runs = [new_run(loaded, tmp_path) for _ in range(3)]
+    assert [r.folder.name for r in runs] == ["toy-1000", "toy-1001", "toy-1002"]
+    assert latest_run(loaded, tmp_path) is None
+    for begun in (tmp_path / "toy-999", runs[0].folder):
+        (begun / "recipe.toml").touch()
+    assert str(latest_run(loaded, tmp_path)) == str(runs[0])
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "more than the 32" in run("train", recipe, "--set", "training.batch_size=64", code=2)
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "odd [/b] :smile: name"  # rich would read markup and an emoji in it
+    assert f"run {folder}" in run("train", recipe, "--run", folder, "--set", "training.epochs=1")
+    shutil.rmtree(folder / "checkpoints")
+    assert f"run {folder}" in run("train", folder, "--resume")
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 4]
+    assert f"run {folder}" in run("eval", folder)
 
 
 def test_predict_on_the_command_line_equals_the_python_api(trained: Path) -> None:

@@ -40,8 +40,10 @@ main.add_command(sweep)
 def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool) -> None:
     """Train RECIPE (with --resume, a run folder will do).
 
-    The same command runs on many processes under torchrun:
-    torchrun --nproc-per-node 4 -m u2a train RECIPE
+    The same command runs on many processes under torchrun (without the two dashes, torchrun would take --run
+    for an option of its own):
+
+    torchrun --nproc-per-node 4 -m u2a -- train RECIPE
     """
     from u2a.commands import train_command
 

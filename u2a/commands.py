@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from u2a.recipe_file import load_recipe
 from u2a.run import Run, latest_run, new_run
 from u2a.trainer import Trainer
 
-out = Console(soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def train_command(source: str, sets: Sequence[str], folder: str | None, resume: bool) -> None:
@@ -40,7 +40,11 @@ def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> Run:
     """Begin or go on with a run, on this process's place under torchrun; returns the run."""
     with world(recipe.training.device) as place:
         run = _choose_run(recipe, folder, resume, place)
-        _train(recipe, run, place)
+        try:
+            _train(recipe, run, place)
+        finally:
+            if place.main and folder is None:
+                run.discard_empty()
     return run
 
 
@@ -55,6 +59,8 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
         trainer = Trainer(recipe, run, place, plugins)
         if (run.checkpoints / "LAST").exists():
             trainer.resume()
+        elif place.main:
+            run.forget_after(0)  # what was logged before the first checkpoint is done again
     if place.main:
         out.print(f"run {run}" + (f", from step {trainer.done} of {trainer.total}" if trainer.done else ""))
     if trainer.done < trainer.total:
@@ -64,16 +70,17 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
 
 
 def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World) -> Run:
-    """The first process chooses; all others follow."""
-    chosen: list[str | None] = [None]
+    """The first process chooses, or refuses; all others follow."""
+    chosen: list[str | U2AError] = [""]
     if place.main:
         run = Run(folder) if folder else (resume and latest_run(recipe)) or new_run(recipe)
-        if run.exists and not resume:
-            raise U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
-        chosen = [str(run)]
+        refused = U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
+        chosen = [refused if run.exists and not resume else str(run)]
     if place.size > 1:
         dist.broadcast_object_list(chosen)
-    return Run(str(chosen[0]))
+    if isinstance(chosen[0], U2AError):
+        raise chosen[0]
+    return Run(chosen[0])
 
 
 def check_same(recipe: Recipe, run: Run) -> None:
@@ -83,25 +90,27 @@ def check_same(recipe: Recipe, run: Run) -> None:
         U2AError: names the keys that differ.
     """
     before, now = run.recipe().resolved(), recipe.resolved()
-    machine = {
-        "device": None,
-        "loggers": None,
-        "workers": None,
-        "cache_dir": None,
-        "cache_gb": None,
-    }  # a run may go on elsewhere
+    # a run may go on elsewhere
+    machine = dict.fromkeys(("device", "loggers", "workers", "cache_dir", "cache_gb"))
     for section in ("training", "data"):
         before[section] = {**before[section], **machine}
         now[section] = {**now[section], **machine}
-    if before != now:
-        keys = [
-            f"{k}.{s}"
-            for k in now
-            if isinstance(now[k], dict)
-            for s in now[k]
-            if now[k][s] != before.get(k, {}).get(s)
-        ]
-        raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys) or 'other values'} differ)")
+    if keys := list(_differing(before, now)):
+        raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys)} differ)")
+    if list(before["modalities"]) != list(now["modalities"]):
+        raise U2AError(
+            f"{run}: was trained with the modalities in another order: {', '.join(before['modalities'])}"
+        )
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The keys whose values differ, those of only one of the two included."""
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differing(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}"
 
 
 def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: Any) -> None:

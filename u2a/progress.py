@@ -70,7 +70,7 @@ class TrainingProgress:
         if self.quiet:
             return
         if self.bar:
-            self.bar.console.print(text, highlight=False)
+            self.bar.console.print(text, highlight=False, markup=False, emoji=False)
         else:
             print(text, file=sys.stderr, flush=True)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ class Run:
         write_json(self.folder / "versions.json", versions(recipe, registry))
         write_text(self.recipe_file, dump_recipe(recipe))
 
+    def discard_empty(self) -> None:
+        """Remove the folder if nothing was written into it."""
+        with suppress(OSError):
+            self.folder.rmdir()
+
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
@@ -91,11 +97,22 @@ def _step_of(line: str) -> float:
 
 
 def new_run(recipe: Recipe, root: Path = ROOT) -> Run:
-    """The next free folder ``runs/<name>-001``, ``-002``, ..."""
-    taken = [
-        int(m[1]) for p in root.glob(f"{recipe.name}-*") if (m := re.fullmatch(rf"{recipe.name}-(\d+)", p.name))
-    ]
-    return Run(root / f"{recipe.name}-{max(taken, default=0) + 1:03d}")
+    """The next free folder ``runs/<name>-001``, ``-002``, ..., made at once: others may start as well."""
+    number = max(_numbered(recipe, root), default=0) + 1
+    while True:
+        run = Run(root / f"{recipe.name}-{number:03d}")
+        try:
+            run.folder.mkdir(parents=True)
+            return run
+        except FileExistsError:
+            if not root.is_dir():
+                raise
+            number += 1
+
+
+def _numbered(recipe: Recipe, root: Path) -> dict[int, Path]:
+    found = ((re.fullmatch(rf"{recipe.name}-(\d+)", path.name), path) for path in root.glob(f"{recipe.name}-*"))
+    return {int(match[1]): path for match, path in found if match}
 
 
 def find_run(folder: str | Path | None, root: Path = ROOT) -> Run:
@@ -117,12 +134,8 @@ def find_run(folder: str | Path | None, root: Path = ROOT) -> Run:
 
 def latest_run(recipe: Recipe, root: Path = ROOT) -> Run | None:
     """The newest run of this recipe's name, for ``--resume`` without a folder."""
-    runs = [
-        p
-        for p in root.glob(f"{recipe.name}-*/recipe.toml")
-        if re.fullmatch(rf"{recipe.name}-\d+", p.parent.name)
-    ]
-    return Run(max(runs, key=lambda path: path.parent.name).parent) if runs else None
+    runs = {number: Run(path) for number, path in _numbered(recipe, root).items() if Run(path).exists}
+    return runs[max(runs)] if runs else None
 
 
 def versions(recipe: Recipe, registry: Registry) -> dict[str, Any]:
