@@ -73,6 +73,13 @@ def test_eval_takes_the_newest_run_and_says_which(trained: Path, monkeypatch: py
     assert f"run {trained.relative_to(trained.parents[1])}" in run("eval")
 
 
+def test_one_mask_token_for_all_targets_is_stored_once(trained: Path) -> None:
+    encoded = u2a.load(trained).encode("test")
+    N, M, D = encoded.cls_NMD.shape
+    assert encoded.mask_NMMD.shape == (N, M, M, D)
+    assert encoded.mask_NMMD.untyped_storage().nbytes() == N * M * D * 4
+
+
 def test_eval_on_two_processes_gives_the_same_scores(trained: Path) -> None:
     alone = json.loads(run("eval", trained, "--drop", "image", "--json"))
     launcher = [
@@ -113,6 +120,17 @@ def test_a_run_is_not_overwritten_and_resume_of_a_finished_one_is_quick(recipe: 
     assert "another recipe (seed, training.epochs, training.lr differ)" in changed
 
 
+def test_bad_data_stops_two_processes_together(recipe: Path, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(recipe.parent / "shards", tmp_path / "shards")
+    shard = next((tmp_path / "shards").glob("test-*0.tar"))
+    shard.write_bytes(shard.read_bytes().replace(b"\x89PNG", b"\0\0\0\0", 1))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launcher, "-m", "u2a", "eval", str(trained), "--set", f"data.shards={tmp_path / 'shards'}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert f"error: {shard.name}: sample 'test-0': image: cannot be decoded" in done.stderr
+    assert "error (process 1): another process met bad data" in done.stderr
+
+
 def test_two_processes_refuse_together(recipe: Path, trained: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*launcher, "-m", "u2a", "--", "train", str(recipe), "--run", str(trained)]
@@ -150,6 +168,24 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_again(recipe: Path, 
     assert f"run {folder}" in run("eval", folder)
 
 
+def test_other_classes_or_modalities_than_the_trained_ones_are_refused(recipe: Path, trained: Path) -> None:
+    turned = run("eval", trained, "--set", 'task.classes=["boat", "sea", "town", "film"]', code=2)
+    assert "was trained on other classes" in turned
+    encoder = f"modalities.sketch.encoder={recipe.parent / 'clip'}"
+    more = run("eval", trained, "--set", "modalities.sketch.kind=image", "--set", encoder, code=2)
+    assert "was trained on image, text, but the recipe has image, text, sketch" in more
+
+
+def test_what_the_file_system_refuses_is_one_line(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert run("train", recipe, "--run", tmp_path / "file", code=2).endswith(
+        "/file/checkpoints: Not a directory\n"
+    )
+    output = run("recipe", "copy", "movies", "--out", tmp_path / "file", code=2)
+    assert output == f"error: {tmp_path}/file: File exists\n"
+    assert "cannot be read: Not a directory" in run("recipe", "check", tmp_path / "file/x.toml", code=2)
+
+
 def test_predict_on_the_command_line_equals_the_python_api(trained: Path) -> None:
     picture = trained.parents[1] / "test-0.png"
     found = json.loads(run("predict", trained, "--image", picture, "--text=the old sea", "--json", "--top", 4))
@@ -172,6 +208,14 @@ def test_predicting_a_test_set_gives_the_evaluated_accuracy(trained: Path) -> No
     test = [row for row in rows if row["split"] == "test"]
     accuracy = sum(lines[row["key"]]["labels"] == [row["label"]] for row in test) / len(test)
     assert accuracy == pytest.approx(json.loads(run("eval", trained, "--json"))["scores"]["accuracy"])
+
+
+def test_a_manifest_to_predict_needs_keys_only(trained: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "texts.csv"
+    manifest.write_bytes(b"\xef\xbb\xbfkey,text\r\na,the sea\r\nb,a boat\r\n")
+    lines = run("predict", trained, "--manifest", manifest, "--top", "1").splitlines()
+    assert [json.loads(line)["key"] for line in lines] == ["a", "b"]
+    assert "--top" in run("predict", trained, "--text", "sea", "--top", "-1", code=2)
 
 
 def test_a_batch_of_samples_with_different_presence(trained: Path) -> None:

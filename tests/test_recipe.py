@@ -154,9 +154,21 @@ def test_check_show_and_copy(tmp_path: Path) -> None:
     assert "no shipped recipe 'nope'" in run("recipe", "copy", "nope", code=2)
 
 
+def test_a_recipe_as_windows_editors_save_it(tmp_path: Path) -> None:
+    text = shipped_recipes()["quickstart"].read_bytes()
+    (tmp_path / "bom.toml").write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"))
+    assert load_recipe(tmp_path / "bom.toml").name == "quickstart"
+
+
+def test_numbers_must_be_finite() -> None:
+    with pytest.raises(RecipeError, match=r"training\.lr: Input should be a finite number"):
+        load_recipe(shipped_recipes()["quickstart"], ["training.lr=inf"])
+
+
 def test_not_toml_and_not_there_are_one_line_each(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("a = = 1")
-    for path in ("x.toml", "y.toml", "."):
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 5000)
+    for path in ("x.toml", "y.toml", ".", "deep.toml", "x.toml/z.toml"):
         message = run("recipe", "check", str(tmp_path / path), code=2)
         assert message.count("\n") == 1
         assert message.startswith("error: ")

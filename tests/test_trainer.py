@@ -215,6 +215,49 @@ def test_bad_data_in_the_middle_saves_what_is_done(checkpoints: dict[str, Path],
     assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "LAST"))["step"] == made.done
 
 
+def test_bad_validation_data_costs_nothing_once_it_is_mended(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    counts = {"train": 16, "val": 8, "test": 8}
+    recipe = toys.make(tmp_path, checkpoints, counts=counts)
+    whole = trainer(recipe, tmp_path / "whole")
+    whole.fit()
+    shard = next((tmp_path / "shards").glob("val-*.tar"))
+    good = shard.read_bytes()
+    shard.write_bytes(good.replace(b"\x89PNG", b"\0\0\0\0"))
+    made = trainer(recipe, tmp_path / "run")
+    with pytest.raises(U2AError, match=rf"{shard.name}.*val-\d+.*image"):
+        made.fit()
+    shard.write_bytes(good)
+    again = trainer(recipe, tmp_path / "run")
+    again.resume()
+    assert again.done == 2
+    again.fit()
+    assert again.best == whole.best
+    first, second = (
+        [
+            {**json.loads(line), "samples_per_second": 0}
+            for line in made.run.metrics_file.read_text().splitlines()
+        ]
+        for made in (whole, again)
+    )
+    assert first == second
+
+
+class Deadly:
+    """A preprocessor that kills its worker, as the kernel does when there is no memory."""
+
+    def __call__(self, member: bytes, *, train: bool, seed: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_told_of_in_a_line(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run", "data.workers=1")
+    made.data.preprocessors["image"] = Deadly()
+    with pytest.raises(U2AError, match="a data worker died: too little memory"):
+        made.fit()
+
+
 def test_a_damaged_checkpoint_and_other_base_weights_are_refused(toy: Path, tmp_path: Path) -> None:
     made = trainer(toy, tmp_path / "run")
     made._save({}, best=True)

@@ -12,7 +12,8 @@ from u2a.build import build_model
 from u2a.checkpoint import current, load_adapter
 from u2a.data.split import Split
 from u2a.distributed import World, default_workers, world
-from u2a.evaluation import Encoded, Scenario, Scorer, check_dropped, encode_split, evaluation_split
+from u2a.errors import CheckpointError
+from u2a.evaluation import BATCH_SIZE, Encoded, Scenario, Scorer, check_dropped, encode_split, evaluation_split
 from u2a.plugins import registry
 from u2a.predict import Prediction, Predictor
 from u2a.preprocessors import build_preprocessors
@@ -38,6 +39,8 @@ class Model:
         self.preprocessors = build_preprocessors(recipe, plugins)
         self.network = build_model(recipe, plugins)
         self.meta = load_adapter(folder, self.network)
+        if self.meta["classes"] != list(recipe.task.classes):
+            raise CheckpointError(f"{folder}: was trained on other classes than the recipe's task.classes")
         self.network.to(place.device).eval()
         self.predictor = Predictor(self.network, recipe, self.preprocessors, place)
 
@@ -58,7 +61,12 @@ class Model:
         """
         if isinstance(inputs, Mapping):
             return self.predictor.predict([self.predictor.read(inputs)])[0]
-        return self.predictor.predict([self.predictor.read(one) for one in inputs])
+        parts = (inputs[i : i + BATCH_SIZE] for i in range(0, len(inputs), BATCH_SIZE))
+        return [
+            prediction
+            for part in parts
+            for prediction in self.predictor.predict([self.predictor.read(one) for one in part])
+        ]
 
     def encode(self, split: str | Split = "test") -> Encoded:
         """One pass of the encoders over a split of the recipe's data, or one opened otherwise."""

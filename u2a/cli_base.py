@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -12,6 +13,11 @@ import click
 
 from u2a.errors import U2AError
 
+#: What a file system refuses, whoever asks: permissions, no space, too long a name, a file for a folder.
+MACHINE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -40,6 +46,11 @@ class Command(click.Command):
         except BrokenPipeError:  # `u2a ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except OSError as error:
+            if ctx.meta.get("debug") or error.errno not in MACHINE:
+                raise
+            click.echo(f"error: {error.filename or 'writing'}: {error.strerror}", err=True)
+            sys.exit(2)
         except KeyboardInterrupt:
             if ctx.meta.get("debug"):
                 raise

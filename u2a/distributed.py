@@ -71,13 +71,13 @@ def pick_device(device: str, local_rank: int = 0, size: int = 1) -> torch.device
         raise U2AError(f"training.device: {device} is not available here; use --set training.device=cpu")
     if device == "mps" and not mps:
         raise U2AError("training.device: mps is not available here; use --set training.device=cpu")
+    if size > 1 and (device == "mps" or device.startswith("cuda:")):
+        raise U2AError(f"training.device: {device} is one device for {size} processes; use cuda or cpu")
     if device == "cuda":
-        index = local_rank if size > 1 else torch.cuda.current_device()
-        if index >= torch.cuda.device_count():
-            raise U2AError(
-                f"{size} processes want a GPU each, but only {torch.cuda.device_count()} are visible"
-            )
-        return torch.device("cuda", index)
+        device = f"cuda:{local_rank if size > 1 else torch.cuda.current_device()}"
+    if device.startswith("cuda:") and int(device[5:]) >= torch.cuda.device_count():
+        who = f"{size} processes want a GPU each" if size > 1 else f"training.device: {device} is not there"
+        raise U2AError(f"{who}; GPUs that are visible: {torch.cuda.device_count()}")
     return torch.device(device)
 
 
@@ -85,14 +85,18 @@ def set_threads(local_size: int) -> None:
     """Share this machine's cores among its processes (torchrun's own default is one thread each)."""
     if local_size == 1 and "OMP_NUM_THREADS" in os.environ:
         return  # the user's choice; under torchrun the variable is torchrun's
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(max(1, cores // local_size))
+    torch.set_num_threads(max(1, _cores() // local_size))
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers(place: World) -> int:
     """Loader processes where the recipe names none: enough to feed a GPU; one beside a CPU's own compute."""
-    cores = (os.cpu_count() or 1) // place.local_size
-    return min(8, cores) if place.device.type == "cuda" else min(1, cores - 1)
+    cores = _cores() // place.local_size
+    return min(8, cores) if place.device.type == "cuda" else int(cores > 1)
 
 
 def sum_over_processes(values: Tensor, place: World) -> Tensor:
@@ -114,6 +118,17 @@ def gather_rows(rows: Tensor, place: World) -> Tensor:
     parts = [torch.empty_like(padded) for _ in range(place.size)]
     dist.all_gather(parts, padded)
     return torch.cat([part[:n] for part, n in zip(parts, lengths.tolist(), strict=True)])
+
+
+def fail_together(error: U2AError | None, place: World) -> None:
+    """Raise on every process if any met an error, so that none waits for it in vain.
+
+    Raises:
+        U2AError: this process's error, or that another process has one.
+    """
+    failed = torch.tensor(int(error is not None), device=place.device)
+    if sum_over_processes(failed, place).item():
+        raise error or U2AError("another process met bad data; its message says which")
 
 
 def barrier(place: World) -> None:

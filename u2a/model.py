@@ -48,6 +48,11 @@ class U2A(nn.Module):
         """The branches in recipe order."""
         return (cast(UnimodalBranch, branch) for branch in self.branches)
 
+    @property
+    def distinct_targets(self) -> int:
+        """How many different mask tokens a modality has by target: M, or 1 if one serves them all."""
+        return len(self.names) if next(self.each_branch()).mask_tokens_KD.shape[0] > 1 else 1
+
     def forward(self, inputs: Mapping[str, Inputs], present_BM: Tensor) -> Output:
         """Class scores for a batch; `inputs` holds, for each modality, its present samples only."""
         cls_BMD, mask_BMMD = self.encode(inputs, present_BM)  # eqs. 1-3

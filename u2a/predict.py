@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from u2a.data.batches import Collator, Sample
+from u2a.data.batches import Collator, Sample, unwrap
 from u2a.distributed import World
 from u2a.errors import BadSample, U2AError
 from u2a.metrics import probabilities
@@ -99,8 +99,7 @@ class Predictor:
             Sample(i, str(i), example, tuple(name in example for name in names))
             for i, example in enumerate(examples)
         ]
-        batch = self.collate(samples)
-        moved = batch.to(self.place.device)  # type: ignore[union-attr]
+        moved = unwrap(self.collate(samples)).to(self.place.device)
         with torch.inference_mode():
             logits_BC = self.network(moved.inputs, moved.present_BM).logits_BC
         p_BC = probabilities(logits_BC, self.recipe.task).cpu()
@@ -127,8 +126,8 @@ def _read_file(name: str, path: Path) -> bytes:
         content = path.read_bytes()
     except FileNotFoundError:
         raise U2AError(f"{name}: {path}: no such file") from None
-    except OSError as error:
-        raise U2AError(f"{name}: {path}: cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise U2AError(f"{name}: {path}: cannot be read: {getattr(error, 'strerror', error)}") from None
     if not content:
         raise BadSample(f"{name}: {path}: is empty")
     return content

@@ -18,7 +18,9 @@ BATCH = 32
 @click.command(cls=Command, context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[RUN] [--MODALITY FILE_OR_TEXT]...")
 @click.option("--manifest", metavar="FILE", help="A JSONL or CSV manifest of many samples; labels not needed.")
-@click.option("--top", default=5, show_default=True, help="How many classes to print.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to print."
+)
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @set_option

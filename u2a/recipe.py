@@ -6,6 +6,7 @@ values (Table 5, section 4.2) are the defaults wherever the paper gives one for 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -31,7 +32,7 @@ Shards = PathOrUrl | tuple[PathOrUrl, ...]
 class Section(BaseModel):
     """Base of the recipe's own sections: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class MissingRule(Section):
@@ -108,7 +109,7 @@ class DataSection(Section):
 
 
 def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in classes if classes.count(name) > 1})
+    twice = sorted(name for name, count in Counter(classes).items() if count > 1)
     if twice:
         raise ValueError(f"class {twice[0]!r} is named twice")
     return classes

@@ -76,12 +76,13 @@ class Trainer:
         self.done, self.saved, self.skipped = 0, -1, 0
         self.best: float | None = None
         self.stop_signal = 0
+        self.owes_validation = False
 
     def fit(self) -> dict[str, Any]:
         """Train from where the run stands to the end; returns the last validation's scores.
 
         Raises:
-            U2AError: bad data, or a loss that is no longer finite; everything done so far is saved.
+            U2AError: bad data, everything done so far is saved; or gradients that are no longer finite.
             KeyboardInterrupt: SIGINT or SIGTERM arrived; everything done so far is saved.
         """
         self.objective.train()
@@ -94,6 +95,8 @@ class Trainer:
         with self._signals(), progress, reading(loader) as batches, self.loggers:
             for notice in self.data.notices():
                 progress.say(notice)
+            if self.owes_validation:
+                last = self._end_epoch(progress)
             while self.done < self.total:
                 micro_batches = self._next(batches, progress)
                 line = self.train_step(micro_batches)
@@ -172,7 +175,12 @@ class Trainer:
 
     def _end_epoch(self, progress: TrainingProgress) -> dict[str, Any]:
         """Validate if there is something to validate on, and save; without validation the last is the best."""
-        values = self.data.validate(self.model)
+        try:
+            values = self.data.validate(self.model)
+        except U2AError:  # of bad validation data: with that mended, a resumed training begins here
+            self._save({}, best=False)
+            raise
+        self.owes_validation = False
         if values is None:
             self._save({}, best=True)
             return {}
@@ -233,6 +241,8 @@ class Trainer:
         checkpoint.load_optimizer(folder, self.model, self.optimizer)
         self.done = self.saved = meta["step"]
         self.best = meta["best"]
+        at_the_end_of_an_epoch = self.done > 0 and self.done % self.plan.steps_per_epoch == 0
+        self.owes_validation = at_the_end_of_an_epoch and not meta["validation"]
         if self.place.main:
             self.run.forget_after(self.done)
 

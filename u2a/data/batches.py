@@ -165,10 +165,21 @@ def make_loader(
 
 @contextmanager
 def reading(loader: DataLoader) -> Iterator[Iterator[Batch | Failed]]:
-    """The loader's batches; its workers end with the block, also when an exception holds on to them."""
+    """The loader's batches; its workers end with the block, also when an exception holds on to them.
+
+    Raises:
+        U2AError: a worker was killed (torch tells of it wherever the block is at that moment).
+    """
     batches = iter(loader)
     try:
         yield batches
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise U2AError(
+            "a data worker died: too little memory (of /dev/shm, in a container), or a file that crashes its "
+            "decoder; what was saved before is whole; data.workers = 0 reads in the main process"
+        ) from error
     finally:
         if isinstance(batches, _MultiProcessingDataLoaderIter):
             batches._shutdown_workers()

@@ -77,7 +77,7 @@ class Manifest:
         self.path = path
         self.extensions = dict(extensions)
         self.default_split = default_split
-        self._read = reader(path)
+        self._read = reader(path, ("key",) if default_split else ("key", "split"))
 
     @cached_property
     def _folder(self) -> str:

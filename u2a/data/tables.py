@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ _BATCH = 1024
 Reader = Callable[[Path, list[str]], Iterator[tuple[int, Mapping[str, Any]]]]
 
 
-def reader(path: Path) -> Reader:
-    """The reader for a file, by its extension.
+def reader(path: Path, required: Sequence[str]) -> Reader:
+    """The reader for a file, by its extension; CSV and Parquet must have the required columns.
 
     Raises:
         U2AError: there is none.
@@ -28,8 +29,8 @@ def reader(path: Path) -> Reader:
     readers: dict[str, Reader] = {
         ".jsonl": _read_jsonl,
         ".ndjson": _read_jsonl,
-        ".csv": _read_csv,
-        ".parquet": _read_parquet,
+        ".csv": partial(_read_csv, required),
+        ".parquet": partial(_read_parquet, required),
     }
     if path.suffix.lower() not in readers:
         raise U2AError(f"{path}: manifests are .jsonl, .csv or .parquet files")
@@ -53,13 +54,15 @@ def _read_jsonl(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[
                 problems.append(f"line {number}: not a JSON object")
 
 
-def _read_csv(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _read_csv(
+    required: Sequence[str], path: Path, problems: list[str]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
     csv.field_size_limit(MAX_CELL)
     with open(path, encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, strict=True)
         try:
             names = list(reader.fieldnames or ())
-            _check_columns(path, names)
+            _check_columns(path, names, required)
             for fields in reader:
                 width = len(names) + len(fields.get(None) or ()) - sum(v is None for v in fields.values())
                 if width != len(names):
@@ -70,7 +73,9 @@ def _read_csv(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[st
             raise U2AError(f"{path}: line {reader.reader.line_num}: not CSV: {error}") from None
 
 
-def _read_parquet(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _read_parquet(
+    required: Sequence[str], path: Path, problems: list[str]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -78,7 +83,7 @@ def _read_parquet(path: Path, problems: list[str]) -> Iterator[tuple[int, Mappin
         raise U2AError(f'{path}: reading Parquet needs pyarrow: pip install "u2a[parquet]"') from None
     try:
         with pq.ParquetFile(path) as table:
-            _check_columns(path, table.schema_arrow.names)
+            _check_columns(path, table.schema_arrow.names, required)
             number = 0
             for batch in table.iter_batches(_BATCH):
                 for fields in batch.to_pylist():
@@ -88,9 +93,9 @@ def _read_parquet(path: Path, problems: list[str]) -> Iterator[tuple[int, Mappin
         raise U2AError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
 
 
-def _check_columns(path: Path, names: Sequence[str]) -> None:
+def _check_columns(path: Path, names: Sequence[str], required: Sequence[str]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise U2AError(f"{path}: column {twice[0]!r} is there twice")
-    for name in ("key", "split"):
+    for name in required:
         if name not in names:
             raise U2AError(f"{path}: has no column {name!r}; its columns are {', '.join(names)}")
