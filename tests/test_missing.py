@@ -253,3 +253,9 @@ def test_training_sees_the_table(toy: Path) -> None:
     assert (seen.numpy() == masked.train.present_NM[places]).all()
     batch = next(iter(masked.loader(0, 1)))
     assert len(batch.inputs["text"]["input_ids"]) == int(batch.present_BM[:, 1].sum())
+
+
+def test_a_rate_that_is_no_number_is_refused(toy: Path) -> None:
+    result = CliRunner().invoke(main, ["data", "mask", str(toy), "--rate", "nan", "--missing", "text"])
+    assert result.exit_code == 2
+    assert "data.missing.rate: nan is not from 0 to 1" in result.output

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from u2a import checkpoint
 from u2a.data.batches import unwrap
 from u2a.data.plan import TrainingPlan
-from u2a.distributed import World
+from u2a.distributed import World, default_workers, pick_device
 from u2a.errors import CheckpointError, RecipeError, U2AError
 from u2a.plugins import registry
 from u2a.recipe_file import load_recipe
@@ -310,6 +310,21 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_then_refused(toy: Path, tm
         made.train_step([unwrap(next(batches))])
     for name, p in checkpoint.learnable(made.model):
         assert name == "head.bias" or torch.equal(p, before[name])
+
+
+def test_devices_and_loader_processes_for_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    assert default_workers(World(0, 1000, 0, 1000, cpu)) == 0  # more processes than cores
+    assert default_workers(World(0, 1000, 0, 1000, gpu)) == 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda", 1, 2) == pick_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(U2AError, match="cuda:1 is one device for 2 processes"):
+        pick_device("cuda:1", 0, 2)
+    with pytest.raises(U2AError, match="cuda:2 is not there; GPUs that are visible: 2"):
+        pick_device("cuda:2")
+    with pytest.raises(U2AError, match="3 processes want a GPU each; GPUs that are visible: 2"):
+        pick_device("auto", 2, 3)
 
 
 def test_the_papers_schedule(toy: Path) -> None:

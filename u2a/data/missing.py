@@ -117,6 +117,8 @@ def draw_table(split: Split, *, rate: float, missing: str, seed: int) -> Table:
     if missing not in (*split.modalities, "each", "any", *(("both",) if len(split.modalities) == 2 else ())):
         known = ", ".join((*split.modalities, "each", "any"))
         raise RecipeError(f"data.missing.missing: {missing!r} is none of {known}")
+    if not 0 <= rate <= 1:
+        raise RecipeError(f"data.missing.rate: {rate} is not from 0 to 1")
     exact = Decimal(repr(rate))  # the number as it was written: 0.7 and not 0.69999...
     kept_NM = draw_kept(
         split.keys(), split.modalities, split=split.name, rate=exact, missing=missing, seed=seed
