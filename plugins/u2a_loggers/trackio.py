@@ -31,7 +31,7 @@ class TrackioLogger:
     def close(self, failed: bool) -> None:
         """Write what is still buffered."""
         with redirect_stdout(sys.stderr):
-            self.run.finish()
+            trackio.finish()
 
 
 def open_logger(folder: Path, recipe: Mapping[str, Any], done: int) -> TrackioLogger:
