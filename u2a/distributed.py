@@ -129,9 +129,3 @@ def fail_together(error: U2AError | None, place: World) -> None:
     failed = torch.tensor(int(error is not None), device=place.device)
     if sum_over_processes(failed, place).item():
         raise error or U2AError("another process met bad data; its message says which")
-
-
-def barrier(place: World) -> None:
-    """Wait until every process is here."""
-    if place.size > 1:
-        dist.barrier()
