@@ -159,7 +159,7 @@ def _scenario_table(scenario: Scenario) -> Table:
 def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
     """A row a pattern: filled dots are present modalities; the difference is to the complete data."""
     names, headline = tuple(recipe.modalities), next(iter(scenarios[0].scores))
-    table = Table(*names, *scenarios[0].scores, "difference", "N", "n_empty", box=None)
+    table = Table(*names, *scenarios[0].scores, "change", "N", "n_empty", box=None)
     for scenario in scenarios:
         dots = ["○" if name in scenario.dropped else "●" for name in names]
         difference = scenario.scores[headline] - scenario.complete[headline]
