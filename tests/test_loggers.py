@@ -66,7 +66,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) 
 def torn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A distribution of loggers that break in every way."""
     site = tmp_path_factory.mktemp("site")
-    install(site, "u2a-plugin-torn", {"torn": "plugin_torn"}, code=TORN)
+    install(site, "u2a-plugin-frail", {"frail": "plugin_frail"}, code=TORN)
     sys.path.insert(0, str(site))
     registry.cache_clear()
     yield
@@ -261,7 +261,7 @@ def test_broken_loggers_are_told_of_in_one_line_each_and_stop_nothing(
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     told = [line for line in done.stderr.splitlines() if "left out" in line]
-    owner = "(plugin 'torn' of u2a-plugin-torn 1.0) failed and is left out"
+    owner = "(plugin 'frail' of u2a-plugin-frail 1.0) failed and is left out"
     assert told == [
         f"logger 'torn_open' {owner}: SystemExit: not logged in",
         f"logger 'torn_log' {owner}: OSError: the disk is full",

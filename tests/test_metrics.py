@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -225,3 +226,21 @@ def test_what_is_no_sound_metric_is_refused() -> None:
         )
         with pytest.raises(PluginError, match=reason):
             found.metrics.add(Owner("x", "x-dist", "1"), replace(good, **changed))  # type: ignore[arg-type]
+
+
+def test_the_block_in_the_docs_works_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parent.parent / "docs/plugins.md").read_text()
+    block = text.split("```python balanced.py\n")[1].split("```")[0]
+    module = ModuleType("balanced")
+    exec(block, vars(module))
+    found = Registry()
+    found.add(Owner("balanced", "x-dist", "1"), module)
+    assert not found.failures
+    p_NC, target = torch.eye(3)[torch.tensor([0, 0, 1, 2])], torch.tensor([0, 1, 1, 2])
+    value = found.metrics.specs["balanced_accuracy"].compute(p_NC, target, 3)
+    assert float(value) == pytest.approx((1 + 1 / 2 + 1) / 3)
+    logger = found.loggers.specs["printer"].open(Path(), {}, 0)
+    logger.log({"loss": 1.0}, 1, "train")
+    logger.log({"accuracy": 1.0}, 1, "validation")
+    logger.close(False)
+    assert capsys.readouterr().out == "1 {'accuracy': 1.0}\ndone\n"

@@ -43,9 +43,9 @@ def print_plugins(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("name", "provides", "distribution", "version", "status", "reads or does", box=None)
+    table = Table("provides", "name", "reads or does", "distribution", "version", "status", box=None)
     for row in rows:
         name, about = row["name"] or f"({row['plugin']})", " ".join(row["extensions"]) or row["help"]
         owner = row["distribution"], row["version"]
-        table.add_row(name, row["provides"], *owner, escape(row["status"]), escape(about))
+        table.add_row(row["provides"], name, escape(about), *owner, escape(row["status"]))
     Console(soft_wrap=True).print(table)
