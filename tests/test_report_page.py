@@ -176,3 +176,22 @@ def test_figures_for_a_paper_are_saved_as_png_and_pdf(folder: Path):
     )
     assert (figures / "rates.png").read_bytes().startswith(b"\x89PNG")
     assert (figures / "rates.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "M"), [("quickstart", 4), ("movies", 2)])
+def test_the_report_of_a_trained_run(browser: Any, tmp_path: Path, name: str, M: int):
+    run = next((p for p in sorted(Path("runs").glob(f"{name}*")) if (p / "checkpoints/BEST").exists()), None)
+    if run is None:
+        pytest.skip(f"no trained run of {name} under runs/; train recipes/{name}.toml first")
+    write_report([str(run)], out=tmp_path / "out")
+    context = browser.new_context(viewport={"width": 390, "height": 900})
+    opened, said = context.new_page(), []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.goto((tmp_path / "out/report.html").as_uri())
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    rows = opened.evaluate("document.querySelector('#patterns table tbody').rows.length")
+    context.close()
+    assert rows == 2**M - 1
+    assert said == []
