@@ -200,9 +200,9 @@ class Cache:
         self._close_idle()
         with Lock(self._shards / "lock", EXCLUSIVE):
             self._drop_dead()
-            used = sum(
-                path.stat().st_size for kind in ("tar", "room") for path in self._shards.glob(f"*.{kind}")
-            )
+            # Rooms before shards: a fetch that ends meanwhile turns one into the other, and the other way
+            # round it would be seen as neither, and the limit be overstepped.
+            used = sum(_size(path) for kind in ("room", "tar") for path in self._shards.glob(f"*.{kind}"))
             needed = used + shard.bytes - self.limit
             with _free_entries(self._shards) as free:
                 if needed > sum(size for _, size in free):
