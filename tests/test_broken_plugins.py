@@ -81,6 +81,15 @@ BROKEN = [
         "train",
     ),
     Broken(
+        "frames",
+        {
+            "hidden = net.letters(": "inputs = {k: torch.cat([v, v]) for k, v in inputs.items()}\n"
+            "    hidden = net.letters("
+        },
+        "gave 8 samples for 4; Tokens.rows_P tells which rows are whose",
+        "train",
+    ),
+    Broken(
         "torn",
         {"net.norm(hidden": "net.norm(hidden @ hidden.new_ones(3) + hidden"},
         "embedding or encoder failed: RuntimeError",

@@ -198,6 +198,15 @@ def test_predict_on_the_command_line_equals_the_python_api(trained: Path) -> Non
     assert "used text; filled in image" in text
 
 
+def test_a_file_of_text_is_read_on_the_command_line(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "plot.txt").write_text("the old sea")
+    told, read = (
+        json.loads(run("predict", trained, "--text", value, "--json"))
+        for value in ("the old sea", tmp_path / "plot.txt")
+    )
+    assert told == read
+
+
 def test_predicting_a_test_set_gives_the_evaluated_accuracy(trained: Path) -> None:
     manifest = trained.parents[1] / "manifest.jsonl"
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
@@ -232,6 +241,8 @@ def test_python_train_and_evaluate(recipe: Path, tmp_path: Path) -> None:
     scenario = u2a.evaluate(tmp_path / "run", drop=["text"])
     assert scenario == model.evaluate(drop=["text"])
     assert scenario.n + scenario.n_empty == 24
+    with pytest.raises(U2AError, match="sets are for a recipe file"):
+        u2a.train(load_recipe(recipe), run=tmp_path / "other", sets=["training.epochs=1"])
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from click.testing import CliRunner
 from u2a.cli import main
 from u2a.errors import RecipeError
 from u2a.recipe_file import dump_recipe, load_recipe
+from u2a.recipe_reference import reference
 from u2a.shipped import shipped_recipes
 
+DOCS = Path(__file__).parents[1] / "docs"
 PAPER = {"food101": 101, "mm_imdb": 23, "kinetics_sound": 31, "ave": 28, "crema_d": 6}
 COUNTS = {
     "food101": (195_508_325, 226_661),
@@ -163,6 +165,39 @@ def test_a_recipe_as_windows_editors_save_it(tmp_path: Path) -> None:
 def test_numbers_must_be_finite() -> None:
     with pytest.raises(RecipeError, match=r"training\.lr: Input should be a finite number"):
         load_recipe(shipped_recipes()["quickstart"], ["training.lr=inf"])
+
+
+@pytest.mark.parametrize("key", ["training.lr", "training.epochs", "data.holdout", "seed"])
+def test_true_is_not_the_number_one(key: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{key}: .*is true, where no true or false belongs"):
+        load_recipe(shipped_recipes()["quickstart"], [f"{key}=true"])
+
+
+@pytest.mark.parametrize("modalities", ["", "[modalities]", "modalities = 3"])
+def test_a_recipe_without_modalities_is_told_once(tmp_path: Path, modalities: str) -> None:
+    path = tmp_path / "none.toml"
+    tables = (
+        '[data]\nshards = "s"\n[task]\nclasses = ["a", "b"]\n[training]\nbatch_size = 1\nepochs = 9\nlr = 1'
+    )
+    path.write_text(
+        f'name = "x"\n{modalities if "=" in modalities else ""}\n{tables}\n'
+        + (modalities if "[" in modalities else "")
+    )
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    message = f"{path}: modalities: at least one [modalities.<name>] section is needed"
+    assert str(caught.value) == message
+
+
+def test_the_reference_names_every_key_and_is_up_to_date() -> None:
+    made = reference()
+    assert (DOCS / "recipes.md").read_text(encoding="utf-8") == made, (
+        "run: python -m u2a.recipe_reference > docs/recipes.md"
+    )
+    shown = load_recipe(shipped_recipes()["quickstart"]).model_dump()
+    for section in ("data", "task", "model", "training"):
+        assert all(f"| `{key}` |" in made for key in shown[section] if key != "missing"), section
+    assert "|  |\n" not in made  # every key has a meaning
 
 
 def test_not_toml_and_not_there_are_one_line_each(tmp_path: Path) -> None:

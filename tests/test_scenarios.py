@@ -152,6 +152,11 @@ def test_the_choice_depends_on_key_seed_and_modality_not_on_order():
     assert chosen[:5].tolist() == [77, 54, 32, 23, 48]
 
 
+def test_a_modality_is_not_both_dropped_and_kept(run: str):
+    told = four.invoke("eval", run, "--drop", "plot", "--keep", "plot=0.4", code=2)
+    assert "plot is both dropped and kept" in told
+
+
 def test_keep_on_the_command_line_lies_between_complete_and_dropped(run: str):
     kept = evaluated(run, "--keep", "plot=0.4")
     assert (kept["kept"], kept["n"], kept["n_empty"]) == ({"plot": 0.4}, 20, 0)

@@ -268,7 +268,7 @@ BREACHES = {
     "padding": ({"encoder": ignores_padding}, "with the content of the padding", "Encoder"),
     "batches": ({"embedding": normalises_over_the_batch}, "alone differs by", "collate"),
     "deterministic outputs": ({"encoder": always_random}, "evaluation mode differ", "Encoder"),
-    "missing samples": ({"embedding": normalises_over_the_batch}, "present samples change", "DESIGN"),
+    "missing samples": ({"embedding": normalises_over_the_batch}, "present samples change", "U2A.encode"),
     "save and load": ({"encoder": always_random}, "after saving and loading", "load_adapter"),
     "lora count": ({"lora_targets": lambda net: targets(net)[:1]}, None, ""),
     "lora effect": ({"encoder": bypasses_lora}, "LoRA on k (blocks.0.k) changes nothing", "lora_targets"),

@@ -41,6 +41,19 @@ def torchrun(processes: int, *args: str) -> None:
     assert result.returncode == 0, result.stderr[-3000:]
 
 
+def training_with_a_checkpoint(recipe_file: Path, run: Path, *sets: str) -> subprocess.Popen[str]:
+    """`u2a train` in a process of its own, that has saved its first checkpoint and goes on."""
+    command = [sys.executable, "-m", "u2a", "train", str(recipe_file), "--run", str(run)]
+    command += [word for one in sets for word in ("--set", one)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints/LAST").exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
 def sometimes(i: int) -> tuple[bool, bool]:
     """A quarter of the samples has a text, the others only a picture; every ninth only a text."""
     return (i % 9 != 4, i % 4 == 1 or i % 9 == 4)
@@ -135,26 +148,9 @@ def test_resumed_training_equals_one_that_never_stopped(toy: Path, tmp_path: Pat
 
 def test_kill_9_loses_no_saved_epoch(toy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "u2a",
-        "train",
-        str(toy),
-        "--run",
-        str(run),
-        "--set",
-        "training.epochs=300",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (run / "checkpoints/LAST").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.kill()
-    process.wait()
+    with training_with_a_checkpoint(toy, run, "training.epochs=300") as process:
+        time.sleep(0.5)
+        process.kill()
     meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
     again = Trainer(Run(run).recipe(), Run(run), ALONE, registry())
     again.resume()
@@ -165,23 +161,7 @@ def test_kill_9_loses_no_saved_epoch(toy: Path, tmp_path: Path) -> None:
 
 def test_an_interrupt_saves_and_says_how_to_go_on(toy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "u2a",
-        "train",
-        str(toy),
-        "--run",
-        str(run),
-        "--set",
-        "training.epochs=3000",
-        "--set",
-        "data.workers=1",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while not (run / "checkpoints/LAST").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+    process = training_with_a_checkpoint(toy, run, "training.epochs=3000", "data.workers=1")
     os.kill(process.pid, signal.SIGTERM)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130
@@ -190,6 +170,34 @@ def test_an_interrupt_saves_and_says_how_to_go_on(toy: Path, tmp_path: Path) -> 
     meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert max(steps) == meta["step"]
+
+
+def test_a_second_ctrl_c_in_a_long_validation_stops_at_once_and_costs_nothing(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trainer(toy, tmp_path / "whole")
+    whole.fit()
+    made = trainer(toy, tmp_path / "run")
+
+    def validate(model: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert made.stop_signal == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the second one was ignored")
+
+    monkeypatch.setattr(made.data, "validate", validate)
+    with pytest.raises(KeyboardInterrupt):
+        made.fit()
+    again = trainer(toy, tmp_path / "run")
+    again.resume()
+    assert again.done == again.plan.steps_per_epoch
+    assert again.owes_validation
+    again.fit()
+    assert again.best == whole.best
+    for (name, mine), (_, theirs) in zip(
+        checkpoint.learnable(again.model), checkpoint.learnable(whole.model), strict=True
+    ):
+        assert torch.equal(mine, theirs), name
 
 
 def test_workers_do_not_change_the_losses(toy: Path, tmp_path: Path) -> None:
@@ -310,6 +318,17 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_then_refused(toy: Path, tm
         made.train_step([unwrap(next(batches))])
     for name, p in checkpoint.learnable(made.model):
         assert name == "head.bias" or torch.equal(p, before[name])
+
+
+def test_metrics_of_a_step_that_went_wrong_are_still_json(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.log({"step": 1, "loss": float("nan"), "grad_norm": float("inf"), "lr": 0.5})
+
+    def refuse(word: str) -> None:
+        pytest.fail(f"{word} is not JSON")
+
+    line = json.loads(run.metrics_file.read_text(), parse_constant=refuse)
+    assert line == {"step": 1, "loss": None, "grad_norm": None, "lr": 0.5}
 
 
 def test_devices_and_loader_processes_for_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:

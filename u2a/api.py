@@ -12,14 +12,14 @@ from u2a.build import build_model
 from u2a.checkpoint import current, load_adapter
 from u2a.data.split import Split
 from u2a.distributed import World, default_workers, world
-from u2a.errors import CheckpointError
-from u2a.evaluation import BATCH_SIZE, Encoded, Scenario, Scorer, check_dropped, encode_split, evaluation_split
+from u2a.errors import CheckpointError, U2AError
+from u2a.evaluation import BATCH_SIZE, Encoded, Scenario, Scorer, encode_split, evaluation_split
 from u2a.plugins import registry
 from u2a.predict import Prediction, Predictor
 from u2a.preprocessors import build_preprocessors
 from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
-from u2a.report.scenarios import keep_mask, parse_keep, sweep, without_mask_tokens
+from u2a.report.scenarios import check_conditions, keep_mask, sweep, without_mask_tokens
 from u2a.run import Run, find_run
 
 
@@ -95,8 +95,7 @@ class Model:
             keep: ``"text=0.3"`` keeps text in that share of the samples, chosen by `seed` and sample key.
             mask_tokens: False fills missing modalities with zeros.
         """
-        check_dropped(self.network.names, drop)
-        shares = parse_keep(keep, self.network.names)
+        shares = check_conditions(self.network.names, drop, keep)
         encoded = self.encode(split)
         scorer = Scorer(
             self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task
@@ -147,10 +146,15 @@ def train(
         recipe: a recipe file, or a validated recipe.
         run: the run folder; ``runs/<name>-<number>`` if None.
         resume: go on with the run if there is one.
-        sets: recipe overrides such as ``training.epochs=3`` (for a recipe file).
+        sets: recipe overrides such as ``training.epochs=3``, for a recipe file.
+
+    Raises:
+        u2a.errors.U2AError: what ``u2a train`` refuses, or `sets` beside a `Recipe`.
     """
     from u2a.commands import train_recipe
 
+    if sets and isinstance(recipe, Recipe):
+        raise U2AError("sets are for a recipe file; change a Recipe before it is validated")
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, sets)
     return load(train_recipe(loaded, None if run is None else str(run), resume).folder)
 
@@ -176,8 +180,7 @@ def evaluate_run(
     """`Model.evaluate` on a run, on all processes under torchrun; returns the run as well."""
     found = find_run(run)
     recipe = found.recipe(tuple(sets))
-    check_dropped(tuple(recipe.modalities), drop)
-    parse_keep(keep, tuple(recipe.modalities))
+    check_conditions(tuple(recipe.modalities), drop, keep)
     with world(recipe.training.device) as place:
         model = Model(found, recipe, place, checkpoint)
         return model.evaluate(drop, split, keep=keep, seed=seed, mask_tokens=mask_tokens), found

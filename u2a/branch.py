@@ -74,7 +74,7 @@ class UnimodalBranch(nn.Module):
             self._check_hidden(hidden_NLD, tokens)
         n_tokens = tokens.hidden_NLD.shape[1]
         dtype = self.mask_tokens_KD.dtype
-        cls_ND = hidden_NLD[:, list(tokens.cls)].mean(1).to(dtype)
+        cls_ND = hidden_NLD[:, list(tokens.cls)].to(dtype).mean(1)
         mask_NKD = hidden_NLD[:, n_tokens:].to(dtype)
         return (
             self.projection(mean_of_rows(cls_ND, tokens.rows_P)),
@@ -107,6 +107,16 @@ class UnimodalBranch(nn.Module):
                 f"encoder must return hidden states of shape {wanted}, mask tokens last, "
                 f"got {tuple(hidden_NLD.shape)}"
             )
+
+    def check_samples(self, P: int, present_B: Tensor) -> None:
+        """Refuse another number of samples than are present. Not on a GPU: to ask it would be to wait for it.
+
+        Raises:
+            PluginError: names the plugin.
+        """
+        if present_B.device.type == "cpu" and (wanted := int(present_B.sum())) != P:
+            with blame(self.name, self.owner, "embedding"):
+                raise PluginError(f"gave {P} samples for {wanted}; Tokens.rows_P tells which rows are whose")
 
     def learnable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Learnable tensors under the names that adapter checkpoints use."""

@@ -74,8 +74,10 @@ class U2A(nn.Module):
         mask_BMD = self.head.weight.new_zeros(B, M, D)
         if self.names[m] not in inputs:  # nothing is ever encoded for a missing modality
             return cls_BD, mask_BMD
+        branch = cast(UnimodalBranch, self.branches[m])
         with torch.autocast(present_B.device.type, torch.bfloat16, enabled=self.autocast):
-            cls_PD, mask_PKD = self.branches[m](inputs[self.names[m]])
+            cls_PD, mask_PKD = branch(inputs[self.names[m]])
+        branch.check_samples(len(cls_PD), present_B)
         mask_PMD = mask_PKD[:, self._token_for_target(m, mask_PKD.shape[1])]
         scatter = present_B[:, None]
         return (
@@ -105,13 +107,15 @@ class Objective(nn.Module):
         self, inputs: Mapping[str, Inputs], present_BM: Tensor, target: Tensor, counts: Counts
     ) -> dict[str, Tensor]:
         """The part of the global batch's losses that these samples contribute (eqs. 6 and 7)."""
-        logits_BC, cls_BMD, mask_BMMD = self.model(inputs, present_BM)
+        cls_BMD, mask_BMMD = self.model.encode(inputs, present_BM)
+
+        def classify(kept_BM: Tensor) -> Tensor:
+            return self.model.classify(cls_BMD, mask_BMMD, kept_BM)
+
         if self.exhaustive:
-            loss_B = exhaustive_task_losses(
-                lambda kept_BM: self.model.classify(cls_BMD, mask_BMMD, kept_BM), present_BM, target
-            )
+            loss_B = exhaustive_task_losses(classify, present_BM, target)
         else:
-            loss_B = task_losses(logits_BC, target)
+            loss_B = task_losses(classify(present_BM), target)
         alignment = alignment_loss(
             cls_BMD, mask_BMMD, present_BM, pairs_MM=counts.pairs_MM, detach_target=self.detach_target
         )

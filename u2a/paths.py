@@ -48,17 +48,24 @@ def _path_or_url(value: object, info: ValidationInfo) -> object:
     return _absolute(value, info)
 
 
-def _packaged(value: str) -> str:
-    """The folder of an encoder that comes with u2a, ``u2a:quickstart/NAME``."""
-    known = {f"{PACKAGED}quickstart/{path.name}": path for path in ENCODERS.iterdir() if path.is_dir()}
-    if value not in known:
-        raise ValueError(f"u2a comes without an encoder {value!r}; there are: {', '.join(sorted(known))}")
-    return str(known[value])
+def encoder_folder(value: str) -> Path | None:
+    """The folder that a validated `EncoderId` names, packaged or local; None for a hub id."""
+    if value.startswith(PACKAGED):
+        return _packaged()[value]
+    return Path(value) if os.path.isabs(value) else None
+
+
+def _packaged() -> dict[str, Path]:
+    """The encoders that come with u2a, by what recipes call them."""
+    return {f"{PACKAGED}quickstart/{path.name}": path for path in ENCODERS.iterdir() if path.is_dir()}
 
 
 def _encoder_id(value: object, info: ValidationInfo) -> object:
-    if isinstance(value, str) and value.startswith(PACKAGED):
-        return _packaged(value)
+    if isinstance(value, str) and value.startswith(PACKAGED):  # kept: a run folder outlives an installation
+        known = _packaged()
+        if value not in known:
+            raise ValueError(f"u2a comes without an encoder {value!r}; there are: {', '.join(sorted(known))}")
+        return value
     if isinstance(value, str) and value.startswith((".", "/", "~")):
         return _absolute(value, info)
     return str(value) if isinstance(value, str) else value

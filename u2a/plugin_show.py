@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tomli_w
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
@@ -43,8 +44,8 @@ def describe_modality(name: str, plugins: Registry) -> dict[str, Any]:
     }
 
 
-def option_rows(model: type[ModalityOptions]) -> list[dict[str, Any]]:
-    """Name, type, default and help of every option but ``kind``."""
+def option_rows(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Name, type, default and help of every field of a model, but a modality's ``kind``."""
     schema = model.model_json_schema()
     required = schema.get("required", [])
     return [
@@ -56,7 +57,7 @@ def option_rows(model: type[ModalityOptions]) -> list[dict[str, Any]]:
             "help": field.get("description", ""),
         }
         for name, field in schema["properties"].items()
-        if name != "kind"
+        if name != "kind" or not issubclass(model, ModalityOptions)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -45,13 +46,18 @@ def predict(
     if manifest:
         _predict_manifest(model, Path(manifest), top)
         return
-    prediction = model.predict(values)
+    prediction = model.predict({name: _file_or_text(value) for name, value in values.items()})
     if as_json:
         print_json(prediction.as_dict(top))
         return
     for name, p in islice(prediction.probabilities.items(), top):
         click.echo(f"{p:7.2%}  {name}" + ("  *" if name in prediction.labels else ""))
     click.echo(f"used {', '.join(prediction.used)}; filled in {', '.join(prediction.filled) or 'none'}")
+
+
+def _file_or_text(value: str) -> str | Path:
+    """On the command line, what names a file is the file, for text as well."""
+    return Path(value) if os.path.isfile(value) else value
 
 
 def parse_words(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:

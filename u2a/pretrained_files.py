@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from pydantic import Field, model_validator
 
 from u2a.errors import U2AError
 from u2a.modality import ModalityOptions
-from u2a.paths import EncoderId
+from u2a.paths import EncoderId, encoder_folder
 
 SMALL_FILES = ("*.json", "vocab.txt", "merges.txt")
 WEIGHT_FILES = ("model.safetensors", "model-*-of-*.safetensors")
@@ -41,8 +40,8 @@ class PretrainedOptions(ModalityOptions):
 
 
 def is_local(options: PretrainedOptions) -> bool:
-    """True if the encoder is a folder rather than a hub id (`EncoderId` made folders absolute)."""
-    return os.path.isabs(options.encoder)
+    """True if the encoder is a folder rather than a hub id."""
+    return encoder_folder(options.encoder) is not None
 
 
 def config_folder(options: PretrainedOptions, packaged: Path | None = None) -> Path:
@@ -97,7 +96,7 @@ def weight_files(folder: Path, encoder: str) -> list[Path]:
     if not index.is_file():
         raise U2AError(
             f"encoder {encoder} has no model.safetensors (looked in {folder}); if it has pytorch_model.bin "
-            f"instead, convert it once: u2a encoder convert {encoder} DIR, then set encoder = DIR"
+            f"instead, convert it once: u2a encoder convert {encoder} DIR, then set encoder = ./DIR"
         )
     names = sorted(set(read_json(folder, INDEX_FILE).get("weight_map", {}).values()))
     files = [folder / name for name in names if isinstance(name, str) and Path(name).name == name]
@@ -118,8 +117,8 @@ def sha256_of(files: Sequence[Path]) -> str:
 
 def local_folder(options: PretrainedOptions) -> Path:
     """The encoder's folder, which must exist."""
-    folder = Path(options.encoder)
-    if not folder.is_dir():
+    folder = encoder_folder(options.encoder)
+    if folder is None or not folder.is_dir():
         raise U2AError(f"encoder {options.encoder} is not a folder: check the path, or give a hub id")
     return folder
 
@@ -153,5 +152,5 @@ def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
     except Exception as error:  # network, hub and validation errors share no base class
         raise U2AError(
             f"encoder {options.encoder} cannot be read from the hub ({type(error).__name__}); where there is "
-            f"network run: hf download {options.encoder} --local-dir DIR, then set encoder = DIR"
+            f"network run: hf download {options.encoder} --local-dir DIR, then set encoder = ./DIR"
         ) from None

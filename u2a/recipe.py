@@ -34,6 +34,13 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _bool_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"is {str(value).lower()}, where no true or false belongs")
+        return value
+
 
 class MissingRule(Section):
     """Which samples of a split lose which modalities: drawn, or read from a file of ``u2a data mask``."""
@@ -118,8 +125,12 @@ def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
 class TaskSection(Section):
     """What is predicted, and how it is scored."""
 
-    kind: Literal["single_label", "multi_label"] = "single_label"
-    classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_unique)]
+    kind: Literal["single_label", "multi_label"] = Field(
+        "single_label", description="cross entropy over the classes, or binary cross entropy for each of them"
+    )
+    classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_unique)] = Field(
+        description="the labels' names, in the order of the head's outputs"
+    )
     metric: str | None = Field(
         None,
         description="the headline score: a metric of `u2a plugins list` that fits the kind; "
@@ -144,34 +155,53 @@ class TaskSection(Section):
 
 
 class ModelSection(Section):
-    """The model of DESIGN section 2; LoRA values are the paper's."""
+    """The model's size, mask tokens and LoRA; the LoRA values are the paper's."""
 
     width: int | None = Field(
-        None, gt=0, description="width of the fused vector; the widest encoder's if left out"
+        None,
+        gt=0,
+        description="width of the fused vector; the widest encoder's if left out; others get a projection",
     )
-    mask_tokens: Literal["shared", "per_target"] = "shared"
-    lora_rank: int = Field(1, gt=0)
-    lora_alpha: float = Field(1.0, gt=0)
-    lora_dropout: float = Field(0.1, ge=0, lt=1)
+    mask_tokens: Literal["shared", "per_target"] = Field(
+        "shared",
+        description="one mask token a modality, or one for each other modality that it can stand in for",
+    )
+    lora_rank: int = Field(1, gt=0, description="rank of the update of each adapted projection")
+    lora_alpha: float = Field(1.0, gt=0, description="the update counts alpha / rank times")
+    lora_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the update's input, in training")
 
 
 class TrainingSection(Section):
     """Optimisation; batch_size is the global batch of one optimizer step."""
 
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(
+        gt=0,
+        description="samples of one optimizer step, over all processes and micro-batches together",
+    )
     accumulation: int = Field(1, gt=0, description="micro-batches of one process per optimizer step")
-    epochs: int = Field(gt=0)
+    epochs: int = Field(gt=0, description="times that every training sample is used")
     warmup_epochs: int = Field(5, ge=0, description="epochs at 0.1 x lr before the polynomial decay")
-    lr: float = Field(gt=0)
-    power: float = Field(0.9, gt=0)
-    weight_decay: float = Field(0.02, ge=0)
-    eps: float = Field(1e-8, gt=0)
+    lr: float = Field(gt=0, description="AdamW's learning rate at the start of the decay")
+    power: float = Field(0.9, gt=0, description="of the polynomial decay to 0")
+    weight_decay: float = Field(0.02, ge=0, description="AdamW's")
+    eps: float = Field(1e-8, gt=0, description="AdamW's")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; no clipping if left out")
     alignment_weight: float = Field(0.20, ge=0, description="lambda of eq. 7")
     detach_target: bool = Field(False, description="stop the alignment loss's gradient at the class tokens")
-    modality_dropout: Literal["auto", "off", "random", "exhaustive"] = "auto"
-    precision: Literal["bf16", "fp32"] = "fp32"
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    modality_dropout: Literal["auto", "off", "random", "exhaustive"] = Field(
+        "auto",
+        description="random: each step keeps all modalities with probability 1/3, else a random proper subset; "
+        "exhaustive: the task loss is averaged over all non-empty subsets of each sample's modalities; "
+        "auto: random if every training sample is complete, else off",
+    )
+    precision: Literal["bf16", "fp32"] = Field(
+        "fp32", description="of the encoders; what is learned, fusion, head and losses are float32 in any case"
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="auto takes a GPU if there is one; under torchrun each process takes its own",
+    )
     loggers: tuple[str, ...] = Field(
         (), description="where curves go beside metrics.jsonl: loggers of `u2a plugins list`, e.g. tensorboard"
     )
@@ -192,8 +222,8 @@ class TrainingSection(Section):
 class Recipe(Section):
     """A whole recipe; `modalities` keep the order of the file, which is their order everywhere."""
 
-    name: Name
-    seed: int = Field(0, ge=0)
+    name: Name = Field(description="of the runs: `runs/NAME-001` and so on")
+    seed: int = Field(0, ge=0, description="of everything that is drawn: weights, batches, dropout, tables")
     data: DataSection
     task: TaskSection
     modalities: dict[ModalityName, SerializeAsAny[ModalityOptions]] = Field(min_length=1)

@@ -110,8 +110,9 @@ def _modalities(
 ) -> tuple[dict[str, ModalityOptions], list[str]]:
     """Each modality's section validated by its plugin's own model, and the faults found."""
     sections = document.get("modalities")
+    stand_in = ModalityOptions(kind="none")  # so that Recipe does not say once more that there are none
     if not isinstance(sections, dict) or not sections:
-        return {}, ["modalities: at least one [modalities.<name>] section is needed"]
+        return {"none": stand_in}, ["modalities: at least one [modalities.<name>] section is needed"]
     valid: dict[str, ModalityOptions] = {}
     faults: list[str] = []
     for name, section in sections.items():
@@ -125,9 +126,7 @@ def _modalities(
             faults.append(f"modalities.{name}: {error}")
         except ValidationError as error:
             faults += _faults(error, model, ("modalities", name))
-    if faults and not valid:  # keeps Recipe's own check of emptiness from repeating what is said above
-        valid = {"placeholder": ModalityOptions(kind="placeholder")}
-    return valid, faults
+    return valid or {"none": stand_in}, faults
 
 
 def _faults(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[str]:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import re
 from contextlib import suppress
@@ -79,7 +80,7 @@ class Run:
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps({key: _plain(value) for key, value in line.items()}) + "\n")
 
     def forget_after(self, step: int) -> None:
         """Drop the lines of steps that a resumed training will do again."""
@@ -87,6 +88,11 @@ class Run:
             lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if _step_of(line) <= step]
             write_text(self.metrics_file, "".join(line + "\n" for line in kept))
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN and no infinity; null stands for them."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _step_of(line: str) -> float:

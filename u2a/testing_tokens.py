@@ -166,7 +166,7 @@ def deterministic_outputs(case: Case) -> Findings:
             yield f"two runs in {'training' if training else 'evaluation'} mode differ"
 
 
-@check("samples without the modality to be left out: the present ones are encoded as ever", "DESIGN, section 2")
+@check("samples without the modality to be left out: the present ones are encoded as ever", "U2A.encode")
 def missing_samples(case: Case) -> Findings:
     model = _model(case)
     examples = case.examples()[:2]

@@ -177,7 +177,7 @@ class Trainer:
         """Validate if there is something to validate on, and save; without validation the last is the best."""
         try:
             values = self.data.validate(self.model)
-        except U2AError:  # of bad validation data: with that mended, a resumed training begins here
+        except (U2AError, KeyboardInterrupt):  # a resumed training begins with this validation
             self._save({}, best=False)
             raise
         self.owes_validation = False
@@ -248,13 +248,18 @@ class Trainer:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM ask for a stop at the next step, so that it can be saved first."""
+        """Let SIGINT and SIGTERM ask for a stop after this step, which is saved; asked again, stop at once.
+
+        Many processes stop together only: torchrun passes every signal on, so theirs come twice anyway.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def ask(signum: int, frame: FrameType | None) -> None:
-            self.stop_signal = signum
+            again, self.stop_signal = bool(self.stop_signal), signum
+            if again and self.place.size == 1:
+                raise KeyboardInterrupt
 
         before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
         try:

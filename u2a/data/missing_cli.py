@@ -32,6 +32,7 @@ def mask(
     divides them evenly among the modalities and takes one from each part; any leaves each of them a random
     proper subset. A recipe reads the table with: [data.missing] table = "FILE".
     """
+    import os
     from pathlib import Path
 
     from u2a.data.dataset import split_names
@@ -52,4 +53,5 @@ def mask(
         return print_json({"table": str(path), "splits": found})
     for name, table in tables.items():
         click.echo("\n".join(table.info.lines(name)))
-    return click.echo(f'wrote {path}; use it in a recipe with: [data.missing] table = "{path}"')
+    seen = os.path.relpath(path, Path(recipe).parent)  # paths in a recipe are relative to its folder
+    return click.echo(f'wrote {path}; use it in {recipe} with: [data.missing] table = "{seen}"')

@@ -57,6 +57,8 @@ class TrainingPlan:
     ) -> None:
         self.present_NM, self.use_N = present_NM, use_N
         self.starts = np.concatenate([[0], np.cumsum(shard_sizes)])
+        #: How many samples of each shard training uses.
+        self.used_per_shard = np.diff(np.concatenate([[0], np.cumsum(use_N)])[self.starts])
         self.batch_size, self.seed, self.dropout = batch_size, seed, dropout
         self.steps_per_epoch = int(use_N.sum()) // batch_size
         self._orders: dict[int, np.ndarray] = {}

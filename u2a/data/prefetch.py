@@ -40,7 +40,7 @@ def upcoming(plan: TrainingPlan, t: int) -> list[int]:
     """The shards of the window that step `t` begins in, and of the window after it."""
     epoch, s = divmod(t, plan.steps_per_epoch)
     windows = plan.windows(epoch)
-    sizes = [sum(int(plan.use_N[plan.starts[k] : plan.starts[k + 1]].sum()) for k in w) for w in windows]
+    sizes = [plan.used_per_shard[shards].sum() for shards in windows]
     current = int(np.searchsorted(np.cumsum(sizes), s * plan.batch_size, side="right"))
     following = windows[current + 1] if current + 1 < len(windows) else plan.windows(epoch + 1)[0]
     return list(dict.fromkeys([*windows[current].tolist(), *following.tolist()]))

@@ -14,7 +14,7 @@ split_option = click.option("--split", default="test", show_default=True, help="
 checkpoint_option = click.option(
     "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
 )
-folder_type = click.Path(file_okay=False, path_type=Path)
+folder_type = click.Path(file_okay=False, writable=True, path_type=Path)
 
 
 @click.command(cls=Command)

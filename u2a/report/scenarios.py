@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from u2a.errors import U2AError
-from u2a.evaluation import Encoded, Scenario, Scorer
+from u2a.evaluation import Encoded, Scenario, Scorer, check_dropped
 from u2a.model import U2A
 from u2a.recipe import TaskSection
 from u2a.seeds import rng
@@ -59,6 +59,19 @@ def without_mask_tokens(encoded: Encoded) -> Encoded:
     """The encoding whose mask tokens are zeros, so that selection fills a missing modality with zeros."""
     zeros_NMMD = encoded.mask_NMMD.new_zeros(()).expand_as(encoded.mask_NMMD)
     return dataclasses.replace(encoded, mask_NMMD=zeros_NMMD)
+
+
+def check_conditions(names: Sequence[str], drop: Sequence[str], keep: Sequence[str]) -> dict[str, Decimal]:
+    """Refuse what ``--drop`` and ``--keep`` cannot mean together or alone; the shares that are kept.
+
+    Raises:
+        U2AError: an unknown modality, one both dropped and kept, all dropped, or see `parse_keep`.
+    """
+    check_dropped(names, drop)
+    shares = parse_keep(keep, names)
+    if twice := [name for name in drop if name in shares]:
+        raise U2AError(f"{twice[0]} is both dropped and kept in a share of the samples: give one of the two")
+    return shares
 
 
 def parse_keep(values: Sequence[str], names: Sequence[str]) -> dict[str, Decimal]:

@@ -26,7 +26,7 @@ class KeywordOptions(u2a.ModalityOptions):
 
     encoder: Annotated[str, PathOrUrl.__metadata__[0], AfterValidator(_local)] = Field(
         description="folder with the Keyword Transformer's config.json and model.safetensors",
-        examples=["encoders/kwt1"],
+        examples=["./encoders/kwt1"],
     )
 
 
