@@ -80,21 +80,27 @@ def test_one_mask_token_for_all_targets_is_stored_once(trained: Path) -> None:
     assert encoded.mask_NMMD.untyped_storage().nbytes() == N * M * D * 4
 
 
+def on_two_processes(*words: object) -> str:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launcher, *map(str, words)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_a_script_under_torchrun_has_a_model_in_each_process(trained: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, u2a\n"
+        "scores = u2a.load(sys.argv[1]).evaluate(drop=['image']).scores\n"
+        "print(scores['accuracy'])\n"
+    )
+    alone = json.loads(run("eval", trained, "--drop", "image", "--json"))["scores"]["accuracy"]
+    assert [float(line) for line in on_two_processes(script, trained).split()] == [alone, alone]
+
+
 def test_eval_on_two_processes_gives_the_same_scores(trained: Path) -> None:
     alone = json.loads(run("eval", trained, "--drop", "image", "--json"))
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "u2a",
-    ]
-    command = [*launcher, "eval", str(trained), "--drop", "image", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    together = json.loads(done.stdout)
+    together = json.loads(on_two_processes("-m", "u2a", "eval", trained, "--drop", "image", "--json"))
     for name in ("n", "n_empty"):
         assert together[name] == alone[name]
     for name in ("accuracy", "f1_macro"):  # mean average precision ranks by the last bits of ties
@@ -196,6 +202,12 @@ def test_predict_on_the_command_line_equals_the_python_api(trained: Path) -> Non
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
     text = run("predict", trained, "--text", "the old boat")
     assert "used text; filled in image" in text
+
+
+def test_a_text_may_begin_with_a_dash(trained: Path) -> None:
+    """Both hold an h, which click would take for -h."""
+    for text in ("-10 degrees at the shore", "-h"):
+        assert "used text" in run("predict", trained, "--text", text)
 
 
 def test_a_file_of_text_is_read_on_the_command_line(trained: Path, tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import tiny
 import torch
 import toys
 
-from u2a.build import build_model, count_parameters
+from u2a.build import base_identity, build_model, count_parameters
 from u2a.data.batches import Collator, Sample
 from u2a.errors import PluginError
 from u2a.plugins import registry
 from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe, parse_recipe
+from u2a_image.spec import IMAGE
 
 THREE = {
     "name": "three",
@@ -143,6 +144,14 @@ def test_a_seed_fixes_the_start(checkpoints: dict[str, Path]) -> None:
 
     assert torch.equal(head(0), head(0))
     assert not torch.equal(head(0), head(1))
+
+
+def test_a_backbone_is_told_by_all_its_tensors_scalars_included() -> None:
+    counting = torch.nn.BatchNorm1d(3)
+    identity = base_identity(counting, IMAGE)
+    assert identity == base_identity(torch.nn.BatchNorm1d(3), IMAGE)
+    counting.num_batches_tracked += 1
+    assert identity != base_identity(counting, IMAGE)
 
 
 def test_a_missing_plugin_is_named_with_what_to_install(checkpoints: dict[str, Path], tmp_path: Path) -> None:

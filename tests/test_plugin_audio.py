@@ -202,3 +202,6 @@ def test_python_values_become_wav():
     for wrong in (wave, (np.zeros(5, np.int16), 8000), (np.zeros((500, 2), np.float32), 8000)):
         with pytest.raises(BadSample, match=r"must be|wave"):
             AUDIO.to_member(wrong)
+    for rate in (0, -8000, 10**12):
+        with pytest.raises(BadSample, match="sampling rate"):
+            AUDIO.to_member((wave, rate))

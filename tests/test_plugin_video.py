@@ -79,6 +79,9 @@ def test_to_member_is_lossless():
     for wrong in (frames, (frames[0], 10), (frames.astype(float), 10)):
         with pytest.raises(BadSample, match="must be"):
             VIDEO.to_member(wrong)
+    for rate in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(BadSample, match="frames per second"):
+            VIDEO.to_member((frames, rate))
 
 
 def test_a_phones_rotation_is_applied():

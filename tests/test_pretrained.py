@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from u2a.cli import main
 from u2a.encoder_cli import encoder as encoder_group
 from u2a.errors import CheckpointError, U2AError
 from u2a.modality import ModalitySpec
@@ -262,6 +263,14 @@ def test_a_downloaded_hub_id_loads_offline_and_its_identity_is_the_commit(tmp_pa
     assert TEXT.preprocessor(options)(b"the sea", train=False, seed=0)["input_ids"].shape == (4,)
     with pytest.raises(U2AError, match="hf download some/bert"):
         load(TEXT, "some/bert", revision="v2")
+
+
+def test_what_cannot_be_converted_is_one_line(tmp_path, checkpoints):
+    for words in (("/nowhere/at/all",), (str(checkpoints["clip"]), "--revision", "main")):
+        result = CliRunner().invoke(main, ["encoder", "convert", words[0], str(tmp_path / "out"), *words[1:]])
+        assert result.exit_code == 2, result.output
+        assert result.output.startswith("error: ")
+        assert result.output.count("\n") == 1
 
 
 def test_a_hub_id_without_safetensors_says_how_to_convert_it(tmp_path, checkpoints, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import statistics
 from pathlib import Path
 
@@ -11,9 +13,14 @@ import pytest
 import torch
 
 from u2a import api, sweep
+from u2a.distributed import World
 from u2a.errors import RecipeError, U2AError
+from u2a.plugins import registry
 from u2a.report.compare import compare_runs
 from u2a.run import Run
+from u2a.trainer import Trainer
+
+ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 
 FAST = ("training.epochs=1", "training.batch_size=12")
 
@@ -99,6 +106,40 @@ def _check_results(out: Path, whole: Path) -> None:
     rows = (out / "sweep.csv").read_text().splitlines()
     assert len(rows) == 1 + 15
     assert rows[0].startswith("training.batch_size,seeds,missing,accuracy mean")
+
+
+def test_a_grid_of_trainings_on_two_processes(recipe: Path, tmp_path: Path):
+    jobs = sweep.plan_jobs(str(recipe), {}, [0], FAST, tmp_path / "out")
+    assert sweep.run_jobs(str(recipe), jobs, nproc=2, say=print) == {}
+    assert sweep.finished(jobs[0].run)
+
+
+def test_a_training_that_owes_its_last_validation_is_not_finished(runs: list[str], tmp_path: Path):
+    run = Run(shutil.copytree(runs[0], tmp_path / "run"))
+    assert sweep.finished(run)
+    trainer = Trainer(run.recipe(), run, ALONE, registry())
+    trainer.resume()
+    trainer._save({}, best=False)  # as after a validation that met bad data
+    (run.checkpoints / "BEST").unlink()
+    assert not sweep.finished(run)
+
+
+def test_an_undefined_score_or_a_pattern_that_a_seed_lacks_spoils_no_summary(tmp_path: Path):
+    def member(seed: int, *patterns: tuple[list[str], float]) -> dict:
+        rows = [{"dropped": dropped, "scores": {"map": score}} for dropped, score in patterns]
+        return {"values": {"lr": "1"}, "seed": seed, "patterns": rows}
+
+    summary = sweep._summary(
+        [member(0, ([], 0.5), (["a"], math.nan), (["b"], 0.1)), member(1, ([], 0.7), (["a"], 0.5))]
+    )
+    complete, without_a, without_b = summary["patterns"]
+    assert complete["mean"]["map"] == pytest.approx(0.6)
+    assert complete["sd"]["map"] == pytest.approx(statistics.stdev([0.5, 0.7]))
+    assert math.isnan(without_a["mean"]["map"])
+    assert (without_b["seeds"], without_b["mean"]["map"], without_b["sd"]["map"]) == (1, 0.1, None)
+    sweep.write_sweep({"split": "test", "runs": [], "cells": [summary]}, tmp_path)
+    written = json.loads((tmp_path / "sweep.json").read_text(), parse_constant=pytest.fail)
+    assert written["cells"][0]["patterns"][1]["mean"]["map"] is None
 
 
 def test_means_and_deviations_are_over_seeds_as_the_paper_gives_them(runs: list[str]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -130,7 +131,8 @@ def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Seque
     found = find_run(run)
     recipe = found.recipe(tuple(sets))
     with world(recipe.training.device) as place:
-        return Model(found, recipe, place, checkpoint)
+        alone = replace(place, rank=0, size=1)  # the process group ends here; under torchrun each has its model
+        return Model(found, recipe, alone, checkpoint)
 
 
 def train(

@@ -44,6 +44,7 @@ def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> 
     branches = []
     with torch.random.fork_rng(devices=[]), contextlib.nullcontext() if weights else torch.device("meta"):
         for name, options in recipe.modalities.items():
+            torch.manual_seed(stable_seed("backbone", recipe.seed, name))  # of those that are trained whole
             backbone, base = backbones.get(name, options)
             torch.manual_seed(stable_seed("init", recipe.seed, name))
             owner = registry.owners[options.kind]
@@ -90,7 +91,12 @@ class _Backbones:
         self.pristine: dict[Any, tuple[nn.Module, dict[str, Any]]] = {}
 
     def _key(self, name: str, options: ModalityOptions) -> Any:
-        return self.specs[name].share_key(options) if self.specs[name].tune == "lora" else None
+        if self.specs[name].tune != "lora":
+            return None
+        with blame(name, self.registry.owners[options.kind], "share_key"):
+            key = self.specs[name].share_key(options)
+            hash(key)
+        return key
 
     def get(self, name: str, options: ModalityOptions) -> tuple[nn.Module, dict[str, Any]]:
         key = self._key(name, options)
@@ -109,11 +115,11 @@ class _Backbones:
                 backbone = spec.backbone(options, weights=self.weights)
                 if not isinstance(backbone, nn.Module):
                     raise PluginError("backbone must return an nn.Module")
+                base = base_identity(backbone, spec) if self.weights else {}
         except PluginError:
             raise
         except U2AError as error:
             raise type(error)(f"modalities.{name}: {error}") from error
-        base = base_identity(backbone, spec) if self.weights else {}
         if spec.tune == "lora":
             backbone.to(self.dtype)
         return backbone, base
@@ -132,7 +138,7 @@ def base_identity(backbone: nn.Module, spec: ModalitySpec) -> dict[str, Any]:
     digest = hashlib.sha256()
     for key, tensor in sorted(backbone.state_dict().items()):
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return {"id": None, "revision": None, "sha256": digest.hexdigest()}
 
 

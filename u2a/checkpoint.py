@@ -184,6 +184,19 @@ def load_adapter(folder: Path, model: U2A) -> dict[str, Any]:
     return meta
 
 
+def describe_modalities(model: U2A) -> dict[str, Any]:
+    """What a checkpoint says of each modality: whose plugin it needs, and which base weights."""
+    return {
+        branch.name: {
+            "kind": branch.spec.name,
+            "distribution": branch.owner.distribution,
+            "version": branch.owner.version,
+            "base": branch.base,
+        }
+        for branch in model.each_branch()
+    }
+
+
 def _check_base(folder: Path, branch: UnimodalBranch, saved: dict[str, Any]) -> None:
     if saved.get("sha256") != branch.base.get("sha256"):
         raise CheckpointError(

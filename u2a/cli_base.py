@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from u2a.errors import U2AError
+from u2a.files import without_nan
 
 #: What a file system refuses, whoever asks: permissions, no space, too long a name, a file for a folder.
 MACHINE = (
@@ -80,8 +81,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as indented JSON, with null for NaN."""
+    click.echo(json.dumps(without_nan(value), indent=2, ensure_ascii=False))
 
 
 def comma_list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from u2a.errors import U2AError
 
@@ -104,6 +104,16 @@ def sum_over_processes(values: Tensor, place: World) -> Tensor:
     if place.size > 1:
         dist.all_reduce(values)
     return values
+
+
+def share_buffers(module: nn.Module, place: World) -> None:
+    """Give every process the first one's buffers, such as a batch norm's running mean.
+
+    Each process sees other samples, so theirs drift apart; what is validated must be what is saved.
+    """
+    if place.size > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def gather_rows(rows: Tensor, place: World) -> Tensor:

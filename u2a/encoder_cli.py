@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from u2a.cli_base import Group
 
-@click.group()
+
+@click.group(cls=Group)
 def encoder() -> None:
     """Prepare pretrained encoders."""
 

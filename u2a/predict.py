@@ -16,7 +16,7 @@ from u2a.errors import BadSample, U2AError
 from u2a.metrics import probabilities
 from u2a.modality import Example, Preprocessor
 from u2a.model import U2A
-from u2a.plugins import registry
+from u2a.plugins import blame, registry
 from u2a.recipe import Recipe
 
 
@@ -85,10 +85,12 @@ class Predictor:
             return _read_file(name, Path(value))
         if spec.to_member is None:
             raise U2AError(f"{name}: give a path or bytes; its plugin takes no {type(value).__name__}")
-        try:
-            return spec.to_member(value)
-        except (TypeError, ValueError) as error:
-            raise BadSample(f"{name}: {error}") from error
+        owner = registry().owners[self.recipe.modalities[name].kind]
+        with blame(name, owner, "to_member"):
+            try:
+                return spec.to_member(value)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise BadSample(f"{name}: {error}") from error
 
     def predict(self, examples: Sequence[Mapping[str, Example]]) -> list[Prediction]:
         """Predictions for samples that `read` made; their presence may differ."""

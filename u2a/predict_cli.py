@@ -16,7 +16,8 @@ from u2a.cli_base import Command, print_json, set_option
 BATCH = 32
 
 
-@click.command(cls=Command, context_settings={"ignore_unknown_options": True})
+# Without -h for --help, which click would also find in a text that begins with a dash.
+@click.command(cls=Command, context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[RUN] [--MODALITY FILE_OR_TEXT]...")
 @click.option("--manifest", metavar="FILE", help="A JSONL or CSV manifest of many samples; labels not needed.")
 @click.option(

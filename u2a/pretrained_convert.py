@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from u2a.errors import U2AError
 from u2a.pretrained_files import PretrainedOptions, fetch, is_local, local_folder
 
@@ -40,7 +42,10 @@ def convert_checkpoint(source: str, out: Path, revision: str | None = None) -> P
     if out.exists():
         raise U2AError(f"{out} exists already: name a new folder")
     known = str(Path(source).absolute()) if Path(source).is_dir() else source
-    options = PretrainedOptions(kind="convert", encoder=known, revision=revision)
+    try:
+        options = PretrainedOptions(kind="convert", encoder=known, revision=revision)
+    except ValidationError as error:
+        raise U2AError(f"{source}: {error.errors()[0]['msg']}") from None
     folder = local_folder(options) if is_local(options) else fetch(options, (*COMPANIONS, WEIGHTS))
     tensors = _read_tensors(folder)
     out.parent.mkdir(parents=True, exist_ok=True)

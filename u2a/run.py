@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import re
 from contextlib import suppress
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from u2a.errors import CheckpointError, RecipeError, U2AError
-from u2a.files import write_json, write_text
+from u2a.files import without_nan, write_json, write_text
 from u2a.plugins import Registry
 from u2a.recipe import Recipe
 from u2a.recipe_file import dump_recipe, load_recipe
@@ -80,7 +79,7 @@ class Run:
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({key: _plain(value) for key, value in line.items()}) + "\n")
+            file.write(json.dumps(without_nan(line)) + "\n")
 
     def forget_after(self, step: int) -> None:
         """Drop the lines of steps that a resumed training will do again."""
@@ -88,11 +87,6 @@ class Run:
             lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if _step_of(line) <= step]
             write_text(self.metrics_file, "".join(line + "\n" for line in kept))
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no NaN and no infinity; null stands for them."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _step_of(line: str) -> float:

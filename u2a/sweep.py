@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
+
+import numpy as np
 
 from u2a import api
 from u2a.checkpoint import current, verify
@@ -120,20 +121,23 @@ def run_jobs(recipe: str, jobs: Sequence[Job], *, nproc: int = 1, say: Say) -> d
 
 
 def finished(run: Run) -> bool:
-    """Whether a run's last checkpoint is that of its last step."""
+    """Whether a run's last checkpoint is that of its last step, and no validation is owed."""
     try:
-        meta = verify(current(run.checkpoints, "LAST"))
+        last, best = (current(run.checkpoints, name) for name in ("LAST", "BEST"))
+        meta = verify(last)
     except CheckpointError:
         return False
-    return bool(meta["step"] >= meta["total_steps"])
+    # Where there is nothing to validate on, the last checkpoint is the best.
+    return meta["step"] >= meta["total_steps"] and (bool(meta["validation"]) or last == best)
 
 
 def _train(recipe: str, job: Job, nproc: int) -> int:
     many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(nproc)]
+    start = [*many, "-m", "u2a", "--"] if nproc > 1 else ["-m", "u2a"]  # torchrun would take --run for its own
     sets = [part for value in job.sets for part in ("--set", value)]
-    command = [sys.executable, *(many if nproc > 1 else []), "-m", "u2a", "train", recipe]
     job.run.folder.mkdir(parents=True, exist_ok=True)
-    process = subprocess.Popen([*command, *sets, "--run", str(job.run), "--resume"])
+    command = [sys.executable, *start, "train", recipe, *sets, "--run", str(job.run), "--resume"]
+    process = subprocess.Popen(command)
     try:
         return process.wait()
     except KeyboardInterrupt:  # the training has been told, too, and is saving
@@ -162,19 +166,30 @@ def _scores(run: Run, split: str, sets: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _summary(members: list[dict[str, Any]]) -> dict[str, Any]:
-    """One cell of the grid: mean and sample standard deviation over its seeds, for every pattern."""
+    """One cell of the grid: mean and sample standard deviation over its seeds, for every pattern.
+
+    A pattern may lack a seed: tables drawn from seeds can leave nothing of a small split.
+    """
+    scores: dict[tuple[str, ...], list[dict[str, float]]] = {}
+    for pattern in (pattern for member in members for pattern in member["patterns"]):
+        scores.setdefault(tuple(pattern["dropped"]), []).append(pattern["scores"])
     patterns = []
-    for same in zip(*(member["patterns"] for member in members), strict=True):
-        values = {metric: [one["scores"][metric] for one in same] for metric in same[0]["scores"]}
+    for dropped, same in scores.items():
+        values = {metric: [one[metric] for one in same] for metric in same[0]}
         patterns.append(
             {
-                "dropped": same[0]["dropped"],
-                "mean": {metric: mean(scores) for metric, scores in values.items()},
-                "sd": {metric: stdev(s) if len(s) > 1 else None for metric, s in values.items()},
+                "dropped": list(dropped),
+                "seeds": len(same),
+                "mean": {metric: float(np.mean(s)) for metric, s in values.items()},
+                "sd": {metric: _deviation(s) for metric, s in values.items()},
             }
         )
     seeds = [member["seed"] for member in members]
     return {"values": members[0]["values"], "seeds": seeds, "patterns": patterns}
+
+
+def _deviation(scores: list[float]) -> float | None:
+    return float(np.std(scores, ddof=1)) if len(scores) > 1 else None
 
 
 def write_sweep(result: dict[str, Any], out: Path) -> None:
@@ -183,7 +198,7 @@ def write_sweep(result: dict[str, Any], out: Path) -> None:
     rows = [
         {
             **cell["values"],
-            "seeds": len(cell["seeds"]),
+            "seeds": pattern["seeds"],
             "missing": " ".join(pattern["dropped"]),
             **{f"{metric} mean": value for metric, value in pattern["mean"].items()},
             **{f"{metric} sd": value for metric, value in pattern["sd"].items()},

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from u2a import checkpoint
 from u2a.build import build_model
 from u2a.data.batches import Batch, Failed, reading
-from u2a.distributed import World, sum_over_processes
+from u2a.distributed import World, share_buffers, sum_over_processes
 from u2a.errors import U2AError
 from u2a.extensions import LineKind
 from u2a.loggers import Loggers, check_loggers
@@ -176,6 +176,9 @@ class Trainer:
     def _end_epoch(self, progress: TrainingProgress) -> dict[str, Any]:
         """Validate if there is something to validate on, and save; without validation the last is the best."""
         try:
+            for branch in self.model.each_branch():
+                if branch.spec.tune == "full":
+                    share_buffers(branch.backbone, self.place)
             values = self.data.validate(self.model)
         except (U2AError, KeyboardInterrupt):  # a resumed training begins with this validation
             self._save({}, best=False)
@@ -207,7 +210,6 @@ class Trainer:
         self.saved = self.done
 
     def _meta(self, values: dict[str, float]) -> dict[str, Any]:
-        owners = self.registry.owners
         return {
             "steps_per_epoch": self.plan.steps_per_epoch,
             "total_steps": self.total,
@@ -215,15 +217,7 @@ class Trainer:
             "validation": values,
             "data_fingerprint": self.data.fingerprint,
             "classes": list(self.recipe.task.classes),
-            "modalities": {
-                branch.name: {
-                    "kind": self.recipe.modalities[branch.name].kind,
-                    "distribution": owners[self.recipe.modalities[branch.name].kind].distribution,
-                    "version": owners[self.recipe.modalities[branch.name].kind].version,
-                    "base": branch.base,
-                }
-                for branch in self.model.each_branch()
-            },
+            "modalities": checkpoint.describe_modalities(self.model),
         }
 
     def resume(self) -> None:

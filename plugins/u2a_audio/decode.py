@@ -48,6 +48,7 @@ def encode_wav(value: Any) -> bytes:
         raise BadSample(f"a wave must be float [T] or [channels, T], not {wave.dtype} {list(wave.shape)}")
     if wave.ndim == 2 and wave.shape[0] > MAX_CHANNELS:
         raise BadSample(f"a wave of {wave.shape[0]} channels: it must be [channels, T], not [T, channels]")
+    _check(rate, 1 if wave.ndim == 1 else len(wave))
     buffer = io.BytesIO()
     soundfile.write(buffer, wave.T.astype(np.float32), rate, format="WAV", subtype="FLOAT")
     return buffer.getvalue()

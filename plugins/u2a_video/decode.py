@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: Larger frames are refused before they are decoded.
 MAX_PIXELS = 35_389_440  # 8K
+MAX_RATE = 1000
 
 
 def decode_frames(member: bytes, choose: Callable[[int], Sequence[int]]) -> list[np.ndarray]:
@@ -53,6 +54,8 @@ def encode_video(value: Any) -> bytes:
     frames = np.asarray(value[0])
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
         raise BadSample(f"frames must be uint8 [T, H, W, 3], not {frames.dtype} {list(frames.shape)}")
+    if not 0 < value[1] <= MAX_RATE:
+        raise BadSample(f"{value[1]} frames per second are not between 0 and {MAX_RATE}")
     return _write(frames, Fraction(value[1]).limit_denominator(1001))
 
 

@@ -12,8 +12,10 @@ from u2a_plugin_tabular.checkpoint import build, save
 from u2a_plugin_tabular.preprocess import MISSING, UNKNOWN
 from u2a_plugin_tabular.spec import TABULAR
 
+from u2a.build import build_model
 from u2a.errors import BadSample, CheckpointError, U2AError
-from u2a.plugins import load_registry
+from u2a.plugins import load_registry, registry
+from u2a.recipe_file import load_recipe
 
 COLUMNS = {"age": {"mean": 40, "std": 10}, "city": {"values": ["Lima", "Oslo"]}, "size": {"mean": 0, "std": 2}}
 
@@ -103,6 +105,29 @@ def test_missing_cells_learn_and_nothing_is_nan():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
     assert (module.missing_FD.grad.abs().sum(1) > 0).all()
+
+
+def test_the_recipes_seed_alone_decides_how_it_starts(tmp_path):
+    (tmp_path / "recipe.toml").write_text(
+        """
+name = "rows"
+data = { shards = "shards" }
+task = { classes = ["a", "b"] }
+training = { batch_size = 2, epochs = 1, warmup_epochs = 0, lr = 1e-3 }
+[modalities.tabular]
+width = 16
+layers = 2
+columns = { age = { mean = 40, std = 10 } }
+"""
+    )
+
+    def start(seed: int, ambient: int) -> torch.Tensor:
+        torch.manual_seed(ambient)
+        recipe = load_recipe(tmp_path / "recipe.toml", [f"seed={seed}"])
+        return next(build_model(recipe, registry()).each_branch()).backbone.cls_D
+
+    assert torch.equal(start(0, 1), start(0, 2))
+    assert not torch.equal(start(0, 1), start(1, 1))
 
 
 def test_an_encoder_comes_back_from_its_folder(tmp_path):
