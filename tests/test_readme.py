@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def block(language: str) -> str:
@@ -50,14 +52,18 @@ def test_the_same_from_python(folder: Path) -> None:
     assert "[('image',), ('text',)]" in output
 
 
-def test_every_link_leads_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert links
-    for link in links:
-        assert link.startswith("https://") or (Path(__file__).parent.parent / link).exists(), link
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8")):
+        target = page.parent / link if link else page
+        assert link.startswith("https://") or target.exists(), link
+        if anchor and target.suffix == ".md":
+            found = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.M)
+            titles = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in found}
+            assert anchor in titles, anchor
 
 
 def test_make_targets_exist() -> None:
-    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^\$ make (\S+)", README, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target
