@@ -48,13 +48,13 @@ def classes(report: dict[str, Any], number: int) -> Chart:
     """Figs. 3, 5 and 6: the worst classes with one modality missing."""
     name = _missing(report)[number]
     rows = [row for row in report["classes"] if row["missing"][name] is not None]
-    rows = sorted(rows, key=lambda row: row["missing"][name] - row["complete"])[:MOST]
+    rows = sorted(rows, key=lambda row: row["missing"][name] - row["complete_beside"][name])[:MOST]
     figure, axes = new_axes(f"Without {short(name)}, by class", height=1.25 + 0.235 * max(4, len(rows)))
     places = np.arange(len(rows))
     complete, filled, zeros = (
         [100 * value for value in values]
         for values in (
-            [row["complete"] for row in rows],
+            [row["complete_beside"][name] for row in rows],
             [row["missing"][name] for row in rows],
             [row["missing_without_mask_tokens"][name] for row in rows],
         )

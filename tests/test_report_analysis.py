@@ -1,0 +1,44 @@
+"""What a report says of encodings made by hand, where the right answer is plain to see."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from u2a.evaluation import Encoded
+from u2a.recipe import TaskSection
+from u2a.report.analysis import Analysis
+from u2a.report.tables import csv_tables, worst_loss
+
+NAMES = ("image", "text")
+
+
+def analysis(logits_NMC: Any, present_NM: Any, target: Any, task: TaskSection) -> Analysis:
+    """Of a model whose logits are the sum of what the present modalities say."""
+    cls_NMD, present_NM = torch.tensor(logits_NMC, dtype=torch.float), torch.tensor(present_NM)
+    N, M, C = cls_NMD.shape
+
+    def classify(cls_BMD: Tensor, mask_BMMD: Tensor, present_BM: Tensor) -> Tensor:
+        return (cls_BMD * present_BM[:, :, None]).sum(1)
+
+    network: Any = SimpleNamespace(names=NAMES, head=torch.nn.Linear(C, C), classify=classify)
+    encoded = Encoded(cls_NMD, torch.zeros(N, M, M, C), present_NM, torch.tensor(target), torch.arange(N))
+    return Analysis(network, encoded, task, [str(n) for n in range(N)])
+
+
+def test_the_loss_of_a_class_is_measured_on_the_samples_that_the_modality_leaves():
+    """Two samples that text alone gets right, and two that have text alone and are wrong."""
+    both, text_only = [[0, 2], [5, 0]], [[0, 0], [0, 5]]
+    task = TaskSection(classes=("a", "b"))
+    found = analysis([both, both, text_only, text_only], [[True, True]] * 2 + [[False, True]] * 2, [0] * 4, task)
+    (row,) = found.classes()
+    assert row["complete"] == 0.5
+    assert row["missing"] == {"image": 0.5, "text": 0.0}
+    assert worst_loss(row) == 1.0
+    empty: Any = {"patterns": [], "availability": [], "tokens": [], "calibration": [], "rates": None}
+    empty |= {"over_seeds": None, "contributions": {"values": {}, "pairs": [], "classes": {}}}
+    (cells,) = csv_tables({**empty, "classes": [row]})["classes"]
+    assert (cells["complete beside text"], cells["without text"]) == (1.0, 0.0)
