@@ -281,6 +281,21 @@ def test_command_refuses_runs_of_other_data(run: str, plain_run: str, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("section", ["data.missing", "data.missing.train"])
+def test_seeds_of_one_condition_have_tables_of_the_same_rate(
+    checkpoints: dict[str, Path], tmp_path: Path, section: str
+):
+    recipe, runs = four.make(tmp_path, checkpoints), []
+    for seed, rate in ((0, "0.35"), (1, "0.35"), (0, "0.7")):
+        table = str(tmp_path / f"{rate}-{seed}.safetensors")
+        four.invoke("data", "mask", str(recipe), "--rate", rate, "--seed", str(seed), "--out", table)
+        sets = (f"seed={seed}", f"{section}.table={table}", "training.epochs=1")
+        runs.append(str(four.train(recipe, tmp_path / f"{rate}-{seed}-run", *sets)))
+    together = build_report(runs)
+    assert [run["seeds_of_first"] for run in together["runs"]] == [True, True, False]
+    assert together["over_seeds"]["n"] == 2
+
+
 def test_command_writes_into_the_run(plain_run: str):
     assert f"wrote {plain_run}/report/report.html" in four.invoke("report", plain_run)
 
