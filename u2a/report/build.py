@@ -164,10 +164,10 @@ def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None
 def _together(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str, Any]:
     first = briefs[0]  # the condition, too: a signature does not tell at which rate a table was drawn
     peers = [b for b in briefs if (b.signature, b.condition) == (first.signature, first.condition)]
-    metric = next(iter(briefs[0].patterns[0]["scores"]))
+    metric = next(iter(first.patterns[0]["scores"]))
     sign = 1 if higher_is_better(metric) else -1
-    worst = min(briefs[0].patterns, key=lambda row: sign * row["scores"][metric])
-    complete = briefs[0].patterns[0]
+    worst = min(first.patterns, key=lambda row: _nan_last(sign * row["scores"][metric]))
+    complete = first.patterns[0]
     return {
         "runs": [
             brief.about | {"trained": brief.condition.label(), "seeds_of_first": brief in peers}
@@ -187,6 +187,11 @@ def _together(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str,
         "over_seeds": _over_seeds(peers, metric) if len(peers) > 1 else None,
         "rates": _rates(briefs, conditions) if len({brief.condition for brief in briefs}) > 1 else None,
     }
+
+
+def _nan_last(score: float) -> tuple[bool, float]:
+    """Sorts scores; one that is undefined is not the worst."""
+    return bool(np.isnan(score)), score
 
 
 def _over_seeds(peers: list[Brief], metric: str) -> dict[str, Any]:
