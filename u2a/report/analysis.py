@@ -137,10 +137,9 @@ class Analysis:
         """The score with the modalities of the bits of S alone, over all samples; computed once."""
         if S not in self._coalitions:
             predictions = self.predict(self._present(S))
-            score = predictions.scores(torch.ones(1, len(self.keys), dtype=torch.uint8))[0]
-            score_R = predictions.scores(self.weights_RN)
+            score, score_R = np.asarray(predictions.score()), predictions.scores(self.weights_RN)
             class_C = predictions.class_scores().double()
-            self._coalitions[S] = Coalition(score.numpy(), class_C.numpy(), score_R.numpy())
+            self._coalitions[S] = Coalition(score, class_C.numpy(), score_R.numpy())
         return self._coalitions[S]
 
     def _present(self, S: int) -> Tensor:

@@ -29,7 +29,7 @@ def compare_runs(
     Returns:
         ``metric``, ``n``, ``n_empty`` and ``runs``: ``run``, ``score``, ``interval`` and, from the second on,
         ``difference``, ``difference_interval`` (95 %, the same resamples for both) and ``better`` (the share of
-        resamples in which the run beats the first).
+        resamples in which the run beats the first, of those that have a score).
 
     Raises:
         U2AError: fewer than two runs, or runs with other classes, metric, data or missing table.
@@ -55,7 +55,8 @@ def compare_runs(
         difference_R = values_R - values_KR[0]
         row["difference"] = row["score"] - rows[0]["score"]
         row["difference_interval"] = interval(difference_R)
-        row["better"] = float((sign * difference_R > 0).double().mean())
+        defined_R = difference_R[~difference_R.isnan()]
+        row["better"] = float((sign * defined_R > 0).double().mean())
     n = int(usable_N.sum())
     about = {"metric": metric, "split": split, "dropped": list(drop), "n": n, "n_empty": len(usable_N) - n}
     return about | {"runs": rows}

@@ -12,6 +12,7 @@ from math import nan
 import torch
 from torch import Tensor
 
+from u2a.errors import PluginError
 from u2a.metrics import compute_metric, probabilities
 from u2a.recipe import TaskSection
 
@@ -80,11 +81,19 @@ class Predictions:
         return Predictions(p_NC, guess_NC, self.truth_NC, self.metric, self.multi_label)
 
     def score(self) -> float:
-        """The headline score of all samples."""
-        return float(self.scores(torch.ones(1, len(self), dtype=torch.uint8))[0])
+        """The headline score of all samples.
+
+        Raises:
+            PluginError: a plugin's metric failed.
+        """
+        one_N = torch.ones(len(self), dtype=torch.uint8)
+        return float(self.scores(one_N[None])[0]) if self.metric in METRICS else self._score_of(one_N)
 
     def scores(self, weights_RN: Tensor) -> Tensor:
-        """The headline score with each sample counted that often, ``[R]`` float64; NaN where none counts."""
+        """The headline score with each sample counted that often, ``[R]`` float64.
+
+        NaN where none counts, and where a plugin's metric fails: many are undefined on some resamples.
+        """
         if self.metric == "accuracy":
             hit_N1 = (self.guess_NC & self.truth_NC).any(1, keepdim=True)
             return _weigh(weights_RN, hit_N1)[:, 0] / weights_RN.sum(1, dtype=torch.double)
@@ -92,7 +101,13 @@ class Predictions:
             return _mean_average_precision(self.probability_NC, self.truth_NC, weights_RN)
         if self.metric in METRICS:
             return self._f1(weights_RN)
-        return torch.tensor([self._score_of(weights_N) for weights_N in weights_RN], dtype=torch.double)
+        return torch.tensor([self._score_or_nan(weights_N) for weights_N in weights_RN], dtype=torch.double)
+
+    def _score_or_nan(self, weights_N: Tensor) -> float:
+        try:
+            return self._score_of(weights_N)
+        except PluginError:
+            return nan
 
     def _score_of(self, weights_N: Tensor) -> float:
         """A plugin's metric, which knows no weights: each sample repeated that often."""
