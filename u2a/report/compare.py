@@ -13,6 +13,7 @@ from u2a.evaluation import check_dropped, classify, evaluation_split
 from u2a.metrics import higher_is_better
 from u2a.report.bootstrap import interval, resamples, scores_at
 from u2a.report.predictions import Predictions
+from u2a.run import find_run
 
 
 def compare_runs(
@@ -32,10 +33,12 @@ def compare_runs(
         resamples in which the run beats the first, of those that have a score).
 
     Raises:
-        U2AError: fewer than two runs, or runs with other classes, metric, data or missing table.
+        U2AError: fewer than two runs, runs with other classes, metric, data or missing table, or a dropped name
+            that is no run's modality; what only some runs have is dropped from those.
     """
     if len(runs) < 2:
         raise U2AError("compare needs at least two runs: u2a compare RUN RUN")
+    _check_drop(runs, drop, sets)
     scored = [_predict(run, drop, split, checkpoint, sets) for run in runs]
     for run, (identity, _, _) in zip(runs[1:], scored[1:], strict=True):
         _check_same(run, identity, runs[0], scored[0][0])
@@ -62,13 +65,19 @@ def compare_runs(
     return about | {"runs": rows}
 
 
+def _check_drop(runs: Sequence[str], drop: Sequence[str], sets: Sequence[str]) -> None:
+    known = dict.fromkeys(name for run in runs for name in find_run(run).recipe(tuple(sets)).modalities)
+    if unknown := [name for name in drop if name not in known]:
+        raise U2AError(f"--drop {unknown[0]}: no such modality; these runs have {', '.join(known)}")
+
+
 def _predict(
     run: str, drop: Sequence[str], split: str, checkpoint: str, sets: Sequence[str]
 ) -> tuple[dict[str, Any], Predictions, torch.Tensor]:
     """What must agree between runs, the predictions, and the samples that keep a modality."""
     model = api.load(run, checkpoint=checkpoint, sets=sets)
     task, names = model.recipe.task, model.network.names
-    check_dropped(names, [name for name in drop if name in names] or drop)
+    check_dropped(names, [name for name in drop if name in names])
     opened = evaluation_split(model.recipe, split)
     encoded = model.encode(opened)
     present_NM = encoded.present_NM & torch.tensor([name not in drop for name in names])
