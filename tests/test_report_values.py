@@ -72,6 +72,18 @@ def test_a_weighting_counts_samples_as_if_they_were_repeated(kind: str, metric: 
         assert float(score) == pytest.approx(repeated, abs=1e-6)
 
 
+@pytest.mark.parametrize(("kind", "metric"), CASES)
+def test_a_weighting_that_counts_no_sample_has_no_score(kind: str, metric: str):
+    predictions = Predictions.of(*drawn(kind), task(kind, metric))
+    assert predictions.scores(torch.zeros(1, N, dtype=torch.uint8)).isnan().all()
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "f1_micro"])
+def test_without_a_label_and_without_a_guess_f1_is_that_of_the_evaluation(metric: str):
+    given = torch.full((4, C), -3.0), torch.zeros(4, C), task("multi_label", metric)
+    assert Predictions.of(*given).score() == scores(*given)[metric] == 0
+
+
 def test_resamples_are_seeded_and_draw_n_of_n():
     weights_RN = resamples(N, seed=1)
     assert weights_RN.shape == (1000, N)

@@ -135,13 +135,14 @@ class Predictions:
 
     def _f1(self, weights_RN: Tensor) -> Tensor:
         hits_RC, guessed_RC, true_RC = self._counts(weights_RN)
+        entries_RC = guessed_RC + true_RC
         if self.metric == "f1_micro":
-            return 2 * hits_RC.sum(1) / (guessed_RC + true_RC).sum(1)
-        seen_RC = (guessed_RC + true_RC) > 0
-        f1_RC = (2 * hits_RC / (guessed_RC + true_RC)).where(seen_RC, 0)
-        if self.multi_label:
-            return f1_RC.mean(1)
-        return f1_RC.sum(1) / seen_RC.sum(1)  # classes that neither occur nor are predicted do not enter
+            hits_RC, entries_RC = hits_RC.sum(1, keepdim=True), entries_RC.sum(1, keepdim=True)
+        seen_RC = entries_RC > 0
+        f1_R = (2 * hits_RC / entries_RC).where(seen_RC, 0).sum(1)
+        # Of a single label, classes that neither occur nor are predicted do not enter.
+        n_R = torch.tensor(seen_RC.shape[1]) if self.multi_label else seen_RC.sum(1)
+        return (f1_R / n_R).where(weights_RN.sum(1) > 0, torch.nan)
 
 
 def _weigh(weights_RN: Tensor, columns_NC: Tensor) -> Tensor:
