@@ -5,12 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
+from matplotlib.colors import to_hex
 from torch import Tensor
 
 from u2a.evaluation import Encoded
 from u2a.recipe import TaskSection
 from u2a.report.analysis import Analysis
+from u2a.report.grids import contributions, interactions, rates
+from u2a.report.style import BAD, GOOD
 from u2a.report.tables import csv_tables, worst_loss
 
 NAMES = ("image", "text")
@@ -42,3 +46,27 @@ def test_the_loss_of_a_class_is_measured_on_the_samples_that_the_modality_leaves
     empty |= {"over_seeds": None, "contributions": {"values": {}, "pairs": [], "classes": {}}}
     (cells,) = csv_tables({**empty, "classes": [row]})["classes"]
     assert (cells["complete beside text"], cells["without text"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("higher", "helps", "hurts"), [(True, 0.2, -0.1), (False, -0.2, 0.1)])
+def test_what_helps_is_blue_and_what_hurts_orange_whichever_way_the_metric_goes(
+    higher: bool, helps: float, hurts: float
+):
+    values = [{"value": value, "interval": [value, value]} for value in (helps, hurts)]
+    report = {
+        "metric": {"label": "score", "higher_is_better": higher},
+        "contributions": {
+            "values": dict(zip(NAMES, values, strict=True)),
+            "pairs": [{"pair": list(NAMES), **values[0]}],
+        },
+        "rates": {
+            "trained": ["complete"],
+            "tested": ["complete"],
+            "cells": [{"trained": "complete", "tested": "complete", "mean": 0.5}],
+        },
+    }
+    bars = contributions(report).figure.axes[0].patches
+    assert [to_hex(bar.get_facecolor()) for bar in bars] == [GOOD, BAD]
+    side = "Right" if helps > 0 else "Left"
+    assert interactions(report).caption.startswith(f"{side} of zero: the pair tells more")
+    assert rates(report).caption.endswith("Strong is better." if higher else "Pale is better.")
