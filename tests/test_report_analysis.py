@@ -13,6 +13,7 @@ from torch import Tensor
 from u2a.evaluation import Encoded
 from u2a.recipe import TaskSection
 from u2a.report.analysis import Analysis
+from u2a.report.figures import availability
 from u2a.report.grids import contributions, interactions, rates
 from u2a.report.style import BAD, GOOD
 from u2a.report.tables import csv_tables, worst_loss
@@ -70,3 +71,15 @@ def test_what_helps_is_blue_and_what_hurts_orange_whichever_way_the_metric_goes(
     side = "Right" if helps > 0 else "Left"
     assert interactions(report).caption.startswith(f"{side} of zero: the pair tells more")
     assert rates(report).caption.endswith("Strong is better." if higher else "Pale is better.")
+
+
+def test_a_curve_counts_the_samples_that_have_the_modality():
+    """Three of four have text, which alone is right: at 30 % one keeps it, at 100 % three."""
+    both, image_only = [[2, 0], [0, 5]], [[2, 0], [0, 0]]
+    present = [[True, True]] * 3 + [[True, False]]
+    found = analysis([both] * 3 + [image_only], present, [1] * 4, TaskSection(classes=("a", "b")))
+    report = {"metric": {"label": "accuracy"}, "over_seeds": None, "availability": found.availability()}
+    axes = availability(report).figure.axes[0]
+    text = dict(zip(*axes.lines[-1].get_data(), strict=True))
+    assert (text[0], text[30], text[100]) == (0, 25, 75)
+    assert axes.get_xlabel().endswith("% of the samples that have it)")

@@ -22,7 +22,7 @@ def draw_charts(report: dict[str, Any]) -> list[Chart]:
 
 
 def availability(report: dict[str, Any]) -> Chart:
-    """Fig. 2: the headline score against the share of samples that have a modality."""
+    """Fig. 2: the headline score against the share of samples that keep a modality."""
     label, over = report["metric"]["label"], report["over_seeds"]
     figure, axes = new_axes("When a modality becomes rare")
     said = []
@@ -34,12 +34,15 @@ def availability(report: dict[str, Any]) -> Chart:
         name = short(curve["modality"])
         axes.plot(x, y, color=colour(number), marker=MARKERS[number % 6], markersize=4, label=name)
         said.append(f"{name}: {y[0]:.1f} at 0 %, {y[-1]:.1f} at 100 %")
-    axes.set_xlabel("samples that have the modality (%)")
+    axes.set_xlabel("keep the modality (% of the samples that have it)")
     axes.set_ylabel(f"{label} (%)")
     axes.set_xticks(range(0, 101, 20))
     axes.legend(title=None, loc="best")
-    alt = f"Line chart of {label} against the share of samples that have a modality. " + "; ".join(said) + "."
-    caption = "One line a modality: all samples keep the others, and only x % keep this one. Flat is robust."
+    alt = f"Line chart of {label} against the share of samples that keep a modality. " + "; ".join(said) + "."
+    caption = (
+        "One line a modality: all samples keep the others, and x % of those that have this one keep it. "
+        "Flat is robust."
+    )
     caption += f" Band: ± standard deviation over {over['n']} seeds." if over else ""
     return Chart("availability", figure, alt, caption)
 
