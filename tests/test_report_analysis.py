@@ -38,7 +38,9 @@ def test_the_loss_of_a_class_is_measured_on_the_samples_that_the_modality_leaves
     """Two samples that text alone gets right, and two that have text alone and are wrong."""
     both, text_only = [[0, 2], [5, 0]], [[0, 0], [0, 5]]
     task = TaskSection(classes=("a", "b"))
-    found = analysis([both, both, text_only, text_only], [[True, True]] * 2 + [[False, True]] * 2, [0] * 4, task)
+    found = analysis(
+        [both, both, text_only, text_only], [[True, True]] * 2 + [[False, True]] * 2, [0] * 4, task
+    )
     (row,) = found.classes()
     assert row["complete"] == 0.5
     assert row["missing"] == {"image": 0.5, "text": 0.0}

@@ -81,7 +81,7 @@ class Analysis:
         """
         complete_C, counts_C = self.complete.class_scores(), self.complete.truth_NC.sum(0)
         by_missing = {
-            "complete_beside": {name: self.complete for name in self.without},
+            "complete_beside": dict.fromkeys(self.without, self.complete),
             "missing": {name: predictions for name, (predictions, _) in self.without.items()},
             "missing_without_mask_tokens": self._without_mask_tokens(),
         }

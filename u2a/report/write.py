@@ -38,7 +38,9 @@ def write_report(
     """
     first = find_run(runs[0] if runs else None)
     folder = out or first.folder / "report"
-    found = build_report(runs or [str(first)], split=split, checkpoint=checkpoint, sets=sets, seed=seed, say=_say)
+    found = build_report(
+        runs or [str(first)], split=split, checkpoint=checkpoint, sets=sets, seed=seed, say=_say
+    )
     report = without_nan(found)
     folder.mkdir(parents=True, exist_ok=True)
     with chart_style():
