@@ -28,6 +28,7 @@ from u2a.plugins import Owner, Registry, registry
 from u2a.recipe import TaskSection
 from u2a.recipe_file import load_recipe
 from u2a.recipe_schema import recipe_schema
+from u2a.report.bootstrap import interval
 from u2a.report.predictions import Predictions
 
 ERRORS = """
@@ -40,10 +41,17 @@ def wrong(p_NC, target, n_classes):
 def broken(p_NC, target, n_classes):
     raise ValueError("no\\nidea")
 
+def auroc(p_NC, target, n_classes):
+    positive, negative = p_NC[target == 1, 1], p_NC[target == 0, 1]
+    if not len(positive) or not len(negative):
+        raise ValueError("only one class")
+    return (positive[:, None] > negative).float().mean()
+
 @u2a.hookimpl
 def u2a_register_metrics(register):
     register(u2a.MetricSpec("error_rate", ("single_label",), wrong, higher_is_better=False, help="share wrong"))
     register(u2a.MetricSpec("broken", ("single_label",), broken))
+    register(u2a.MetricSpec("auroc", ("single_label",), auroc))
 """
 
 
@@ -104,7 +112,7 @@ def test_the_headline_metric_comes_first_and_no_samples_give_nan() -> None:
 
 def test_a_metric_that_does_not_exist_or_does_not_fit_is_refused(installed: None) -> None:
     with pytest.raises(
-        ValidationError, match=r'did you mean "f1_macro"\? \(installed: accuracy, broken, error_r'
+        ValidationError, match=r'did you mean "f1_macro"\? \(installed: accuracy, auroc, broken'
     ):
         task("single_label", "f1_macr")
     with pytest.raises(
@@ -146,6 +154,18 @@ def test_resamples_repeat_samples_for_a_metric_that_knows_no_weights(installed: 
     found_R = Predictions.of(logits_NC, target, task("single_label", "error_rate")).scores(weights_RN)
     accuracy_R = Predictions.of(logits_NC, target, task("single_label", "accuracy")).scores(weights_RN)
     assert found_R.tolist() == pytest.approx((1 - accuracy_R).tolist(), abs=1e-6)
+
+
+def test_a_resample_without_a_score_does_not_count_but_all_samples_must_have_one(installed: None) -> None:
+    p_NC, target = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]]), torch.tensor([0, 0, 1])
+    auroc = task("single_label", "auroc", classes="ab")
+    predictions = Predictions.of(p_NC.log(), target, auroc)
+    weights_RN = torch.tensor([[1, 2, 0], [1, 1, 1], [0, 1, 2]], dtype=torch.uint8)
+    assert predictions.scores(weights_RN).isnan().tolist() == [True, False, False]
+    assert interval(predictions.scores(weights_RN)) == [1.0, 1.0]
+    assert predictions.score() == 1.0
+    with pytest.raises(PluginError, match="only one class"):
+        Predictions.of(p_NC[:2].log(), target[:2], auroc).score()
 
 
 def u2a_json(*command: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Literal
 
@@ -33,13 +34,39 @@ class Odd(u2a.ModalityOptions):
     limit: int | None = Field(None, ge=2, le=9, description="limit")
 
 
+class Window(Enum):
+    hann = "hann"
+    none = "none"
+
+
+class Demanding(u2a.ModalityOptions):
+    """Required options of every kind, none with an example."""
+
+    flip: bool = Field(description="a switch")
+    above: int = Field(description="bound below", gt=5)
+    below: int = Field(description="bound above", lt=-2)
+    part: float = Field(description="both", gt=0, lt=1)
+    most: float = Field(description="bound above", le=-0.5)
+    patch: int = Field(description="a multiple", ge=10, multiple_of=8)
+    mode: Literal["slow", "fast"] = Field(description="a choice")
+    only: Literal["one"] = Field(description="no choice")
+    window: Window = Field(description="a choice of a class")
+    limit: int | None = Field(description="a number or nothing", ge=2)
+    sizes: list[int] = Field(description="some numbers", min_length=2)
+    scale: tuple[float, float] = Field(description="a pair")
+    column: Column = Field(description="a section")
+    word: str = Field(description="a text", min_length=5)
+    letter: str = Field(description="a short text", max_length=1)
+
+
 @pytest.fixture
 def plugins() -> Registry:
-    """The image modality and one with odd options."""
+    """The image modality, one with odd options and one that leaves none open."""
     found = Registry()
     image = registry().specs["image"]
-    found.specs = {"image": image, "odd": replace(image, name="odd", options=Odd)}
-    found.owners = {"image": Owner("image", "u2a", "1"), "odd": Owner("odd", "u2a-plugin-odd", "2")}
+    odd, demanding = (replace(image, name=o.__name__.lower(), options=o) for o in (Odd, Demanding))
+    found.specs = {"image": image, "odd": odd, "demanding": demanding}
+    found.owners = {name: Owner(name, f"u2a-plugin-{name}", "2") for name in found.specs}
     return found
 
 
@@ -57,7 +84,7 @@ def test_options_with_types_defaults_and_help(plugins):
     assert (found["distribution"], found["version"], found["api"]) == ("u2a-plugin-odd", "2", 1)
 
 
-@pytest.mark.parametrize("name", ["odd", "image"])
+@pytest.mark.parametrize("name", ["odd", "image", "demanding"])
 def test_the_example_is_a_valid_section(plugins, name):
     section = tomllib.loads(describe_modality(name, plugins)["example"])["modalities"][name]
     plugins.specs[name].options.model_validate({"kind": name, **section})
@@ -80,7 +107,7 @@ def test_the_schema_lists_installed_modalities_only(plugins):
     schema = recipe_schema(plugins)
     jsonschema.Draft7Validator.check_schema(schema)
     assert "prefixItems" not in json.dumps(schema)
-    assert list(schema["properties"]["modalities"]["properties"]) == ["image", "odd"]
+    assert list(schema["properties"]["modalities"]["properties"]) == ["demanding", "image", "odd"]
     assert "audio" not in json.dumps(schema["properties"]["modalities"])
     assert schema["definitions"]["modality_odd"]["title"] == "odd (plugin 'odd' of u2a-plugin-odd 2)"
 

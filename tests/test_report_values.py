@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import four
@@ -13,14 +14,15 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from u2a import api
-from u2a.evaluation import Encoded
+from u2a.evaluation import Encoded, classify
 from u2a.metrics import scores
 from u2a.recipe import TaskSection
 from u2a.report.bootstrap import interval, resamples, scores_at
-from u2a.report.build import build_report
+from u2a.report.build import bare_split, build_report
 from u2a.report.calibration import calibration
 from u2a.report.contributions import Coalition, contributions
 from u2a.report.predictions import Predictions
+from u2a.report.scenarios import keep_mask
 from u2a.report.tokens import token_quality
 from u2a.report.write import write_report
 
@@ -70,6 +72,18 @@ def test_a_weighting_counts_samples_as_if_they_were_repeated(kind: str, metric: 
         rows = torch.arange(N).repeat_interleave(weights_N.long())
         repeated = scores(logits_NC[rows], target[rows], task(kind, metric))[metric]
         assert float(score) == pytest.approx(repeated, abs=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "metric"), CASES)
+def test_a_weighting_that_counts_no_sample_has_no_score(kind: str, metric: str):
+    predictions = Predictions.of(*drawn(kind), task(kind, metric))
+    assert predictions.scores(torch.zeros(1, N, dtype=torch.uint8)).isnan().all()
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "f1_micro"])
+def test_without_a_label_and_without_a_guess_f1_is_that_of_the_evaluation(metric: str):
+    given = torch.full((4, C), -3.0), torch.zeros(4, C), task("multi_label", metric)
+    assert Predictions.of(*given).score() == scores(*given)[metric] == 0
 
 
 def test_resamples_are_seeded_and_draw_n_of_n():
@@ -233,6 +247,20 @@ def test_curves_end_at_complete_and_at_the_pattern_without_the_modality(report: 
         assert curve["scores"][0] == pytest.approx(row["scores"][metric], abs=1e-6)
         assert curve["scores"][-1] == pytest.approx(row["complete"], abs=1e-6)
         assert curve["n"] == row["n"]
+
+
+def test_a_point_of_a_curve_is_eval_keep_on_the_samples_that_have_another_modality(run: str, report: dict):
+    """Of left, which some samples have alone, by hand; of right, by the command."""
+    model, metric = api.load(run), report["metric"]["name"]
+    encoded, curves = model.encode(), {curve["modality"]: curve["scores"] for curve in report["availability"]}
+    keys = bare_split(model.recipe, "test").keys()
+    kept_NM = keep_mask(keys, model.network.names, encoded.present_NM, {"left": Decimal("0.6")})
+    usable_N = encoded.present_NM[:, 1:].any(1)
+    logits_NC = classify(model.network, encoded, encoded.present_NM & kept_NM)[usable_N]
+    expected = scores(logits_NC, encoded.target[usable_N], model.recipe.task)[metric]
+    assert curves["left"][6] == pytest.approx(expected, abs=1e-6)
+    kept = json.loads(four.invoke("eval", run, "--keep", "right=0.6", "--json"))
+    assert curves["right"][6] == pytest.approx(kept["scores"][metric], abs=1e-6)
 
 
 def test_classes_without_mask_tokens_are_scored_with_zeros(run: str, report: dict):

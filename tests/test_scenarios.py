@@ -179,3 +179,8 @@ def test_keep_on_the_command_line_lies_between_complete_and_dropped(run: str):
 def test_keep_refuses_in_one_line(value: str, message: str):
     with pytest.raises(U2AError, match=message):
         parse_keep([value], ("left", "plot"))
+
+
+def test_keep_refuses_a_second_share_of_a_modality():
+    with pytest.raises(U2AError, match=r"--keep plot=0\.9: plot has the share 0\.3 already; give one$"):
+        parse_keep(["plot=0.3", "left=0.3", "plot=0.9"], ("left", "plot"))

@@ -179,6 +179,11 @@ def test_compare_scores_equal_eval_and_differences_are_paired(runs: list[str]):
     assert other["difference_interval"][0] <= other["difference"] <= other["difference_interval"][1]
 
 
+def test_compare_refuses_to_drop_what_no_run_has(runs: list[str]):
+    message = four.invoke("compare", *runs, "--drop", "left,rihgt", code=2)
+    assert "--drop rihgt: no such modality; these runs have left, right, title, plot" in message
+
+
 def test_compare_needs_the_same_data(recipe: Path, runs: list[str]):
     masked = str(four.train(recipe, recipe.parent / "masked", *FAST, "data.missing.rate=0.5"))
     message = four.invoke("compare", runs[0], masked, code=2)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
+from collections import UserDict
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import Field
@@ -107,6 +110,21 @@ MEMBERS = (b"boat", b"sea", b"lighthouse")
 
 def test_a_sound_modality_passes_every_check():
     check_modality(LETTERS, {}, MEMBERS, bad=[b"12"])
+
+
+class Arrays(Letters):
+    """Examples of NumPy arrays and plain numbers; inputs as tokenizers give them, a mapping that is no dict."""
+
+    def __call__(self, member, *, train, seed):
+        values = super().__call__(member, train=train, seed=seed)["values"].numpy()
+        return {"values": values, "scale": float("nan"), "parts": [values, (values > 100,)]}
+
+    def collate(self, examples):
+        return UserDict(super().collate([{"values": torch.tensor(one["values"])} for one in examples]))
+
+
+def test_examples_of_arrays_and_inputs_of_any_mapping_are_sound():
+    check_modality(replace(LETTERS, preprocessor=lambda options: Arrays()), {}, MEMBERS, bad=[b"12"])
 
 
 @pytest.mark.parametrize("tune", ["lora", "full"])
@@ -337,3 +355,37 @@ def test_same_tells_examples_apart():
     assert not same({"a": tensor}, {"a": tensor.double()})
     assert not same({"a": tensor}, {"b": tensor})
     assert not same({"a": tensor}, {"a": tensor + 1})
+    assert not same({"a": tensor}, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([1.0, np.nan]),
+        np.array(["a", "b"]),
+        np.zeros((2, 0)),
+        float("nan"),
+        [np.arange(3), {"a": (np.arange(2), torch.arange(2))}],
+    ],
+)
+def test_arrays_numbers_and_what_holds_them_are_the_same_as_a_copy(value):
+    assert same({"a": value}, copy.deepcopy({"a": value}))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (np.arange(3), np.arange(3) + 1),
+        (np.arange(3), np.arange(3.0)),
+        (np.zeros(3), np.zeros((1, 3))),
+        (np.ones(1), np.zeros(0)),
+        (np.ones(2), 1.0),
+        (float("nan"), 0.0),
+        ([np.arange(3)], [np.arange(3), np.arange(3)]),
+        ([torch.arange(3)], (torch.arange(3),)),
+        ({"a": np.arange(3)}, None),
+    ],
+)
+def test_what_differs_inside_an_example_is_told(first, second):
+    assert not same(first, second)
+    assert not same(second, first)

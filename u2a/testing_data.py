@@ -6,6 +6,7 @@ import pickle
 import random
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 import numpy as np
@@ -75,9 +76,9 @@ def deterministic_examples(case: Case) -> Findings:
 
 @check("random numbers from ``seed`` alone, no global generator touched", PREPROCESSOR + ".__call__")
 def own_random_numbers(case: Case) -> Findings:
-    before = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()
     case.examples(train=True, seed=3)
-    after = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()
     names = ("torch", "random", "numpy.random")
     changed = [n for n, a, b in zip(names, before, after, strict=True) if not same({"": a}, {"": b})]
     if changed:
@@ -114,7 +115,7 @@ def collated_inputs(case: Case) -> Findings:
     for train in (False, True):
         for count in (1, len(case.members)):
             inputs = case.preprocessor.collate(case.examples(train=train)[:count])
-            if not isinstance(inputs, dict) or not all(isinstance(name, str) for name in inputs):
+            if not isinstance(inputs, Mapping) or not all(isinstance(name, str) for name in inputs):
                 yield f"collate gave {type(inputs).__name__} instead of names to tensors"
             elif not any(isinstance(value, torch.Tensor) for value in inputs.values()):
                 yield "collate gave no tensor"

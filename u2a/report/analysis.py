@@ -74,25 +74,21 @@ class Analysis:
         return rows
 
     def classes(self) -> list[dict[str, Any]]:
-        """A row a class that occurs: complete, each modality missing, and the same without mask tokens."""
-        complete_C = self.complete.class_scores()
-        missing, bare = self._class_scores(self.without), {}
-        bare_encoded = without_mask_tokens(self.encoded)
-        for m, name in enumerate(self.names):
-            if name in self.without:
-                present_NM = self._present(2 ** len(self.names) - 1 - 2**m)
-                logits_NC = classify(self.model, bare_encoded, present_NM)
-                predictions = Predictions.of(logits_NC, self.encoded.target, self.task)
-                bare[name] = predictions.at(self.without[name][1]).class_scores()
-        counts_C = self.complete.truth_NC.sum(0)
+        """A row a class that occurs: complete, each modality missing, and the same without mask tokens.
+
+        ``complete`` is of all samples, ``complete_beside`` of those that are left with each modality missing:
+        what a loss is measured from.
+        """
+        complete_C, counts_C = self.complete.class_scores(), self.complete.truth_NC.sum(0)
+        by_missing = {
+            "complete_beside": dict.fromkeys(self.without, self.complete),
+            "missing": {name: predictions for name, (predictions, _) in self.without.items()},
+            "missing_without_mask_tokens": self._without_mask_tokens(),
+        }
+        scores = {part: self._class_scores(found) for part, found in by_missing.items()}
         return [
-            {
-                "class": name,
-                "n": int(counts_C[c]),
-                "complete": float(complete_C[c]),
-                "missing": {m: _number(values_C[c]) for m, values_C in missing.items()},
-                "missing_without_mask_tokens": {m: _number(values_C[c]) for m, values_C in bare.items()},
-            }
+            {"class": name, "n": int(counts_C[c]), "complete": float(complete_C[c])}
+            | {part: {m: _number(found_C[c]) for m, found_C in found.items()} for part, found in scores.items()}
             for c, name in enumerate(self.task.classes)
             if counts_C[c]
         ]
@@ -141,10 +137,9 @@ class Analysis:
         """The score with the modalities of the bits of S alone, over all samples; computed once."""
         if S not in self._coalitions:
             predictions = self.predict(self._present(S))
-            score = predictions.scores(torch.ones(1, len(self.keys), dtype=torch.uint8))[0]
-            score_R = predictions.scores(self.weights_RN)
+            score, score_R = np.asarray(predictions.score()), predictions.scores(self.weights_RN)
             class_C = predictions.class_scores().double()
-            self._coalitions[S] = Coalition(score.numpy(), class_C.numpy(), score_R.numpy())
+            self._coalitions[S] = Coalition(score, class_C.numpy(), score_R.numpy())
         return self._coalitions[S]
 
     def _present(self, S: int) -> Tensor:
@@ -155,10 +150,18 @@ class Analysis:
         """Predictions with the given presence (a subset of the data's own)."""
         return Predictions.of(classify(self.model, self.encoded, present_NM), self.encoded.target, self.task)
 
-    def _class_scores(self, without: dict[str, tuple[Predictions, Tensor]]) -> dict[str, Tensor]:
-        return {
-            name: predictions.at(usable_N).class_scores() for name, (predictions, usable_N) in without.items()
-        }
+    def _without_mask_tokens(self) -> dict[str, Predictions]:
+        """`without`'s predictions, with zeros in place of the mask tokens."""
+        bare, found = without_mask_tokens(self.encoded), {}
+        for name in self.without:
+            present_NM = self._present(2 ** len(self.names) - 1 - 2 ** self.names.index(name))
+            logits_NC = classify(self.model, bare, present_NM)
+            found[name] = Predictions.of(logits_NC, self.encoded.target, self.task)
+        return found
+
+    def _class_scores(self, by_missing: dict[str, Predictions]) -> dict[str, Tensor]:
+        """Class scores on the samples that are left without the modality, ``[C]`` each."""
+        return {name: found.at(self.without[name][1]).class_scores() for name, found in by_missing.items()}
 
 
 def _bits(pattern: Pattern) -> int:

@@ -1,4 +1,4 @@
-"""The headline score when a modality is there for x % of the samples (paper Fig. 2)."""
+"""The headline score when x % of the samples that have a modality keep it (paper Fig. 2)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def availability(
     keys: Sequence[str],
     present_N: Tensor,
 ) -> dict[str, Any]:
-    """Score one modality's curve; which samples keep it is ``u2a eval --keep`` with seed 0.
+    """Score one modality's curve; which samples keep it is chosen as ``u2a eval --keep`` does with seed 0.
 
     All points are scored on the samples that have another modality (`usable_N`), so that 0 % is the score
-    with the modality missing, and 100 % the complete one beside it.
+    with the modality missing, and 100 % the complete one beside it. ``u2a eval --keep`` scores those that
+    have nothing else and keep it, too, and what ``data.missing`` leaves: the points are its scores where
+    every sample has another modality and the recipe takes nothing away.
 
     Returns:
         ``modality``, ``n``, ``shares`` in 0..1 and ``scores``.

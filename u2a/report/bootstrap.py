@@ -28,7 +28,12 @@ def scores_at(predictions: Predictions, usable_N: Tensor, weights_RN: Tensor) ->
 
 
 def interval(values_R: Tensor | np.ndarray, level: float = LEVEL) -> list[float]:
-    """The middle share `level` of the values, ``[low, high]`` (percentile bootstrap); NaNs do not count."""
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(np.asarray(values_R, np.float64), [tail, 1 - tail])
+    """The middle share `level` of the values, ``[low, high]`` (percentile bootstrap); NaNs do not count.
+
+    NaN where all of them are.
+    """
+    tail, values_R = (1 - level) / 2, np.asarray(values_R, np.float64)
+    if np.isnan(values_R).all():
+        return [np.nan, np.nan]
+    low, high = np.nanquantile(values_R, [tail, 1 - tail])
     return [float(low), float(high)]

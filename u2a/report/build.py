@@ -138,10 +138,16 @@ def _signature(recipe: Recipe) -> dict[str, Any]:
     """What runs over several seeds have in common."""
     values = recipe.resolved()
     data = {k: v for k, v in values["data"].items() if k not in (*MACHINE, "missing")}
-    missing = {k: v for k, v in values["data"].get("missing", {}).items() if k not in ("seed", "table")}
+    missing = _without_draw(values["data"].get("missing", {}))
     training = {k: v for k, v in values["training"].items() if k not in ("device", "loggers")}
     rest = {k: v for k, v in values.items() if k not in ("name", "seed")}
     return {**rest, "data": {**data, "missing": missing}, "training": training}
+
+
+def _without_draw(rule: dict[str, Any]) -> dict[str, Any]:
+    """``data.missing``, or its rule for a split, without what only says which samples are drawn."""
+    kept = {k: v for k, v in rule.items() if k not in ("seed", "table")}
+    return {k: _without_draw(v) if isinstance(v, dict) else v for k, v in kept.items()}
 
 
 def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None:
@@ -156,11 +162,12 @@ def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None
 
 
 def _together(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str, Any]:
-    peers = [brief for brief in briefs if brief.signature == briefs[0].signature]
-    metric = next(iter(briefs[0].patterns[0]["scores"]))
+    first = briefs[0]  # the condition, too: a signature does not tell at which rate a table was drawn
+    peers = [b for b in briefs if (b.signature, b.condition) == (first.signature, first.condition)]
+    metric = next(iter(first.patterns[0]["scores"]))
     sign = 1 if higher_is_better(metric) else -1
-    worst = min(briefs[0].patterns, key=lambda row: sign * row["scores"][metric])
-    complete = briefs[0].patterns[0]
+    worst = min(first.patterns, key=lambda row: _nan_last(sign * row["scores"][metric]))
+    complete = first.patterns[0]
     return {
         "runs": [
             brief.about | {"trained": brief.condition.label(), "seeds_of_first": brief in peers}
@@ -180,6 +187,11 @@ def _together(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str,
         "over_seeds": _over_seeds(peers, metric) if len(peers) > 1 else None,
         "rates": _rates(briefs, conditions) if len({brief.condition for brief in briefs}) > 1 else None,
     }
+
+
+def _nan_last(score: float) -> tuple[bool, float]:
+    """Sorts scores; one that is undefined is not the worst."""
+    return bool(np.isnan(score)), score
 
 
 def _over_seeds(peers: list[Brief], metric: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from u2a.evaluation import check_dropped, classify, evaluation_split
 from u2a.metrics import higher_is_better
 from u2a.report.bootstrap import interval, resamples, scores_at
 from u2a.report.predictions import Predictions
+from u2a.run import find_run
 
 
 def compare_runs(
@@ -29,13 +30,15 @@ def compare_runs(
     Returns:
         ``metric``, ``n``, ``n_empty`` and ``runs``: ``run``, ``score``, ``interval`` and, from the second on,
         ``difference``, ``difference_interval`` (95 %, the same resamples for both) and ``better`` (the share of
-        resamples in which the run beats the first).
+        resamples in which the run beats the first, of those that have a score).
 
     Raises:
-        U2AError: fewer than two runs, or runs with other classes, metric, data or missing table.
+        U2AError: fewer than two runs, runs with other classes, metric, data or missing table, or a dropped name
+            that is no run's modality; what only some runs have is dropped from those.
     """
     if len(runs) < 2:
         raise U2AError("compare needs at least two runs: u2a compare RUN RUN")
+    _check_drop(runs, drop, sets)
     scored = [_predict(run, drop, split, checkpoint, sets) for run in runs]
     for run, (identity, _, _) in zip(runs[1:], scored[1:], strict=True):
         _check_same(run, identity, runs[0], scored[0][0])
@@ -55,10 +58,17 @@ def compare_runs(
         difference_R = values_R - values_KR[0]
         row["difference"] = row["score"] - rows[0]["score"]
         row["difference_interval"] = interval(difference_R)
-        row["better"] = float((sign * difference_R > 0).double().mean())
+        defined_R = difference_R[~difference_R.isnan()]
+        row["better"] = float((sign * defined_R > 0).double().mean())
     n = int(usable_N.sum())
     about = {"metric": metric, "split": split, "dropped": list(drop), "n": n, "n_empty": len(usable_N) - n}
     return about | {"runs": rows}
+
+
+def _check_drop(runs: Sequence[str], drop: Sequence[str], sets: Sequence[str]) -> None:
+    known = dict.fromkeys(name for run in runs for name in find_run(run).recipe(tuple(sets)).modalities)
+    if unknown := [name for name in drop if name not in known]:
+        raise U2AError(f"--drop {unknown[0]}: no such modality; these runs have {', '.join(known)}")
 
 
 def _predict(
@@ -67,7 +77,7 @@ def _predict(
     """What must agree between runs, the predictions, and the samples that keep a modality."""
     model = api.load(run, checkpoint=checkpoint, sets=sets)
     task, names = model.recipe.task, model.network.names
-    check_dropped(names, [name for name in drop if name in names] or drop)
+    check_dropped(names, [name for name in drop if name in names])
     opened = evaluation_split(model.recipe, split)
     encoded = model.encode(opened)
     present_NM = encoded.present_NM & torch.tensor([name not in drop for name in names])

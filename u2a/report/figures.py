@@ -22,7 +22,7 @@ def draw_charts(report: dict[str, Any]) -> list[Chart]:
 
 
 def availability(report: dict[str, Any]) -> Chart:
-    """Fig. 2: the headline score against the share of samples that have a modality."""
+    """Fig. 2: the headline score against the share of samples that keep a modality."""
     label, over = report["metric"]["label"], report["over_seeds"]
     figure, axes = new_axes("When a modality becomes rare")
     said = []
@@ -34,12 +34,15 @@ def availability(report: dict[str, Any]) -> Chart:
         name = short(curve["modality"])
         axes.plot(x, y, color=colour(number), marker=MARKERS[number % 6], markersize=4, label=name)
         said.append(f"{name}: {y[0]:.1f} at 0 %, {y[-1]:.1f} at 100 %")
-    axes.set_xlabel("samples that have the modality (%)")
+    axes.set_xlabel("keep the modality (% of the samples that have it)")
     axes.set_ylabel(f"{label} (%)")
     axes.set_xticks(range(0, 101, 20))
     axes.legend(title=None, loc="best")
-    alt = f"Line chart of {label} against the share of samples that have a modality. " + "; ".join(said) + "."
-    caption = "One line a modality: all samples keep the others, and only x % keep this one. Flat is robust."
+    alt = f"Line chart of {label} against the share of samples that keep a modality. " + "; ".join(said) + "."
+    caption = (
+        "One line a modality: all samples keep the others, and x % of those that have this one keep it. "
+        "Flat is robust."
+    )
     caption += f" Band: ± standard deviation over {over['n']} seeds." if over else ""
     return Chart("availability", figure, alt, caption)
 
@@ -48,13 +51,13 @@ def classes(report: dict[str, Any], number: int) -> Chart:
     """Figs. 3, 5 and 6: the worst classes with one modality missing."""
     name = _missing(report)[number]
     rows = [row for row in report["classes"] if row["missing"][name] is not None]
-    rows = sorted(rows, key=lambda row: row["missing"][name] - row["complete"])[:MOST]
+    rows = sorted(rows, key=lambda row: row["missing"][name] - row["complete_beside"][name])[:MOST]
     figure, axes = new_axes(f"Without {short(name)}, by class", height=1.25 + 0.235 * max(4, len(rows)))
     places = np.arange(len(rows))
     complete, filled, zeros = (
         [100 * value for value in values]
         for values in (
-            [row["complete"] for row in rows],
+            [row["complete_beside"][name] for row in rows],
             [row["missing"][name] for row in rows],
             [row["missing_without_mask_tokens"][name] for row in rows],
         )

@@ -30,10 +30,10 @@ def contributions(report: dict[str, Any]) -> Chart:
     """Shapley values with intervals."""
     rows = [(short(name), row) for name, row in report["contributions"]["values"].items()]
     title = "What each modality contributes"
-    chart = _bars("contributions", title, rows, f"Shapley value (points of {report['metric']['label']})")
+    chart = _bars("contributions", title, rows, report["metric"], "Shapley value")
     caption = (
         "The bars add up to the complete score minus the score with no modality at all. "
-        "Lines: 95 % bootstrap interval."
+        "Blue helps, orange hurts. Lines: 95 % bootstrap interval."
     )
     return Chart(chart.name, chart.figure, chart.alt, caption)
 
@@ -42,16 +42,21 @@ def interactions(report: dict[str, Any]) -> Chart:
     """Shapley interaction index of each pair."""
     rows = [(" + ".join(map(short, row["pair"])), row) for row in report["contributions"]["pairs"]]
     title = "Which pairs complement or repeat each other"
-    chart = _bars("interactions", title, rows, f"interaction (points of {report['metric']['label']})")
-    caption = "Right of zero: the pair tells more than its two members alone. Left: they tell the same."
+    chart = _bars("interactions", title, rows, report["metric"], "interaction")
+    more, same = ("Right", "Left") if report["metric"]["higher_is_better"] else ("Left", "Right")
+    caption = f"{more} of zero: the pair tells more than its two members alone. {same}: they tell the same."
     return Chart(chart.name, chart.figure, chart.alt, caption)
 
 
-def _bars(name: str, title: str, rows: list[tuple[str, dict[str, Any]]], unit: str) -> Chart:
+def _bars(
+    name: str, title: str, rows: list[tuple[str, dict[str, Any]]], metric: dict[str, Any], what: str
+) -> Chart:
+    """A bar a row, painted by whether it makes the score better or worse."""
+    unit, sign = f"{what} (points of {metric['label']})", 1 if metric["higher_is_better"] else -1
     figure, axes = new_axes(title, height=1.2 + 0.34 * max(3, len(rows)))
     for place, (_, row) in enumerate(rows):
         value, (low, high) = 100 * row["value"], (100 * x for x in row["interval"])
-        axes.barh(place, value, height=0.58, color=GOOD if value >= 0 else BAD, alpha=0.75, linewidth=0)
+        axes.barh(place, value, height=0.58, color=GOOD if sign * value >= 0 else BAD, alpha=0.75, linewidth=0)
         axes.plot([low, high], [place, place], color=INK, linewidth=1.1)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.axvline(0, color=MUTED, linewidth=0.8)
@@ -115,7 +120,8 @@ def rates(report: dict[str, Any]) -> Chart:
     axes = chart.figure.axes[0]
     axes.set_ylabel("missing in training")
     axes.set_xlabel("missing in the test")
-    caption = "Rows: what training samples lacked. Columns: what test samples lack. Strong is better."
+    better = "Strong" if report["metric"]["higher_is_better"] else "Pale"
+    caption = f"Rows: what training samples lacked. Columns: what test samples lack. {better} is better."
     return Chart(chart.name, chart.figure, chart.alt, caption)
 
 

@@ -36,8 +36,9 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: "" if value is None else value,
     )
-    environment.filters |= {"percent": percent, "points": points}
+    environment.filters |= {"percent": percent, "points": points, "tenths": tenths}
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
@@ -66,6 +67,11 @@ def percent(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.1f}"
 
 
+def tenths(value: float | None) -> str:
+    """A number of points without a sign: ``3.1``."""
+    return "n/a" if value is None else f"{value:.1f}"
+
+
 def points(value: float | None) -> str:
     """A difference of scores in points, with its sign; a true minus."""
     if value is None:
@@ -77,11 +83,13 @@ def lead(report: dict[str, Any]) -> str:
     """The finding in a sentence."""
     label = report["metric"]["label"]
     single = [row for row in report["patterns"] if len(row["missing"]) == 1]
-    if not single:
-        return f"One modality: {label} {percent(report['headline']['complete'])} %."
+    known = [row for row in single if row["difference"] is not None]
+    if not known:
+        what = "Complete" if single else "One modality"
+        return f"{what}: {label} {percent(report['headline']['complete'])} %."
     sign = 1 if report["metric"]["higher_is_better"] else -1
-    costly = min(single, key=lambda row: sign * row["difference"])
-    cheap = max(single, key=lambda row: sign * row["difference"])
+    costly = min(known, key=lambda row: sign * row["difference"])
+    cheap = max(known, key=lambda row: sign * row["difference"])
     text = f"Losing {costly['missing'][0]} costs most: {label} goes {_change(costly)}"
     if cheap is not costly:
         text += f"; losing {cheap['missing'][0]} costs least: {_change(cheap)}"

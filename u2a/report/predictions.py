@@ -12,6 +12,7 @@ from math import nan
 import torch
 from torch import Tensor
 
+from u2a.errors import PluginError
 from u2a.metrics import compute_metric, probabilities
 from u2a.recipe import TaskSection
 
@@ -80,11 +81,19 @@ class Predictions:
         return Predictions(p_NC, guess_NC, self.truth_NC, self.metric, self.multi_label)
 
     def score(self) -> float:
-        """The headline score of all samples."""
-        return float(self.scores(torch.ones(1, len(self), dtype=torch.uint8))[0])
+        """The headline score of all samples.
+
+        Raises:
+            PluginError: a plugin's metric failed.
+        """
+        one_N = torch.ones(len(self), dtype=torch.uint8)
+        return float(self.scores(one_N[None])[0]) if self.metric in METRICS else self._score_of(one_N)
 
     def scores(self, weights_RN: Tensor) -> Tensor:
-        """The headline score with each sample counted that often, ``[R]`` float64; NaN where none counts."""
+        """The headline score with each sample counted that often, ``[R]`` float64.
+
+        NaN where none counts, and where a plugin's metric fails: many are undefined on some resamples.
+        """
         if self.metric == "accuracy":
             hit_N1 = (self.guess_NC & self.truth_NC).any(1, keepdim=True)
             return _weigh(weights_RN, hit_N1)[:, 0] / weights_RN.sum(1, dtype=torch.double)
@@ -92,7 +101,13 @@ class Predictions:
             return _mean_average_precision(self.probability_NC, self.truth_NC, weights_RN)
         if self.metric in METRICS:
             return self._f1(weights_RN)
-        return torch.tensor([self._score_of(weights_N) for weights_N in weights_RN], dtype=torch.double)
+        return torch.tensor([self._score_or_nan(weights_N) for weights_N in weights_RN], dtype=torch.double)
+
+    def _score_or_nan(self, weights_N: Tensor) -> float:
+        try:
+            return self._score_of(weights_N)
+        except PluginError:
+            return nan
 
     def _score_of(self, weights_N: Tensor) -> float:
         """A plugin's metric, which knows no weights: each sample repeated that often."""
@@ -120,13 +135,14 @@ class Predictions:
 
     def _f1(self, weights_RN: Tensor) -> Tensor:
         hits_RC, guessed_RC, true_RC = self._counts(weights_RN)
+        entries_RC = guessed_RC + true_RC
         if self.metric == "f1_micro":
-            return 2 * hits_RC.sum(1) / (guessed_RC + true_RC).sum(1)
-        seen_RC = (guessed_RC + true_RC) > 0
-        f1_RC = (2 * hits_RC / (guessed_RC + true_RC)).where(seen_RC, 0)
-        if self.multi_label:
-            return f1_RC.mean(1)
-        return f1_RC.sum(1) / seen_RC.sum(1)  # classes that neither occur nor are predicted do not enter
+            hits_RC, entries_RC = hits_RC.sum(1, keepdim=True), entries_RC.sum(1, keepdim=True)
+        seen_RC = entries_RC > 0
+        f1_R = (2 * hits_RC / entries_RC).where(seen_RC, 0).sum(1)
+        # Of a single label, classes that neither occur nor are predicted do not enter.
+        n_R = torch.tensor(seen_RC.shape[1]) if self.multi_label else seen_RC.sum(1)
+        return (f1_R / n_R).where(weights_RN.sum(1) > 0, torch.nan)
 
 
 def _weigh(weights_RN: Tensor, columns_NC: Tensor) -> Tensor:

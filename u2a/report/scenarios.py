@@ -78,7 +78,7 @@ def parse_keep(values: Sequence[str], names: Sequence[str]) -> dict[str, Decimal
     """``["text=0.3"]`` as ``{"text": Decimal("0.3")}``.
 
     Raises:
-        U2AError: not of that form, no such modality, or a share outside 0..1.
+        U2AError: not of that form, no such modality, one given twice, or a share outside 0..1.
     """
     shares: dict[str, Decimal] = {}
     for value in values:
@@ -87,6 +87,8 @@ def parse_keep(values: Sequence[str], names: Sequence[str]) -> dict[str, Decimal
             raise U2AError(f"--keep {value}: expected MODALITY=SHARE, e.g. --keep {names[0]}=0.3")
         if name not in names:
             raise U2AError(f"--keep {value}: no such modality; this run has {', '.join(names)}")
+        if name in shares:
+            raise U2AError(f"--keep {value}: {name} has the share {shares[name]} already; give one")
         try:
             share = Decimal(text)
         except ArithmeticError:

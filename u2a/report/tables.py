@@ -19,8 +19,10 @@ def worst_first(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def worst_loss(row: dict[str, Any]) -> float:
-    """The largest drop of a class's score that one missing modality causes."""
-    return max((row["complete"] - value for value in row["missing"].values() if value is not None), default=0.0)
+    """The largest drop of a class's score that one missing modality causes, on the samples that it leaves."""
+    complete = row["complete_beside"]
+    losses = (complete[name] - value for name, value in row["missing"].items() if value is not None)
+    return max(losses, default=0.0)
 
 
 def csv_tables(report: Row) -> dict[str, list[Row]]:
@@ -83,6 +85,7 @@ def _availability(report: Row) -> list[Row]:
 def _class(row: Row) -> Row:
     cells = {"class": row["class"], "n": row["n"], "complete": row["complete"]}
     for name, value in row["missing"].items():
+        cells[f"complete beside {name}"] = row["complete_beside"][name]
         cells[f"without {name}"] = value
         cells[f"without {name}, no mask tokens"] = row["missing_without_mask_tokens"][name]
     return cells

@@ -38,12 +38,13 @@ def write_report(
     """
     first = find_run(runs[0] if runs else None)
     folder = out or first.folder / "report"
-    report = without_nan(
-        build_report(runs or [str(first)], split=split, checkpoint=checkpoint, sets=sets, seed=seed, say=_say)
+    found = build_report(
+        runs or [str(first)], split=split, checkpoint=checkpoint, sets=sets, seed=seed, say=_say
     )
+    report = without_nan(found)
     folder.mkdir(parents=True, exist_ok=True)
     with chart_style():
-        charts = draw_charts(report)
+        charts = draw_charts(found)  # a chart leaves out what is NaN
         page = render(report, charts)
         if figures:
             save_figures(charts, figures)
