@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +44,13 @@ def csv_tables(report: Row) -> dict[str, list[Row]]:
 
 def write_tables(report: Row, folder: Path) -> None:
     """``report.json`` and a CSV file for every table."""
-    write_json(folder / "report.json", without_nan(report))
+    write_json(folder / "report.json", report)
     for name, rows in csv_tables(report).items():
         stream = io.StringIO()
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_text(folder / f"{name}.csv", stream.getvalue())
-
-
-def without_nan(value: Any) -> Any:
-    """The same plain values with None for NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _pattern(row: Row) -> Row:
