@@ -14,6 +14,7 @@ from typing import Literal
 from braceexpand import braceexpand
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from u2a.data.files import Sha256
 from u2a.data.remote import fetch
 from u2a.data.samples import nearest
 from u2a.errors import ShardError
@@ -35,7 +36,7 @@ class ShardEntry(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # a file of this folder, nothing else
     samples: int = Field(gt=0)
     bytes: int = Field(gt=0)
-    sha256: str
+    sha256: Sha256
 
 
 class DatasetFile(BaseModel):

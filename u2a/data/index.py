@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from u2a.data.files import replacing
+from u2a.data.files import Sha256, replacing
 from u2a.data.scan import SampleReader, Scan, scan_shard
 from u2a.errors import ShardError
 from u2a.files import sha256_file
@@ -43,9 +43,9 @@ class IndexInfo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1] = 1
-    samples: int
-    bytes: int
-    sha256: str
+    samples: int = Field(gt=0)
+    bytes: int = Field(gt=0)
+    sha256: Sha256
     modalities: tuple[str, ...]
     extensions: dict[str, tuple[str, ...]]
     classes: tuple[str, ...]
