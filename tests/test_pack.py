@@ -281,6 +281,31 @@ def test_a_file_that_vanishes_while_packing(source):
     assert not (source / "shards").exists()
 
 
+def test_a_file_that_is_away_for_a_while_costs_no_sample(source):
+    def away(done, total):
+        if done == 1:
+            (source / "1.png").rename(source / "away")
+
+    pack(source, shard_size=2)
+    expected = content(source / "shards")
+    shutil.rmtree(source / "shards")
+    with pytest.raises(U2AError, match=r"line 2: column 'image': 1\.png: no such file"):
+        pack(source, shard_size=2, progress=away)
+    (source / "away").rename(source / "1.png")
+    pack(source, shard_size=2)
+    assert content(source / "shards") == expected
+
+
+def test_a_manifest_that_shrinks_while_packing(source):
+    def shrink(done, total):
+        if done == 1:
+            write(source, rows_of(source)[:5])
+
+    with pytest.raises(U2AError, match=r"split 'test' had 2 samples when it was read first and 1 now"):
+        pack(source, progress=shrink)
+    assert not (source / "shards").exists()
+
+
 def test_a_folder_that_is_a_link(source):
     (source / "disk").mkdir()
     (source / "shards").symlink_to("disk")

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save
 from servers import WebServer
 
 from u2a.data.cache import Cache
-from u2a.data.index import IndexInfo, index_path, write_index
+from u2a.data.index import index_path, write_index
 from u2a.data.split import Split, open_split
 from u2a.errors import ShardError
 

@@ -1,4 +1,4 @@
-"""Large files: their identity, and writing them so that a crash leaves the old one or the new one, never half."""
+"""Large files: their identity, and writing them so that a crash leaves the old one or the new one."""
 
 from __future__ import annotations
 

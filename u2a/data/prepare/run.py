@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from u2a.data.dataset import read_dataset
 from u2a.data.index import index_path
-from u2a.data.pack import Progress, SplitSummary, Summary, pack_rows, read_extensions
+from u2a.data.pack import Progress, pack_rows, read_extensions
 from u2a.data.pack_plan import PackOptions, Plan, plan_rows
+from u2a.data.pack_summary import SplitSummary, Summary
 from u2a.data.prepare import DATA_SETS, Choice, DataSet
 from u2a.data.prepare.common import Report, Rows, usable_rows
 from u2a.data.staging import check_target
