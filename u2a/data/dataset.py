@@ -29,7 +29,7 @@ Shards = str | Mapping[str, str | Sequence[str]]
 
 
 class ShardEntry(BaseModel):
-    """One shard as dataset.json lists it."""
+    """One shard as dataset.json lists it; `index` is the sha256 of its index."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +37,7 @@ class ShardEntry(BaseModel):
     samples: int = Field(gt=0)
     bytes: int = Field(gt=0)
     sha256: Sha256
+    index: Sha256 | None = None
 
 
 class DatasetFile(BaseModel):

@@ -20,7 +20,8 @@ from u2a.data.files import replacing
 from u2a.data.index import IndexInfo, Mapping, ShardIndex, write_index
 from u2a.data.samples import Sample
 from u2a.data.scan import Found, Member
-from u2a.errors import ShardError, U2AError
+from u2a.data.shards import shard_entry
+from u2a.errors import U2AError
 
 JSON_LABEL = "json:"
 
@@ -188,18 +189,10 @@ def add_split(shards: Sequence[Path], split: str) -> Path:
         for other, entries in splits.items():
             if other != split and shard.name in {entry.name for entry in entries}:
                 raise U2AError(f"{shard}: belongs to split {other!r} already")
-    splits[split] = tuple(_entry(shard) for shard in shards)
+    splits[split] = tuple(shard_entry(shard, ShardIndex(shard).info) for shard in shards)
     with replacing(path) as stream:
         stream.write(_describe(folder, splits).model_dump_json(indent=1).encode() + b"\n")
     return path
-
-
-def _entry(shard: Path) -> ShardEntry:
-    info = ShardIndex(shard).info
-    try:
-        return ShardEntry(name=shard.name, samples=info.samples, bytes=info.bytes, sha256=info.sha256)
-    except ValueError:
-        raise ShardError(f"{shard}: a shard's name may have letters, digits and . _ - only") from None
 
 
 def _describe(folder: Path, splits: dict[str, tuple[ShardEntry, ...]]) -> DatasetFile:

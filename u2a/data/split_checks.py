@@ -23,7 +23,7 @@ from u2a.paths import is_url
 def check_shard(address: str, entry: ShardEntry | None, *, verify: bool, cache: Cache) -> ShardIndex:
     """Open a shard's index and compare it with the shard and with dataset.json."""
     if is_url(address):
-        index = ShardIndex(show(address), cache.index(address, entry.sha256 if entry else None))
+        index = ShardIndex(show(address), cache.index(address, entry.index if entry else None))
         size = file_size(address)
         if size not in (None, index.info.bytes):
             raise ShardError(f"{show(address)}: has {size} bytes, but {index.info.bytes} when it was indexed")
