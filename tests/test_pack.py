@@ -322,6 +322,8 @@ def test_dataset_json_that_cannot_be_trusted(source):
     for change, reason in [
         ({"format": 2}, "dataset.json: not a data set of format 1: format"),
         ({"splits": {"train": [{**good["splits"]["train"][0], "name": "../x.tar"}]}}, "dataset.json: .*name"),
+        ({"splits": {}}, "dataset.json: .*splits: .*at least 1 item"),
+        ({"splits": {"train": []}}, r"dataset.json: .*splits\.train: .*at least 1 item"),
         ({"splits": {"train": [{**good["splits"]["train"][0], "sha256": "/tmp/x"}]}}, "dataset.json: .*sha256"),
         (
             {"splits": {"train": [{**good["splits"]["train"][0], "name": "lost-000000.tar"}]}},

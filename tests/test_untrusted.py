@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save
 from servers import WebServer
 
 from u2a.data.cache import Cache
+from u2a.data.foreign import add_split
 from u2a.data.index import index_path, write_index
 from u2a.data.split import Split, open_split
 from u2a.errors import ShardError
@@ -92,3 +96,58 @@ def test_an_index_cannot_name_files_outside_the_cache(
         opened(f"{server.url}/a.tar", Cache(tmp_path / "cache", 10**9)).members(0, ("text",))
     assert [path.name for path in precious.parent.iterdir()] == ["backup.tar"]
     assert precious.read_bytes() == b"precious"
+
+
+DAMAGE: dict[str, Any] = {
+    "no array": lambda a, s: a.pop("present"),
+    "short": lambda a, s: a.update(offset=a["offset"][:2]),
+    "flat": lambda a, s: a.update(present=a["present"].ravel()),
+    "another type": lambda a, s: a.update(size=a["size"].astype(np.float64)),
+    "more samples": lambda a, s: s.update(samples=4),
+    "no samples": lambda a, s: s.update(samples=0),
+    "more modalities": lambda a, s: s.update(modalities=["text", "image"]),
+    "no extensions": lambda a, s: s.update(extensions={}),
+    "huge size": lambda a, s: a.update(size=a["size"] * 0 + 2**45),
+    "no size": lambda a, s: a.update(size=a["size"] * 0),
+    "negative size": lambda a, s: a.update(size=a["size"] * 0 - 5),
+    "huge offset": lambda a, s: a.update(offset=a["offset"] * 0 + 2**62),
+    "present, not there": lambda a, s: a.update(offset=a["offset"] * 0 - 1),
+    "there, not present": lambda a, s: a.update(present=~a["present"]),
+    "keys too short": lambda a, s: a.update(key_ends=a["key_ends"] + 100),
+    "keys backwards": lambda a, s: a.update(key_ends=a["key_ends"][::-1].copy()),
+    "keys not text": lambda a, s: a.update(keys=a["keys"] | 0x80),
+    "half a letter": lambda a, s: a.update(keys=np.frombuffer("kék1k".encode(), np.uint8)),
+    "labels backwards": lambda a, s: a.update(label_ends=a["label_ends"][::-1].copy()),
+    "label too high": lambda a, s: a.update(label_ids=a["label_ids"] + 7),
+    "label below zero": lambda a, s: a.update(label_ids=a["label_ids"] - 1),
+    "a class of nobody": lambda a, s: s.update(classes=["x", "zzz"]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_index_that_no_shard_could_have_is_refused(shard: Path, damage: str) -> None:
+    arrays, says = read_index(shard)
+    DAMAGE[damage](arrays, says)
+    forge_index(shard, arrays, says)
+    said = refused(shard)
+    assert said.startswith(f"{index_path(shard)}: ")
+    assert f"u2a data index {shard}" in said
+
+
+def test_an_index_that_is_not_the_one_of_dataset_json_is_refused(shard: Path) -> None:
+    add_split([shard], "train")
+    arrays, says = read_index(shard)
+    forge_index(shard, {**arrays, "offset": arrays["offset"] + 512}, says)  # other bytes of the same shard
+    with pytest.raises(ShardError, match=r"a\.tar: dataset\.json and the shard's index disagree"):
+        open_split(str(shard.parent), "train", modalities=("text",), classes=("x", "y"), multi_label=False)
+
+
+def test_a_disk_that_fails_is_told(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = opened(shard)
+
+    def fail(*args: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(ShardError, match=r"a\.tar: cannot be read: Input/output error"):
+        split.members(0, ("text",))

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from braceexpand import braceexpand
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -48,7 +48,7 @@ class DatasetFile(BaseModel):
     format: Literal[1] = 1
     modalities: tuple[str, ...]
     task_kind: Literal["single_label", "multi_label"]
-    splits: dict[str, tuple[ShardEntry, ...]]
+    splits: dict[str, Annotated[tuple[ShardEntry, ...], Field(min_length=1)]] = Field(min_length=1)
     classes: dict[str, dict[str, int]]
     fingerprint: str
 

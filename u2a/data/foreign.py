@@ -18,6 +18,7 @@ from typing import Any, Literal
 from u2a.data.dataset import FILE_NAME, DatasetFile, ShardEntry, fingerprint, read_dataset
 from u2a.data.files import replacing
 from u2a.data.index import IndexInfo, Mapping, ShardIndex, write_index
+from u2a.data.index_checks import check_index
 from u2a.data.samples import Sample
 from u2a.data.scan import Found, Member
 from u2a.data.shards import shard_entry
@@ -202,6 +203,7 @@ def _describe(folder: Path, splits: dict[str, tuple[ShardEntry, ...]]) -> Datase
     for split, entries in splits.items():
         for entry in entries:
             index = ShardIndex(folder / entry.name)
+            check_index(index)
             modalities |= dict.fromkeys(index.info.modalities)
             ends, ids = index.array("label_ends"), index.array("label_ids")
             labels_S = [b - a for a, b in zip([0, *ends[:-1]], ends, strict=True)]

@@ -116,7 +116,8 @@ class ShardIndex:
         path: where its index is, if not beside it.
 
     Raises:
-        ShardError: the index is missing, damaged, or of another format.
+        ShardError: the index is missing, damaged, or of another format. What its arrays hold is checked by
+            `u2a.data.index_checks.check_index`, once for a split.
     """
 
     def __init__(self, shard: Path | str, path: Path | None = None) -> None:
@@ -134,6 +135,11 @@ class ShardIndex:
                 f"{path}: not an index of format 1, or damaged ({type(error).__name__}); "
                 f"make it again with: u2a data index {shard}"
             ) from None
+
+    def header(self) -> dict[str, tuple[str, list[int]]]:
+        """Type and shape of each array, without reading it."""
+        slices = {name: self._arrays.get_slice(name) for name in self._arrays.keys()}  # noqa: SIM118
+        return {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
 
     def array(self, name: str) -> NDArray[Any]:
         """A whole array."""
@@ -199,11 +205,15 @@ class ShardFile:
         """Exactly `size` bytes.
 
         Raises:
-            ShardError: the file ends before.
+            ShardError: the file ends before, or its disk fails.
         """
-        data = os.pread(self._descriptor, size, offset)
-        while len(data) < size and (more := os.pread(self._descriptor, size - len(data), offset + len(data))):
-            data += more  # the kernel stops one read at 2 GiB
+        try:
+            data = more = os.pread(self._descriptor, size, offset)
+            while more and len(data) < size:  # the kernel stops one read at 2 GiB
+                more = os.pread(self._descriptor, size - len(data), offset + len(data))
+                data += more
+        except OSError as error:
+            raise ShardError(f"{self.path}: cannot be read: {error.strerror}") from None
         if len(data) != size:
             raise ShardError(f"{self.path}: ended {size - len(data)} bytes early; it was cut while in use")
         return data

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from u2a.data.cache import Cache
 from u2a.data.dataset import ShardEntry
 from u2a.data.index import IndexInfo, ShardIndex
+from u2a.data.index_checks import check_index
 from u2a.data.remote import file_size, show
 from u2a.data.samples import nearest
 from u2a.errors import ShardError
+from u2a.files import sha256_file
 from u2a.paths import is_url
 
 
@@ -30,11 +32,18 @@ def check_shard(address: str, entry: ShardEntry | None, *, verify: bool, cache: 
     else:
         index = ShardIndex(Path(address))
         index.check_shard(Path(address), verify=verify)
-    if entry and (entry.sha256, entry.samples) != (index.info.sha256, index.info.samples):
+    check_index(index)
+    if entry and not _agree(entry, index):
         raise ShardError(
-            f"{show(address)}: dataset.json and the shard's index disagree; pack the data set again"
+            f"{show(address)}: dataset.json and the shard's index disagree; pack the data set again, or index "
+            "the shards again with --split"
         )
     return index
+
+
+def _agree(entry: ShardEntry, index: ShardIndex) -> bool:
+    same_index = entry.index is None or entry.index == sha256_file(index.path)
+    return same_index and (entry.sha256, entry.samples) == (index.info.sha256, index.info.samples)
 
 
 def check_modalities(shard: str, split: str, modalities: Sequence[str], infos: list[IndexInfo]) -> None:
