@@ -122,6 +122,32 @@ def test_food101(tmp_path, make):
     assert {"waffles_2", "waffles_3"} <= train.keys()
 
 
+def test_annotations_and_links_cannot_lead_out_of_the_source(tmp_path, make):
+    miniatures.write(tmp_path / "secret/apple_pie_77.jpg", miniatures.picture(1))
+    root = miniatures.food101(tmp_path / "source", ("apple_pie", "waffles"))
+    train = root / "texts/train_titles.csv"
+    up = "../../../../../secret/apple_pie_77.jpg"
+    inside = "../apple_pie/apple_pie_0.JPG"  # leads back in; but there is no such file
+    train.write_text(train.read_text() + f"{up},title,apple_pie\n{inside},title,apple_pie\na\0.jpg,x,waffles\n")
+    (root / "images/train/waffles/waffles_0.jpg").unlink()
+    (root / "images/train/waffles/waffles_0.jpg").symlink_to(tmp_path / "secret/apple_pie_77.jpg")
+    result = make("food101")
+    assert counts(result) == {"train": 11, "test": 6}
+    assert kinds(tmp_path) == {"outside the source": 2, "missing file": 2}
+    named = [p["name"] for p in problems(tmp_path) if p["kind"] == "outside the source"]
+    assert any(name.endswith(up) for name in named)
+
+
+def test_ave_names_cannot_lead_out_of_the_source(tmp_path, make):
+    root = miniatures.ave(tmp_path / "source") / "AVE_Dataset"
+    miniatures.write(tmp_path / "secret.mp4", miniatures.clip())
+    with (root / "trainSet.txt").open("a") as lines:
+        lines.write("Church bell&../../../secret&good&0&10\n")
+    result = make("ave")
+    assert counts(result) == {"train": 6, "val": 2, "test": 2}
+    assert kinds(tmp_path) == {"outside the source": 2}  # its audio and its video
+
+
 def test_food101_with_the_json_files_of_later_code(tmp_path, make):
     root = miniatures.food101(tmp_path / "source", ("apple_pie", "waffles"))
     (root / "texts/train_titles.csv").unlink()

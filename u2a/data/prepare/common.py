@@ -87,8 +87,13 @@ class Rows:
         return (row for row in self._rows if split is None or row.split == split)
 
 
-def usable_rows(found: Iterator[Found], extensions: Mapping[str, tuple[str, ...]], report: Report) -> list[Row]:
-    """Samples as rows; those whose files are absent, empty or of the wrong kind are reported and left out."""
+def usable_rows(
+    source: Path, found: Iterator[Found], extensions: Mapping[str, tuple[str, ...]], report: Report
+) -> list[Row]:
+    """Samples as rows; those whose files are absent, empty or of the wrong kind are reported and left out.
+
+    So are those whose files do not lie in `source` (a real path): annotations may name anything.
+    """
     rows: list[Row] = []
     keys: set[str] = set()
     for number, sample in enumerate(found, 1):
@@ -96,7 +101,7 @@ def usable_rows(found: Iterator[Found], extensions: Mapping[str, tuple[str, ...]
             report.add("duplicate", sample.key, "listed again; the first is kept", sample.split)
             continue
         keys.add(sample.key)
-        cells = {m: _cell(m, sample, extensions[m], report) for m in extensions}
+        cells = {m: _cell(source, m, sample, extensions[m], report) for m in extensions}
         if "lost" in cells.values():
             continue
         held = {m: cell for m, cell in cells.items() if isinstance(cell, Cell)}
@@ -109,7 +114,9 @@ def usable_rows(found: Iterator[Found], extensions: Mapping[str, tuple[str, ...]
     return rows
 
 
-def _cell(modality: str, sample: Found, allowed: Collection[str], report: Report) -> Cell | str | None:
+def _cell(
+    source: Path, modality: str, sample: Found, allowed: Collection[str], report: Report
+) -> Cell | str | None:
     """None where the sample has none of this modality, "lost" where it should."""
     value = sample.cells[modality]
     if value is None:
@@ -119,8 +126,12 @@ def _cell(modality: str, sample: Found, allowed: Collection[str], report: Report
         return Cell("txt", text.encode("utf-8", "replace")) if text else None
     extension = value.suffix[1:].lower()
     try:
-        size = value.stat().st_size
-    except OSError:
+        real = Path(os.path.realpath(value))
+        if not real.is_relative_to(source):
+            report.add("outside the source", str(value), f"{modality} of {sample.key}; left out", sample.split)
+            return "lost"
+        size = real.stat().st_size
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         report.add("missing file", str(value), f"{modality} of {sample.key}; left out", sample.split)
         return "lost"
     if not size:
@@ -129,7 +140,7 @@ def _cell(modality: str, sample: Found, allowed: Collection[str], report: Report
     if extension not in allowed:
         report.add("unexpected file type", str(value), f"{modality} reads {', '.join(allowed)}", sample.split)
         return "lost"
-    return Cell(extension, Path(os.path.realpath(value)))
+    return Cell(extension, real)
 
 
 def same_name(name: str) -> str:

@@ -93,7 +93,7 @@ def prepare(
     report = Report()
     extensions = read_extensions(recipe, plugins)
     found = data_set.read(folder, report, choice, recipe.task.classes)
-    rows = Rows(folder, extensions, usable_rows(found, extensions, report))
+    rows = Rows(folder, extensions, usable_rows(folder, found, extensions, report))
     plan = plan_rows(rows, recipe.task, options)
     if (before := _complete(target, plan)) is not None:
         return Result(before, made=False)
