@@ -151,3 +151,46 @@ def test_a_disk_that_fails_is_told(shard: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "pread", fail)
     with pytest.raises(ShardError, match=r"a\.tar: cannot be read: Input/output error"):
         split.members(0, ("text",))
+
+
+def tar_header(name: str, kind: bytes, size: int) -> bytes:
+    """A tar header that may claim any size."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = b"\x80" + size.to_bytes(11, "big")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+CRAFTED = {
+    "a long name of a terabyte": tar_header("././@LongLink", b"L", 2**40),
+    "attributes of a petabyte": tar_header("pax", b"x", 2**50),
+    "a long name of 2 MiB": tar_header("././@LongLink", b"L", 1 << 21) + b"a" * (1 << 21),
+    "a name of a name of a name": (tar_header("././@LongLink", b"L", 4) + b"abc".ljust(512, b"\0")) * 3000,
+    "attributes of attributes": (tar_header("pax", b"x", 12) + b"12 path=abc\n".ljust(512, b"\0")) * 3000,
+    "a size below zero": tar_header("pax", b"x", 14) + b"14 size=-1536\n".ljust(512, b"\0"),
+}
+
+
+@pytest.mark.parametrize("how", CRAFTED)
+def test_crafted_headers_are_refused_by_name(shard: Path, how: str) -> None:
+    shard.write_bytes(CRAFTED[how] + shard.read_bytes())
+    with pytest.raises(ShardError, match=rf"^{shard}: ") as caught:
+        write_index(shard)
+    assert "\n" not in str(caught.value)
+
+
+def test_long_names_stay_readable(tmp_path: Path) -> None:
+    key = "k" * 3000
+    path = make_tar(tmp_path / "long.tar", [(key, "x", {"text.txt": b"hello"})])
+    assert write_index(path).samples == 1
+    assert opened(path).key(0) == key
+
+
+def test_a_shard_has_a_limited_number_of_modalities(tmp_path: Path) -> None:
+    samples = [(f"k{i}", "x", {f"m{i}.txt": b"hello"}) for i in range(65)]
+    assert len(write_index(make_tar(tmp_path / "most.tar", samples[:64])).modalities) == 64
+    with pytest.raises(ShardError, match=r"many\.tar: sample 'k64': over 64 modalities in one shard"):
+        write_index(make_tar(tmp_path / "many.tar", samples))
