@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -240,6 +242,64 @@ def test_an_interrupted_packing_goes_on_from_its_finished_shards(source):
     assert finished.items() <= made.items()
     assert content(source / "shards") == expected
     assert not stage.exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_was_put_at_the_target_meanwhile_stays(source, overwrite):
+    def put(done, total):
+        if done == 5:
+            (source / "shards").mkdir(exist_ok=True)
+            (source / "shards/thesis.txt").write_text("mine")
+
+    if overwrite:
+        pack(source)
+    with pytest.raises(U2AError, match=r"thesis\.txt|is not empty and holds no data set"):
+        pack(source, shard_size=2, overwrite=overwrite, progress=put)
+    assert (source / "shards/thesis.txt").read_text() == "mine"
+    (source / "shards/thesis.txt").unlink()
+    pack(source, shard_size=2, overwrite=overwrite)
+    assert len(read_dataset(str(source / "shards")).splits["train"]) == 3
+
+
+KILLED = """
+import os, sys
+from u2a.data import staging
+from u2a.data.pack import pack_manifest
+from u2a.recipe_file import load_recipe
+
+def die_at(number, rename=os.rename):
+    calls = []
+    def renaming(*args):
+        calls.append(args)
+        if len(calls) == number:
+            os._exit(9)
+        rename(*args)
+    return renaming
+
+staging.os.rename = die_at(int(sys.argv[1]))
+staging.sync_folder = lambda path: os._exit(9)
+pack_manifest(load_recipe("pets.toml"), "m.jsonl", "shards", shard_size=2, overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_kill_while_the_data_set_is_put_in_place_loses_nothing(source, at):
+    pack(source)
+    result = subprocess.run([sys.executable, "-c", KILLED, str(at)], cwd=source, check=False)
+    assert result.returncode == 9
+    place = source / ("shards" if at == 3 else ".shards.packing")  # at 3 all was renamed
+    finished = {path.name: path.stat().st_mtime_ns for path in place.glob("*.tar")}
+    assert len(finished) == 4
+    if at < 3:
+        pack(source, shard_size=2, overwrite=True)
+        made = {path.name: path.stat().st_mtime_ns for path in (source / "shards").glob("*.tar")}
+        assert made == finished
+    assert len(opened(source)) == 5
+    pack(source, overwrite=True)  # what a kill left is no stranger
+    assert set(os.listdir(source / "shards")) == {
+        "dataset.json",
+        *(f"{split}-000000.tar{end}" for split in ("train", "test") for end in ("", ".idx")),
+    }
 
 
 @pytest.mark.parametrize("change", ["a file", "the shard size", "a shard"])

@@ -62,7 +62,9 @@ def pack_manifest(
     plugins, options = plugins or registry(), PackOptions(**how)
     source = Manifest(Path(manifest), read_extensions(recipe, plugins))
     plan = plan_rows(source, recipe.task, options)
-    return pack_rows(recipe, source, plan, target, options, plugins=plugins, progress=progress)
+    return pack_rows(
+        recipe, source, plan, target, options, overwrite=overwrite, plugins=plugins, progress=progress
+    )
 
 
 def read_extensions(recipe: Recipe, plugins: Registry) -> dict[str, tuple[str, ...]]:
@@ -77,6 +79,7 @@ def pack_rows(
     target: Path,
     options: PackOptions,
     *,
+    overwrite: bool,
     plugins: Registry,
     progress: Progress,
     finish: Callable[[Path, Summary], None] = lambda folder, summary: None,
@@ -95,7 +98,7 @@ def pack_rows(
     )
     stage = None
     try:
-        with staged(target, plan.digest) as stage:
+        with staged(target, plan.digest, overwrite) as stage:
             work = _Work(source, plan, packer, options, stage, progress)
             summary = {name: work.write_split(name) for name in plan.splits}
             _write_dataset(stage, source, recipe.task, summary)

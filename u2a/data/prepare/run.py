@@ -106,7 +106,17 @@ def prepare(
         write_text(folder / "problems.jsonl", report.lines())
         write_text(folder / "classes.txt", "".join(f"{name}\n" for name in recipe.task.classes))
 
-    pack_rows(recipe, rows, plan, target, options, plugins=plugins, progress=progress, finish=finish)
+    pack_rows(
+        recipe,
+        rows,
+        plan,
+        target,
+        options,
+        overwrite=overwrite,
+        plugins=plugins,
+        progress=progress,
+        finish=finish,
+    )
     return Result(done[0], made=True)
 
 
