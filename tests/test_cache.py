@@ -381,6 +381,20 @@ def test_content_that_is_not_the_indexed_one_is_refused(toy: Path, tmp_path: Pat
         server.stop()
 
 
+def test_a_server_that_sends_more_than_the_index_says_is_not_listened_to(toy: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy.parent / "shards", tmp_path / "shards")
+    server = WebServer(tmp_path / "shards")
+    try:
+        split = opened(server.url, Cache(tmp_path / "cache", int(100 * shard_bytes(toy))))
+        with open(tmp_path / "shards/train-000001.tar", "r+b") as shard:
+            shard.truncate(1 << 26)
+        with pytest.raises(ShardError, match=r"train-000001\.tar: the server sends more than the \d+ bytes"):
+            read_all(split)
+        assert not list((tmp_path / "cache/shards").glob("*.part"))
+    finally:
+        server.stop()
+
+
 def test_a_server_without_ranges_is_told(toy: Path, tmp_path: Path) -> None:
     server = WebServer(toy.parent / "shards", ranges=False)
     try:

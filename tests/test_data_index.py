@@ -214,6 +214,14 @@ def test_odd_labels_are_named(tmp_path: Path, data: bytes, label: str, message: 
     assert message in said
 
 
+def test_extensions_may_be_written_in_any_way(tmp_path: Path) -> None:
+    path = raw(tmp_path / "x.tar", [("a.JPG", b"x"), ("a.Cls", b"dog"), ("a.url", b"y")])
+    run(path, "--map", ".jpg=image", "--map", "JPG=image", "--label", ".CLS", "--ignore", ".URL")
+    split = open_split({"a": str(path)}, "a", modalities=("image",), classes=CLASSES, multi_label=False)
+    assert split.labels(0) == (1,)
+    run(path, "--map", "jpg=image", "--label", "CLS", "--ignore", "url")
+
+
 def test_wrong_options_are_told(tmp_path: Path) -> None:
     path = shard(tmp_path / "x.tar", ordinary(0, 2))
     assert "--map jpg: expected EXTENSION=MODALITY" in fails(path, "--map", "jpg")

@@ -191,7 +191,7 @@ class Cache:
 
     def _download(self, shard: RemoteShard, part: Path) -> None:
         for _ in range(2):  # the second time rules out damage on the way
-            remote.download(shard.address, part)
+            remote.download(shard.address, part, shard.bytes)
             if part.stat().st_size == shard.bytes and sha256_file(part) == shard.sha256:
                 os.utime(part, (VERIFIED, VERIFIED))
                 return

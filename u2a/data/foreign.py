@@ -135,16 +135,21 @@ def parse_mapping(
         suffix, equals, modality = pair.partition("=")
         if not (suffix and equals and modality.isidentifier() and modality == modality.lower()):
             raise U2AError(f"--map {pair}: expected EXTENSION=MODALITY, e.g. --map jpg=image")
-        modalities.setdefault(modality, []).append(suffix.lower().lstrip("."))
+        modalities.setdefault(modality, []).append(_suffix(suffix))
     for modality in may_lack:
         if modality not in modalities:
             raise U2AError(f"--missing-ok {modality}: no extension is mapped to it")
     return Mapping(
-        modalities={name: tuple(suffixes) for name, suffixes in modalities.items()},
+        modalities={name: tuple(dict.fromkeys(suffixes)) for name, suffixes in modalities.items()},
         may_lack=tuple(may_lack),
-        ignored=tuple(suffix.lower().lstrip(".") for suffix in ignored),
-        label=label,
+        ignored=tuple(map(_suffix, ignored)),
+        label=label if label is None or label.startswith(JSON_LABEL) else _suffix(label),
     )
+
+
+def _suffix(extension: str) -> str:
+    """An extension as scans tell it, however a person writes it: ``.JPG`` is ``jpg``."""
+    return extension.lower().lstrip(".")
 
 
 def index_shards(
