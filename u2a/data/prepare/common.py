@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import unicodedata
@@ -194,13 +196,48 @@ def read_text(path: Path, report: Report) -> str:
     return text
 
 
-def read_json(path: Path, report: Report) -> Any:
-    """A JSON file.
+def read_json(path: Path, report: Report) -> dict[str, Any]:
+    """A JSON file that holds an object.
 
     Raises:
-        U2AError: it cannot be read or is not JSON.
+        U2AError: it cannot be read or is not one.
     """
     try:
-        return json.loads(read_text(path, report))
-    except ValueError as error:
+        found = json.loads(read_text(path, report))
+    except (ValueError, RecursionError) as error:
         raise U2AError(f"{path}: not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise U2AError(f"{path}: is not a JSON object; docs/datasets.md shows what is expected")
+    return found
+
+
+def read_split(path: Path, report: Report, names: Mapping[str, str]) -> dict[str, list[str]]:
+    """A JSON file of lists of names by split.
+
+    Args:
+        names: the splits that it may hold, as it calls them.
+
+    Raises:
+        U2AError: it cannot be read or is of another shape.
+    """
+    split = read_json(path, report)
+    for key, listed in split.items():
+        if key not in names or not isinstance(listed, list):
+            raise U2AError(f"{path}: {key!r} is not one of the lists {', '.join(names)}")
+        if strangers := [name for name in listed if not isinstance(name, str | int)]:
+            raise U2AError(f"{path}: {key}: {strangers[0]!r} is not a name")
+    return {key: [str(name) for name in listed] for key, listed in split.items()}
+
+
+def read_csv(path: Path, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number and the fields of each line of a CSV file with a header; too long a field ends it.
+
+    Raises:
+        U2AError: it cannot be read or is not CSV.
+    """
+    table = csv.DictReader(io.StringIO(read_text(path, report), newline=""))
+    try:
+        for fields in table:
+            yield table.line_num, fields
+    except csv.Error as error:
+        raise U2AError(f"{path}: line {table.line_num + 1}: not CSV: {error}") from None
