@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -242,6 +243,76 @@ def test_the_least_recently_used_goes_and_what_is_in_use_stays(
     assert second.file.read(0, 10) == paths[2].read_bytes()[:10]
 
 
+def files_open_in(folder: Path) -> int:
+    """What this process has open below a folder."""
+    gc.collect()
+    places = (os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd"))
+    return sum(place.startswith(str(folder)) for place in places)
+
+
+def tiny_shards(folder: Path, count: int) -> dict[int, tuple[bytes, str]]:
+    """Content and SHA-256 of files that stand for shards."""
+    folder.mkdir()
+    found = {}
+    for n in range(count):
+        (folder / f"{n}.tar").write_bytes(b"%03d" % n * 100)
+        found[n] = ((folder / f"{n}.tar").read_bytes(), sha256_file(folder / f"{n}.tar"))
+    return found
+
+
+COUNTS_FILES = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
+
+
+@COUNTS_FILES
+def test_many_cached_shards_need_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "MOST_HANDLES", 4)
+    content = tiny_shards(tmp_path / "made", 12)
+    server = WebServer(tmp_path / "made")
+    shards = [RemoteShard(f"{server.url}/{n}.tar", len(data), sha) for n, (data, sha) in content.items()]
+    try:
+        for cache in (Cache(tmp_path / "c"), Cache(tmp_path / "c")):  # one fetches, one finds all there
+            for n, shard in enumerate(shards):
+                assert cache.read(shard, 0, 300) == content[n][0]
+                assert files_open_in(tmp_path / "c") <= 2 * 4 * 2
+        del cache
+        assert files_open_in(tmp_path / "c") == 0
+    finally:
+        server.stop()
+
+
+@COUNTS_FILES
+def test_room_is_made_in_a_cache_of_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    content = tiny_shards(tmp_path / "made", 60)
+    server = WebServer(tmp_path / "made")
+    shards = [RemoteShard(f"{server.url}/{n}.tar", len(data), sha) for n, (data, sha) in content.items()]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        for shard in shards[:-1]:
+            Cache(tmp_path / "c").hold(shard).close()
+        used = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 30, before[1]))
+        cache = Cache(tmp_path / "c", sum(shard.bytes for shard in shards[:-1]))
+        assert cache.read(shards[-1], 0, 300) == content[59][0]
+        there = {path.stem for path in (tmp_path / "c/shards").glob("*.tar")}
+        assert there == {shard.sha256 for shard in shards[1:]}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        server.stop()
+
+
+def test_nothing_goes_if_the_room_would_not_suffice(toy: Path, server: WebServer, tmp_path: Path) -> None:
+    paths = sorted((toy.parent / "shards").glob("train-*.tar"))[:3]
+    shards = [RemoteShard(f"{server.url}/{p.name}", p.stat().st_size, sha256_file(p)) for p in paths]
+    cache = Cache(tmp_path, shards[0].bytes + shards[1].bytes)
+    cache.hold(shards[0]).close()
+    used = cache.hold(shards[1])
+    large = RemoteShard(shards[2].address, 2 * shards[2].bytes, shards[2].sha256)
+    assert cache.hold(large) is None
+    assert len(list((tmp_path / "shards").glob("*.tar"))) == 2
+    used.close()
+
+
 def test_reads_in_ranges_while_there_is_no_room_and_whole_shards_later(
     toy: Path, server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +377,20 @@ def test_content_that_is_not_the_indexed_one_is_refused(toy: Path, tmp_path: Pat
         path.unlink()
         with pytest.raises(ShardError, match=r"train-000001\.tar: no such file"):
             opened(server.url, Cache(tmp_path))
+    finally:
+        server.stop()
+
+
+def test_a_server_that_sends_more_than_the_index_says_is_not_listened_to(toy: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy.parent / "shards", tmp_path / "shards")
+    server = WebServer(tmp_path / "shards")
+    try:
+        split = opened(server.url, Cache(tmp_path / "cache", int(100 * shard_bytes(toy))))
+        with open(tmp_path / "shards/train-000001.tar", "r+b") as shard:
+            shard.truncate(1 << 26)
+        with pytest.raises(ShardError, match=r"train-000001\.tar: the server sends more than the \d+ bytes"):
+            read_all(split)
+        assert not list((tmp_path / "cache/shards").glob("*.part"))
     finally:
         server.stop()
 

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import webdataset
 from click.testing import CliRunner
+from servers import WebServer
 from webdataset.writer import TarWriter
 
 from u2a.cli import main
+from u2a.data.cache import Cache
 from u2a.data.dataset import read_dataset
 from u2a.data.index import ShardIndex
 from u2a.data.split import open_split
@@ -212,6 +214,14 @@ def test_odd_labels_are_named(tmp_path: Path, data: bytes, label: str, message: 
     assert message in said
 
 
+def test_extensions_may_be_written_in_any_way(tmp_path: Path) -> None:
+    path = raw(tmp_path / "x.tar", [("a.JPG", b"x"), ("a.Cls", b"dog"), ("a.url", b"y")])
+    run(path, "--map", ".jpg=image", "--map", "JPG=image", "--label", ".CLS", "--ignore", ".URL")
+    split = open_split({"a": str(path)}, "a", modalities=("image",), classes=CLASSES, multi_label=False)
+    assert split.labels(0) == (1,)
+    run(path, "--map", "jpg=image", "--label", "CLS", "--ignore", "url")
+
+
 def test_wrong_options_are_told(tmp_path: Path) -> None:
     path = shard(tmp_path / "x.tar", ordinary(0, 2))
     assert "--map jpg: expected EXTENSION=MODALITY" in fails(path, "--map", "jpg")
@@ -219,6 +229,31 @@ def test_wrong_options_are_told(tmp_path: Path) -> None:
     assert "go with --map" in fails(path, "--label", "cls")
     assert "has no 00000.json" in fails(path)
     assert "cannot be read: No such file" in fails(tmp_path / "nowhere.tar", *MAP)
+
+
+def test_another_label_is_seen_by_those_who_cached_the_old_index(tmp_path: Path) -> None:
+    path = raw(tmp_path / "x.tar", [("a.txt", b"words"), ("a.cls", b"cat"), ("a.other", b"dog")])
+    server = WebServer(tmp_path)
+    seen = []
+    try:
+        for label, ignored in (("cls", "other"), ("other", "cls"), ("other", "cls")):
+            run(path, "--map", "txt=text", "--label", label, "--ignore", ignored, "--split", "train")
+            server.sent_by_name.clear()
+            split = open_split(
+                server.url,
+                "train",
+                modalities=("text",),
+                classes=CLASSES,
+                multi_label=False,
+                cache=Cache(tmp_path / "cache"),
+            )
+            seen.append((split.labels(0), split.fingerprint, server.sent_by_name["x.tar.idx"] > 0))
+    finally:
+        server.stop()
+    (old, old_data, _), (new, new_data, fetched), again = seen
+    assert (old, new, fetched) == ((0,), (1,), True)
+    assert old_data != new_data
+    assert again == (new, new_data, False)
 
 
 def test_a_shard_that_changes_after_indexing_is_refused(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_inline_and_file_are_the_same_and_the_file_says_what_it_is(toy: Path, tm
     train = info["splits"]["train"]
     assert {**train, "fingerprint": len(train["fingerprint"])} == {
         "rate": 0.7,
-        "missing": "both",
+        "missing": "each",  # of two modalities both is another name for it
         "seed": 5,
         "fingerprint": 64,
         "samples": 90,
@@ -154,6 +154,18 @@ def test_inline_and_file_are_the_same_and_the_file_says_what_it_is(toy: Path, tm
         "spared": 0,
         "presence": {"image": 31, "text": 32, "image + text": 27},
     }
+
+
+def test_each_and_both_name_the_same_table(toy: Path, tmp_path: Path) -> None:
+    out, again = tmp_path / "each.safetensors", tmp_path / "both.safetensors"
+    run(str(toy), "--rate", "0.7", "--missing", "each", "--out", str(out))
+    run(str(toy), "--rate", "0.7", "--missing", "both", "--out", str(again))
+    assert out.read_bytes() == again.read_bytes()
+    for missing in ("each", "both"):
+        sets = [f"data.missing.table={out}", "data.missing.rate=0.7", f"data.missing.missing={missing}"]
+        assert (~present(toy, "train", *sets)).sum() == 63
+    with pytest.raises(U2AError, match=r"data\.missing\.missing: the recipe says any, but .* with each"):
+        present(toy, "train", *sets[:2], "data.missing.missing=any")
 
 
 def test_the_default_file_name_holds_rate_kind_and_seed(toy: Path, tmp_path: Path, monkeypatch) -> None:

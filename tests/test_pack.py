@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -242,6 +244,64 @@ def test_an_interrupted_packing_goes_on_from_its_finished_shards(source):
     assert not stage.exists()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_was_put_at_the_target_meanwhile_stays(source, overwrite):
+    def put(done, total):
+        if done == 5:
+            (source / "shards").mkdir(exist_ok=True)
+            (source / "shards/thesis.txt").write_text("mine")
+
+    if overwrite:
+        pack(source)
+    with pytest.raises(U2AError, match=r"thesis\.txt|is not empty and holds no data set"):
+        pack(source, shard_size=2, overwrite=overwrite, progress=put)
+    assert (source / "shards/thesis.txt").read_text() == "mine"
+    (source / "shards/thesis.txt").unlink()
+    pack(source, shard_size=2, overwrite=overwrite)
+    assert len(read_dataset(str(source / "shards")).splits["train"]) == 3
+
+
+KILLED = """
+import os, sys
+from u2a.data import staging
+from u2a.data.pack import pack_manifest
+from u2a.recipe_file import load_recipe
+
+def die_at(number, rename=os.rename):
+    calls = []
+    def renaming(*args):
+        calls.append(args)
+        if len(calls) == number:
+            os._exit(9)
+        rename(*args)
+    return renaming
+
+staging.os.rename = die_at(int(sys.argv[1]))
+staging.sync_folder = lambda path: os._exit(9)
+pack_manifest(load_recipe("pets.toml"), "m.jsonl", "shards", shard_size=2, overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_kill_while_the_data_set_is_put_in_place_loses_nothing(source, at):
+    pack(source)
+    result = subprocess.run([sys.executable, "-c", KILLED, str(at)], cwd=source, check=False)
+    assert result.returncode == 9
+    place = source / ("shards" if at == 3 else ".shards.packing")  # at 3 all was renamed
+    finished = {path.name: path.stat().st_mtime_ns for path in place.glob("*.tar")}
+    assert len(finished) == 4
+    if at < 3:
+        pack(source, shard_size=2, overwrite=True)
+        made = {path.name: path.stat().st_mtime_ns for path in (source / "shards").glob("*.tar")}
+        assert made == finished
+    assert len(opened(source)) == 5
+    pack(source, overwrite=True)  # what a kill left is no stranger
+    assert set(os.listdir(source / "shards")) == {
+        "dataset.json",
+        *(f"{split}-000000.tar{end}" for split in ("train", "test") for end in ("", ".idx")),
+    }
+
+
 @pytest.mark.parametrize("change", ["a file", "the shard size", "a shard"])
 def test_shards_of_another_plan_are_made_anew(source, change):
     def interrupt(done, total):
@@ -281,6 +341,31 @@ def test_a_file_that_vanishes_while_packing(source):
     assert not (source / "shards").exists()
 
 
+def test_a_file_that_is_away_for_a_while_costs_no_sample(source):
+    def away(done, total):
+        if done == 1:
+            (source / "1.png").rename(source / "away")
+
+    pack(source, shard_size=2)
+    expected = content(source / "shards")
+    shutil.rmtree(source / "shards")
+    with pytest.raises(U2AError, match=r"line 2: column 'image': 1\.png: no such file"):
+        pack(source, shard_size=2, progress=away)
+    (source / "away").rename(source / "1.png")
+    pack(source, shard_size=2)
+    assert content(source / "shards") == expected
+
+
+def test_a_manifest_that_shrinks_while_packing(source):
+    def shrink(done, total):
+        if done == 1:
+            write(source, rows_of(source)[:5])
+
+    with pytest.raises(U2AError, match=r"split 'test' had 2 samples when it was read first and 1 now"):
+        pack(source, progress=shrink)
+    assert not (source / "shards").exists()
+
+
 def test_a_folder_that_is_a_link(source):
     (source / "disk").mkdir()
     (source / "shards").symlink_to("disk")
@@ -297,12 +382,15 @@ def test_dataset_json_that_cannot_be_trusted(source):
     for change, reason in [
         ({"format": 2}, "dataset.json: not a data set of format 1: format"),
         ({"splits": {"train": [{**good["splits"]["train"][0], "name": "../x.tar"}]}}, "dataset.json: .*name"),
+        ({"splits": {}}, "dataset.json: .*splits: .*at least 1 item"),
+        ({"splits": {"train": []}}, r"dataset.json: .*splits\.train: .*at least 1 item"),
+        ({"splits": {"train": [{**good["splits"]["train"][0], "sha256": "/tmp/x"}]}}, "dataset.json: .*sha256"),
         (
             {"splits": {"train": [{**good["splits"]["train"][0], "name": "lost-000000.tar"}]}},
             "lost-000000.tar: ",
         ),
         (
-            {"splits": {"train": [{**good["splits"]["train"][0], "sha256": "0"}]}},
+            {"splits": {"train": [{**good["splits"]["train"][0], "sha256": "0" * 64}]}},
             "dataset.json and .* disagree",
         ),
     ]:

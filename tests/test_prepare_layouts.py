@@ -1,5 +1,6 @@
 """The official layouts of the five data sets, as published and as found in the wild."""
 
+import csv
 import json
 import unicodedata
 from collections import Counter
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 
 from u2a.data.cli import PUBLIC, data
 from u2a.data.dataset import read_dataset
-from u2a.data.prepare import DATA_SETS, Choice
+from u2a.data.prepare import DATA_SETS, Choice, food101
 from u2a.data.prepare.crema_d import assign
 from u2a.data.prepare.run import prepare
 from u2a.data.split import open_split
@@ -120,6 +121,32 @@ def test_food101(tmp_path, make):
     assert train["waffles_7"][1]["text"] == b"next"
     assert train["waffles_11"][1]["text"] == b"two\nlines, quoted"
     assert {"waffles_2", "waffles_3"} <= train.keys()
+
+
+def test_annotations_and_links_cannot_lead_out_of_the_source(tmp_path, make):
+    miniatures.write(tmp_path / "secret/apple_pie_77.jpg", miniatures.picture(1))
+    root = miniatures.food101(tmp_path / "source", ("apple_pie", "waffles"))
+    train = root / "texts/train_titles.csv"
+    up = "../../../../../secret/apple_pie_77.jpg"
+    inside = "../apple_pie/apple_pie_0.JPG"  # leads back in; but there is no such file
+    train.write_text(train.read_text() + f"{up},title,apple_pie\n{inside},title,apple_pie\na\0.jpg,x,waffles\n")
+    (root / "images/train/waffles/waffles_0.jpg").unlink()
+    (root / "images/train/waffles/waffles_0.jpg").symlink_to(tmp_path / "secret/apple_pie_77.jpg")
+    result = make("food101")
+    assert counts(result) == {"train": 11, "test": 6}
+    assert kinds(tmp_path) == {"outside the source": 2, "missing file": 2}
+    named = [p["name"] for p in problems(tmp_path) if p["kind"] == "outside the source"]
+    assert any(name.endswith(up) for name in named)
+
+
+def test_ave_names_cannot_lead_out_of_the_source(tmp_path, make):
+    root = miniatures.ave(tmp_path / "source") / "AVE_Dataset"
+    miniatures.write(tmp_path / "secret.mp4", miniatures.clip())
+    with (root / "trainSet.txt").open("a") as lines:
+        lines.write("Church bell&../../../secret&good&0&10\n")
+    result = make("ave")
+    assert counts(result) == {"train": 6, "val": 2, "test": 2}
+    assert kinds(tmp_path) == {"outside the source": 2}  # its audio and its video
 
 
 def test_food101_with_the_json_files_of_later_code(tmp_path, make):
@@ -412,3 +439,69 @@ def test_the_command(tmp_path, checkpoints):
     assert again.stdout.splitlines()[0] == f"complete already, nothing was changed: {tmp_path / 'out'}"
     assert again.stdout.splitlines()[1:] == lines[1:]
     assert (tmp_path / "out/classes.txt").read_text().splitlines()[0] == "Church bell"
+
+
+ODD = {
+    "another split": (
+        "food101",
+        "split.json",
+        {"validation": []},
+        "'validation' is not one of the lists",
+    ),
+    "a split that is a list": ("food101", "split.json", ["a_1.jpg"], "is not a JSON object"),
+    "a split of lists": ("food101", "split.json", {"train": [["a_1.jpg"]]}, "train: .* is not a name"),
+    "texts in a list": ("food101", "text.json", ["a"], "is not a JSON object"),
+    "no list of films": (
+        "mm_imdb",
+        "split.json",
+        {"train": None},
+        "'train' is not one of the lists",
+    ),
+    "a film in a list": ("mm_imdb", "dataset/0000001.json", ["Drama"], "is not a JSON object"),
+    "endless brackets": ("mm_imdb", "split.json", "[" * 100_000, "not JSON"),
+    "an endless field": (
+        "crema_d",
+        "SentenceFilenames.csv",
+        'Stimulus,Filename\n1,"' + "x" * 200_000,
+        "not CSV",
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_annotations_of_another_shape_are_told_in_one_line(tmp_path, make, odd, monkeypatch):
+    name, file, content, message = ODD[odd]
+    root = getattr(miniatures, name)(tmp_path / "source")
+    if name == "food101":
+        (root / "texts/train_titles.csv").unlink()
+        for other in ("text.json", "split.json"):
+            (root / other).write_text("{}")
+    (root / file).write_text(content if isinstance(content, str) else json.dumps(content))
+    before = csv.field_size_limit(131_072)  # the default, which other readers raise
+    try:
+        with pytest.raises(U2AError, match=message) as caught:
+            make(name)
+    finally:
+        csv.field_size_limit(before)
+    assert str(caught.value).startswith(f"{root / file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_odd_values_in_annotations_are_counted(tmp_path, make):
+    root = miniatures.kinetics_sound(tmp_path / "kinetics")
+    with (root / "annotations/train.csv").open("a") as lines:
+        lines.write("tap dancing,abcdefghijk,inf,10,train\ntap dancing,abcdefghijk,nan,10,train\n")
+    (tmp_path / "kinetics").rename(tmp_path / "source")
+    make("kinetics_sound")
+    assert kinds(tmp_path)["odd line"] == 2
+    (tmp_path / "source").rename(tmp_path / "kinetics")
+    film = miniatures.mm_imdb(tmp_path / "source") / "dataset/0000001.json"
+    film.write_text(json.dumps({**json.loads(film.read_text()), "genres": ["Drama", ["Comedy"], None]}))
+    make("mm_imdb")
+    assert kinds(tmp_path)["unknown genre"] == 2
+
+
+def test_a_quote_that_is_never_closed_is_read_once():
+    lines = ["apple_pie_1.jpg,plain,apple_pie", 'apple_pie_2.jpg,"open', *(f"line {n}" for n in range(200_000))]
+    records = list(food101._logical_lines("\n".join(lines)))
+    assert records == ["", lines[0], "\n".join(lines[1:])]

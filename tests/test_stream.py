@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -198,3 +200,57 @@ def test_a_server_that_dies_and_returns_costs_nothing(
     back.join()
     server.stop()
     assert read == keys(local, 0, 6)
+
+
+@pytest.fixture
+def server(toy: Path) -> Iterator[WebServer]:
+    made = WebServer(toy.parent / "shards")
+    yield made
+    made.stop()
+
+
+def signed(server: WebServer, signature: str) -> str:
+    return f'data.shards={{train=["{server.url}/train-{{000000..000005}}.tar?signature={signature}"]}}'
+
+
+def test_a_run_resumes_from_addresses_that_were_signed_again(
+    toy: Path, server: WebServer, tmp_path: Path
+) -> None:
+    made = trainer(toy, tmp_path / "run", signed(server, "a"))
+    made.fit()
+    again = Trainer(load_recipe(toy, [*STREAM, signed(server, "b")]), Run(tmp_path / "run"), ALONE, registry())
+    again.resume()
+    assert again.done == made.done
+    fewer = signed(server, "a").replace("000005", "000004")
+    other = Trainer(load_recipe(toy, [*STREAM, fewer]), Run(tmp_path / "run"), ALONE, registry())
+    with pytest.raises(U2AError, match="data"):
+        other.resume()
+
+
+def test_shards_pass_through_the_cache_folder_and_its_faults_are_told(
+    toy: Path, server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def full(address: str, target: Path) -> None:
+        seen.append(target)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = tmp_path / "cache"
+    sets = [signed(server, "secret"), f"data.cache_dir={folder}"]
+    made = trainer(toy, tmp_path / "run", *sets)
+    monkeypatch.setattr(stream, "download", full)
+    with pytest.raises(
+        U2AError, match=rf"^{folder}: cannot hold .*\.tar: No space left .* data\.cache_dir"
+    ) as caught:
+        made.fit()
+    assert "secret" not in str(caught.value)
+    assert [target.parent for target in seen] == [folder]
+    assert list(folder.iterdir()) == []
+    monkeypatch.undo()
+    trainer(toy, tmp_path / "workers", *sets, "data.workers=2").fit()
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    folder.write_text("a file")
+    with pytest.raises(U2AError, match=rf"^{folder}: cannot hold"):
+        trainer(toy, tmp_path / "other", *sets).fit()

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 
 from u2a.data.batches import Batch, init_worker
 from u2a.data.dataset import fingerprint, shard_addresses
+from u2a.data.opening import recipe_cache
+from u2a.data.remote import show
 from u2a.data.stream import StreamedBatches, StreamOptions
 from u2a.distributed import sum_over_processes
 from u2a.errors import RecipeError
@@ -35,7 +37,7 @@ class StreamingData(TrainingData):
         recipe, data, training = self.recipe, self.recipe.data, self.recipe.training
         _check(recipe)
         self.addresses = tuple(address for address, _ in shard_addresses(data.shards, "train"))
-        self.fingerprint = fingerprint(self.addresses)
+        self.fingerprint = fingerprint(map(show, self.addresses))  # a signature is no part of the data
         assert data.samples_per_epoch is not None
         self.plan = StreamPlan(data.samples_per_epoch // training.batch_size)
         if not self.plan.steps_per_epoch:
@@ -81,6 +83,7 @@ class StreamingData(TrainingData):
             rank=place.rank,
             world=place.size,
             dropout=self.dropout,
+            folder=recipe_cache(self.recipe).folder,
         )
         remote = any(map(is_url, self.addresses))
         return DataLoader(

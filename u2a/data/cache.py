@@ -22,16 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from u2a.data import remote
+from u2a.data.cache_room import reserve
 from u2a.data.files import replacing
-from u2a.data.index import ShardFile, ShardIndex
-from u2a.data.locks import EXCLUSIVE, NOW, SHARED, Lock
+from u2a.data.index import ShardFile
+from u2a.data.locks import EXCLUSIVE, SHARED, Lock
 from u2a.errors import ShardError, U2AError
 from u2a.files import sha256_file
 
 #: The modification time of files whose content was checked.
 VERIFIED = 1_000_000_000
-#: A handle that this many reads of its process did not use is closed when room is needed.
+#: A handle that this many reads of its process did not use is closed when another shard is needed.
 IDLE_READS = 256
+#: Handles that a process keeps; each is two open files.
+MOST_HANDLES = 64
 #: After a shard found no room, so many reads pass until the next try.
 PATIENCE = 64
 DEFAULT_GB = 50.0
@@ -88,15 +91,17 @@ class Cache:
         self.__init__(**state)  # type: ignore[misc]
 
     def index(self, address: str, sha256: str | None) -> Path:
-        """The local copy of a remote shard's index; fetched unless one for that content is here.
+        """The local copy of a remote shard's index; fetched unless one with this sha256 is here.
+
+        The shard's own sha256 would not do: the index of a shard made elsewhere depends on how it was made.
 
         Raises:
             ShardError: it cannot be read.
         """
         name = hashlib.sha256(remote.show(address).encode()).hexdigest()[:16]
         path = self._indexes / f"{name}-{Path(remote.show(address)).name}.idx"
-        with suppress(ShardError, OSError):
-            if sha256 and _is_verified(path) and ShardIndex(address, path).info.sha256 == sha256:
+        with suppress(OSError):
+            if sha256 and sha256_file(path) == sha256:
                 return path
         data = remote.fetch(remote.beside(address, ".idx"))
         with _told_of(path):
@@ -104,7 +109,6 @@ class Cache:
             if not path.exists() or path.read_bytes() != data:
                 with replacing(path) as stream:
                     stream.write(data)
-            os.utime(path, (VERIFIED, VERIFIED))
         return path
 
     def read(self, shard: RemoteShard, offset: int, size: int) -> bytes:
@@ -119,10 +123,10 @@ class Cache:
             handle = self.hold(shard)
             if handle is None:
                 self._no_room[shard.sha256] = self._reads + PATIENCE
-            else:
-                self._handles[shard.sha256] = handle
         if handle is None:
             return remote.fetch_range(shard.address, offset, size)
+        self._handles.pop(shard.sha256, None)
+        self._handles[shard.sha256] = handle  # the last: in order of use
         handle.used = self._reads
         return handle.file.read(offset, size)
 
@@ -132,6 +136,7 @@ class Cache:
         Raises:
             ShardError: it cannot be read, or is not what its index says.
         """
+        self._close_idle()
         with _told_of(self._shards):
             self._shards.mkdir(parents=True, exist_ok=True)
             lock = Lock(self._path(shard, "use"), SHARED)
@@ -169,7 +174,7 @@ class Cache:
         with Lock(self._path(shard, "get"), EXCLUSIVE):
             if file := self._whole(shard):
                 return file
-            if not self._reserve(shard):
+            if not reserve(self._shards, shard.sha256, shard.bytes, self.limit):
                 return None
             part, room = self._path(shard, "part"), self._path(shard, "room")
             try:
@@ -186,7 +191,7 @@ class Cache:
 
     def _download(self, shard: RemoteShard, part: Path) -> None:
         for _ in range(2):  # the second time rules out damage on the way
-            remote.download(shard.address, part)
+            remote.download(shard.address, part, shard.bytes)
             if part.stat().st_size == shard.bytes and sha256_file(part) == shard.sha256:
                 os.utime(part, (VERIFIED, VERIFIED))
                 return
@@ -195,61 +200,11 @@ class Cache:
             "store shard and index together again"
         )
 
-    def _reserve(self, shard: RemoteShard) -> bool:
-        """Set room aside for a shard, at the cost of those that were not used for longest."""
-        self._close_idle()
-        with Lock(self._shards / "lock", EXCLUSIVE):
-            self._drop_dead()
-            # Rooms before shards: a fetch that ends meanwhile turns one into the other, and the other way
-            # round it would be seen as neither, and the limit be overstepped.
-            used = sum(_size(path) for kind in ("room", "tar") for path in self._shards.glob(f"*.{kind}"))
-            needed = used + shard.bytes - self.limit
-            with _free_entries(self._shards) as free:
-                if needed > sum(size for _, size in free):
-                    return False
-                for path, size in free:
-                    if needed <= 0:
-                        break
-                    path.unlink(missing_ok=True)
-                    needed -= size
-            with open(self._path(shard, "room"), "wb") as room:
-                room.truncate(shard.bytes)  # takes no space; its size is what counts
-        return True
-
-    def _drop_dead(self) -> None:
-        """Remove what processes that died while fetching left."""
-        for room in self._shards.glob("*.room"):
-            with suppress(OSError), Lock(room.with_suffix(".get"), EXCLUSIVE | NOW):
-                room.with_suffix(".part").unlink(missing_ok=True)
-                room.unlink(missing_ok=True)
-
     def _close_idle(self) -> None:
-        for sha256, handle in list(self._handles.items()):
-            if self._reads - handle.used > IDLE_READS:
-                self._handles.pop(sha256).close()
-
-
-@contextmanager
-def _free_entries(folder: Path) -> Iterator[list[tuple[Path, int]]]:
-    """Stored shards that nobody uses, locked, least recently used first."""
-    entries, locks = [], []
-    try:
-        for path in folder.glob("*.tar"):
-            use = path.with_suffix(".use")
-            with suppress(BlockingIOError):
-                locks.append(Lock(use, EXCLUSIVE | NOW))
-                entries.append((use.stat().st_mtime_ns, path, _size(path)))
-        yield [(path, size) for _, path, size in sorted(entries)]
-    finally:
-        for lock in locks:
-            lock.close()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:  # finished or found damaged just now
-        return 0
+        for sha256, handle in list(self._handles.items()):  # least recently used first
+            if len(self._handles) < MOST_HANDLES and self._reads - handle.used <= IDLE_READS:
+                break
+            self._handles.pop(sha256).close()
 
 
 def _is_verified(path: Path) -> bool:

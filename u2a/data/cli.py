@@ -16,7 +16,8 @@ from u2a.errors import U2AError
 from u2a.paths import is_url
 
 if TYPE_CHECKING:
-    from u2a.data.pack import Progress, Summary
+    from u2a.data.pack import Progress
+    from u2a.data.pack_summary import Summary
     from u2a.recipe import Recipe
 
 
@@ -79,7 +80,8 @@ def pack(
     Columns: key, split, label or labels, and one for each modality of the recipe: a path relative to the
     manifest, or the text itself. An empty cell means that the modality is missing.
     """
-    from u2a.data.pack import modalities_without_samples, pack_manifest
+    from u2a.data.pack import pack_manifest
+    from u2a.data.pack_summary import modalities_without_samples
     from u2a.recipe_file import load_recipe
 
     loaded = load_recipe(recipe, sets)

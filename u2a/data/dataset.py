@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from braceexpand import braceexpand
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from u2a.data.files import Sha256
 from u2a.data.remote import fetch
 from u2a.data.samples import nearest
 from u2a.errors import ShardError
@@ -28,14 +29,15 @@ Shards = str | Mapping[str, str | Sequence[str]]
 
 
 class ShardEntry(BaseModel):
-    """One shard as dataset.json lists it."""
+    """One shard as dataset.json lists it; `index` is the sha256 of its index."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # a file of this folder, nothing else
     samples: int = Field(gt=0)
     bytes: int = Field(gt=0)
-    sha256: str
+    sha256: Sha256
+    index: Sha256 | None = None
 
 
 class DatasetFile(BaseModel):
@@ -46,7 +48,7 @@ class DatasetFile(BaseModel):
     format: Literal[1] = 1
     modalities: tuple[str, ...]
     task_kind: Literal["single_label", "multi_label"]
-    splits: dict[str, tuple[ShardEntry, ...]]
+    splits: dict[str, Annotated[tuple[ShardEntry, ...], Field(min_length=1)]] = Field(min_length=1)
     classes: dict[str, dict[str, int]]
     fingerprint: str
 

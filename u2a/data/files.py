@@ -1,4 +1,4 @@
-"""Writing large files so that a crash leaves the old one or the new one, never half of one."""
+"""Large files: their identity, and writing them so that a crash leaves the old one or the new one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
+
+from pydantic import Field
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 in a file that anybody may have written: it becomes a file name, so it must be nothing else."""
 
 
 @contextmanager

@@ -18,9 +18,11 @@ from typing import Any, Literal
 from u2a.data.dataset import FILE_NAME, DatasetFile, ShardEntry, fingerprint, read_dataset
 from u2a.data.files import replacing
 from u2a.data.index import IndexInfo, Mapping, ShardIndex, write_index
+from u2a.data.index_checks import check_index
 from u2a.data.samples import Sample
 from u2a.data.scan import Found, Member
-from u2a.errors import ShardError, U2AError
+from u2a.data.shards import shard_entry
+from u2a.errors import U2AError
 
 JSON_LABEL = "json:"
 
@@ -133,16 +135,21 @@ def parse_mapping(
         suffix, equals, modality = pair.partition("=")
         if not (suffix and equals and modality.isidentifier() and modality == modality.lower()):
             raise U2AError(f"--map {pair}: expected EXTENSION=MODALITY, e.g. --map jpg=image")
-        modalities.setdefault(modality, []).append(suffix.lower().lstrip("."))
+        modalities.setdefault(modality, []).append(_suffix(suffix))
     for modality in may_lack:
         if modality not in modalities:
             raise U2AError(f"--missing-ok {modality}: no extension is mapped to it")
     return Mapping(
-        modalities={name: tuple(suffixes) for name, suffixes in modalities.items()},
+        modalities={name: tuple(dict.fromkeys(suffixes)) for name, suffixes in modalities.items()},
         may_lack=tuple(may_lack),
-        ignored=tuple(suffix.lower().lstrip(".") for suffix in ignored),
-        label=label,
+        ignored=tuple(map(_suffix, ignored)),
+        label=label if label is None or label.startswith(JSON_LABEL) else _suffix(label),
     )
+
+
+def _suffix(extension: str) -> str:
+    """An extension as scans tell it, however a person writes it: ``.JPG`` is ``jpg``."""
+    return extension.lower().lstrip(".")
 
 
 def index_shards(
@@ -188,18 +195,10 @@ def add_split(shards: Sequence[Path], split: str) -> Path:
         for other, entries in splits.items():
             if other != split and shard.name in {entry.name for entry in entries}:
                 raise U2AError(f"{shard}: belongs to split {other!r} already")
-    splits[split] = tuple(_entry(shard) for shard in shards)
+    splits[split] = tuple(shard_entry(shard, ShardIndex(shard).info) for shard in shards)
     with replacing(path) as stream:
         stream.write(_describe(folder, splits).model_dump_json(indent=1).encode() + b"\n")
     return path
-
-
-def _entry(shard: Path) -> ShardEntry:
-    info = ShardIndex(shard).info
-    try:
-        return ShardEntry(name=shard.name, samples=info.samples, bytes=info.bytes, sha256=info.sha256)
-    except ValueError:
-        raise ShardError(f"{shard}: a shard's name may have letters, digits and . _ - only") from None
 
 
 def _describe(folder: Path, splits: dict[str, tuple[ShardEntry, ...]]) -> DatasetFile:
@@ -209,6 +208,7 @@ def _describe(folder: Path, splits: dict[str, tuple[ShardEntry, ...]]) -> Datase
     for split, entries in splits.items():
         for entry in entries:
             index = ShardIndex(folder / entry.name)
+            check_index(index)
             modalities |= dict.fromkeys(index.info.modalities)
             ends, ids = index.array("label_ends"), index.array("label_ids")
             labels_S = [b - a for a, b in zip([0, *ends[:-1]], ends, strict=True)]

@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from u2a.data.files import replacing
+from u2a.data.files import Sha256, replacing
 from u2a.data.scan import SampleReader, Scan, scan_shard
 from u2a.errors import ShardError
 from u2a.files import sha256_file
@@ -43,9 +43,9 @@ class IndexInfo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1] = 1
-    samples: int
-    bytes: int
-    sha256: str
+    samples: int = Field(gt=0)
+    bytes: int = Field(gt=0)
+    sha256: Sha256
     modalities: tuple[str, ...]
     extensions: dict[str, tuple[str, ...]]
     classes: tuple[str, ...]
@@ -116,7 +116,8 @@ class ShardIndex:
         path: where its index is, if not beside it.
 
     Raises:
-        ShardError: the index is missing, damaged, or of another format.
+        ShardError: the index is missing, damaged, or of another format. What its arrays hold is checked by
+            `u2a.data.index_checks.check_index`, once for a split.
     """
 
     def __init__(self, shard: Path | str, path: Path | None = None) -> None:
@@ -134,6 +135,11 @@ class ShardIndex:
                 f"{path}: not an index of format 1, or damaged ({type(error).__name__}); "
                 f"make it again with: u2a data index {shard}"
             ) from None
+
+    def header(self) -> dict[str, tuple[str, list[int]]]:
+        """Type and shape of each array, without reading it."""
+        slices = {name: self._arrays.get_slice(name) for name in self._arrays.keys()}  # noqa: SIM118
+        return {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
 
     def array(self, name: str) -> NDArray[Any]:
         """A whole array."""
@@ -199,11 +205,15 @@ class ShardFile:
         """Exactly `size` bytes.
 
         Raises:
-            ShardError: the file ends before.
+            ShardError: the file ends before, or its disk fails.
         """
-        data = os.pread(self._descriptor, size, offset)
-        while len(data) < size and (more := os.pread(self._descriptor, size - len(data), offset + len(data))):
-            data += more  # the kernel stops one read at 2 GiB
+        try:
+            data = more = os.pread(self._descriptor, size, offset)
+            while more and len(data) < size:  # the kernel stops one read at 2 GiB
+                more = os.pread(self._descriptor, size - len(data), offset + len(data))
+                data += more
+        except OSError as error:
+            raise ShardError(f"{self.path}: cannot be read: {error.strerror}") from None
         if len(data) != size:
             raise ShardError(f"{self.path}: ended {size - len(data)} bytes early; it was cut while in use")
         return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import weakref
 from pathlib import Path
 
 SHARED, EXCLUSIVE, NOW = fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_NB
@@ -21,14 +22,12 @@ class Lock:
 
     def __init__(self, path: Path, kind: int) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.close = weakref.finalize(self, os.close, self._descriptor)  # one that is dropped is released too
         try:
             fcntl.flock(self._descriptor, kind)
         except OSError:
-            os.close(self._descriptor)
+            self.close()
             raise
-
-    def close(self) -> None:
-        os.close(self._descriptor)
 
     def __enter__(self) -> Lock:
         return self

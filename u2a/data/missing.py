@@ -114,7 +114,8 @@ def draw_table(split: Split, *, rate: float, missing: str, seed: int) -> Table:
     Raises:
         RecipeError: `missing` is no modality of the split, nor a pattern that fits it.
     """
-    if missing not in (*split.modalities, "each", "any", *(("both",) if len(split.modalities) == 2 else ())):
+    missing = _pattern(missing, split.modalities)
+    if missing not in (*split.modalities, "each", "any"):
         known = ", ".join((*split.modalities, "each", "any"))
         raise RecipeError(f"data.missing.missing: {missing!r} is none of {known}")
     if not 0 <= rate <= 1:
@@ -135,6 +136,11 @@ def draw_table(split: Split, *, rate: float, missing: str, seed: int) -> Table:
         presence=count_presence(after_NM, split.modalities),
     )
     return Table(info, kept_NM)
+
+
+def _pattern(missing: str, modalities: Sequence[str]) -> str:
+    """Of two modalities ``both`` is another name for ``each``, so that either draws the same table."""
+    return "each" if missing == "both" and len(modalities) == 2 and "both" not in modalities else missing
 
 
 def overlay(present_NM: NDArray[np.bool_], kept_NM: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -176,6 +182,8 @@ def _read_rule(split: Split, rule: MissingRule) -> Table:
     table = read_table(path, split)
     for name in ("rate", "missing", "seed"):
         wanted, stored = getattr(rule, name), getattr(table.info, name)
+        if name == "missing" and wanted is not None:
+            wanted, stored = (_pattern(value, split.modalities) for value in (wanted, stored))
         if wanted is not None and wanted != stored:
             raise U2AError(
                 f"data.missing.{name}: the recipe says {wanted}, but {path} was drawn with {stored}; "

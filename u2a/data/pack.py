@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from u2a.data.dataset import FILE_NAME, DatasetFile, fingerprint
 from u2a.data.files import replacing
-from u2a.data.manifest import Manifest, Row, RowSource
-from u2a.data.pack_plan import MAX_PROBLEMS, PackOptions, Plan, plan_rows, raise_problems
+from u2a.data.manifest import Manifest, RowSource
+from u2a.data.pack_plan import MAX_PROBLEMS, PackOptions, Plan, plan_rows, planned_rows
 from u2a.data.pack_row import Packed, Refused, RowPacker, packed_rows
+from u2a.data.pack_summary import SplitSummary, Summary, write_skipped
 from u2a.data.shards import SplitWriter
 from u2a.data.staging import SplitJournal, Stage, check_target, staged
 from u2a.errors import U2AError
-from u2a.files import sync_folder, write_text
+from u2a.files import sync_folder
 from u2a.modality import Preprocessor
 from u2a.plugins import Registry, registry
 from u2a.preprocessors import build_preprocessors
@@ -30,26 +29,6 @@ ROWS_PER_WORKER = 100
 
 Progress = Callable[[int, int], None]
 """Called with the samples dealt with so far and their total."""
-
-
-@dataclass
-class SplitSummary:
-    """What a data set holds of one split; `presence` counts samples by the modalities that they have.
-
-    `skipped` names samples that were left out, with modality and reason; `absent` names samples whose files
-    turned out not to hold a modality, with the reason for each.
-    """
-
-    samples: int = 0
-    unlabelled: int = 0
-    bytes: int = 0
-    presence: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    labels: Counter[str] = field(default_factory=Counter)
-    skipped: dict[str, tuple[str, str]] = field(default_factory=dict)
-    absent: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
-Summary = dict[str, SplitSummary]
 
 
 def pack_manifest(
@@ -83,7 +62,9 @@ def pack_manifest(
     plugins, options = plugins or registry(), PackOptions(**how)
     source = Manifest(Path(manifest), read_extensions(recipe, plugins))
     plan = plan_rows(source, recipe.task, options)
-    return pack_rows(recipe, source, plan, target, options, plugins=plugins, progress=progress)
+    return pack_rows(
+        recipe, source, plan, target, options, overwrite=overwrite, plugins=plugins, progress=progress
+    )
 
 
 def read_extensions(recipe: Recipe, plugins: Registry) -> dict[str, tuple[str, ...]]:
@@ -98,6 +79,7 @@ def pack_rows(
     target: Path,
     options: PackOptions,
     *,
+    overwrite: bool,
     plugins: Registry,
     progress: Progress,
     finish: Callable[[Path, Summary], None] = lambda folder, summary: None,
@@ -116,23 +98,17 @@ def pack_rows(
     )
     stage = None
     try:
-        with staged(target, plan.digest) as stage:
-            work = _Work(source, packer, options, stage, progress, sum(plan.splits.values()))
+        with staged(target, plan.digest, overwrite) as stage:
+            work = _Work(source, plan, packer, options, stage, progress)
             summary = {name: work.write_split(name) for name in plan.splits}
             _write_dataset(stage, source, recipe.task, summary)
-            _write_skipped(stage.folder, summary)
+            write_skipped(stage.folder, summary)
             finish(stage.folder, summary)
     except OSError as error:
         kept = "; run it again to go on from the finished shards" if stage and stage.finished else ""
         reason = f"{error.filename or target}: {error.strerror or error}"
         raise U2AError(f"{reason}; {target} was not changed{kept}") from error
     return summary
-
-
-def modalities_without_samples(summary: Summary, recipe: Recipe) -> list[str]:
-    """Modalities of the recipe that no sample has: perhaps a misnamed column."""
-    held = {name for split in summary.values() for pattern in split.presence for name in pattern}
-    return [name for name in recipe.modalities if name not in held]
 
 
 def _preprocessors(recipe: Recipe, plugins: Registry) -> dict[str, Preprocessor]:
@@ -147,22 +123,25 @@ class _Work:
     """One packing: where rows come from and where samples go."""
 
     source: RowSource
+    plan: Plan
     packer: RowPacker
     options: PackOptions
     stage: Stage
     progress: Progress
-    total: int
     done: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(self.plan.splits.values())
 
     def write_split(self, name: str) -> SplitSummary:
         """All samples of a split; shards that an earlier run finished stay as they are."""
         journal = self.stage.journal.splits.setdefault(name, SplitJournal())
         summary = SplitSummary(skipped=journal.skipped.copy(), absent=journal.absent.copy())
-        problems: list[str] = []
-        rows = self.source.rows(problems, name)
+        rows = planned_rows(self.source, self.plan, name)
         for row in islice(rows, journal.rows):
             if row.key not in summary.skipped:
-                _count(summary, row, tuple(m for m in row.cells if m not in summary.absent.get(row.key, ())))
+                summary.count(row, tuple(m for m in row.cells if m not in summary.absent.get(row.key, ())))
             self._step()
         covered = journal.rows
         modalities = tuple(self.source.extensions)
@@ -176,7 +155,6 @@ class _Work:
                 if len(writer.entries) > len(journal.entries):
                     journal = self._record(name, writer, summary, covered)
                 self._step()
-            raise_problems(self.source.path, problems)  # files that changed since they were planned
         self._record(name, writer, summary, covered)
         summary.bytes = sum(entry.bytes for entry in writer.entries)
         return summary
@@ -191,7 +169,7 @@ class _Work:
         key = result.row.key
         if isinstance(result, Packed):
             writer.add(key, result.sample, result.members)
-            _count(summary, result.row, result.sample.present)
+            summary.count(result.row, result.sample.present)
             if result.absent:
                 summary.absent[key] = result.absent
         elif self.options.on_error == "skip":
@@ -228,13 +206,6 @@ def _raise_refused(refused: Collection[Refused]) -> None:
     raise U2AError("\n".join([*map(str, list(refused)[:MAX_PROBLEMS]), *more, hint]))
 
 
-def _count(summary: SplitSummary, row: Row, present: tuple[str, ...]) -> None:
-    summary.samples += 1
-    summary.unlabelled += row.labels is None
-    summary.presence[present] += 1
-    summary.labels.update(row.labels or ())
-
-
 def _write_dataset(stage: Stage, source: RowSource, task: TaskSection, summary: Summary) -> None:
     splits = {name: tuple(journal.entries) for name, journal in stage.journal.splits.items() if name in summary}
     for name in [name for name, entries in splits.items() if not entries]:
@@ -250,13 +221,3 @@ def _write_dataset(stage: Stage, source: RowSource, task: TaskSection, summary: 
     with replacing(stage.folder / FILE_NAME) as stream:
         stream.write(found.model_dump_json(indent=1).encode() + b"\n")
     sync_folder(stage.folder)
-
-
-def _write_skipped(folder: Path, summary: Summary) -> None:
-    lines = [
-        json.dumps({"key": key, "split": name, "modality": modality, "reason": reason}, ensure_ascii=False)
-        for name, split in summary.items()
-        for key, (modality, reason) in split.skipped.items()
-    ]
-    if lines:
-        write_text(folder / "skipped.jsonl", "\n".join(lines) + "\n")

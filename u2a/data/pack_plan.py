@@ -77,6 +77,28 @@ def plan_rows(source: RowSource, task: TaskSection, options: PackOptions) -> Pla
     return Plan(dict(splits), digest.hexdigest())
 
 
+def planned_rows(source: RowSource, plan: Plan, split: str) -> Iterator[Row]:
+    """The rows of a split again, for packing: they must be those that were planned.
+
+    Rows are known by their place, so one that cannot be used any more would shift all that follow.
+
+    Raises:
+        U2AError: a file has gone or the source has changed since; nothing after that row is given.
+    """
+    problems: list[str] = []
+    found = 0
+    for row in source.rows(problems, split):
+        raise_problems(source.path, problems)
+        found += 1
+        yield row
+    raise_problems(source.path, problems)
+    if found != (planned := plan.splits[split]):
+        raise U2AError(
+            f"{source.path}: split {split!r} had {planned} samples when it was read first and {found} now; "
+            "it changed while it was being packed; run it again"
+        )
+
+
 def _identity(row: Row) -> bytes:
     cells = {}
     for modality, cell in row.cells.items():

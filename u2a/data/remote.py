@@ -69,14 +69,28 @@ def file_size(address: str) -> int | None:
     return None if size is None else int(size)
 
 
-def download(address: str, target: Path) -> None:
+def download(address: str, target: Path, most: int | None = None) -> None:
     """Write a whole file to `target`.
 
+    Args:
+        most: bytes that it may have; a server that sends more is not listened to.
+
     Raises:
-        ShardError: as for `fetch`.
+        ShardError: as for `fetch`; or the file is larger than it may be.
         OSError: the disk is full.
     """
-    _patiently(address, lambda fs, path: fs.get_file(path, str(target)))
+    from fsspec.callbacks import Callback
+
+    def check(size: int | None, done: int) -> None:
+        if most is not None and done > most:
+            raise ShardError(
+                f"{show(address)}: the server sends more than the {most} bytes of its index; "
+                "store shard and index together again"
+            )
+
+    # hf checks sizes itself, and gives up its fast way for a callback.
+    own = {} if address.lower().startswith("hf://") else {"callback": Callback(hooks={"size": check})}
+    _patiently(address, lambda fs, path: fs.get_file(path, str(target), **own))
 
 
 def _patiently(address: str, read: Callable[[Any, str], T]) -> T:
@@ -86,6 +100,8 @@ def _patiently(address: str, read: Callable[[Any, str], T]) -> T:
         tries += 1
         try:
             return read(*_open(address))
+        except ShardError:
+            raise
         except Exception as error:  # every store's library has its own
             if (reason := _lasting(error, address)) is not None:
                 raise ShardError(f"{show(address)}: {reason}") from None

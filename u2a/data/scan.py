@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from u2a.data.samples import Sample, encode_key, parse_sample, split_member, split_suffix
+from u2a.data.tar_headers import tar_headers
 from u2a.errors import ShardError
 
-_BLOCK = 512
 #: More than any sample needs to declare itself; a larger one is damage or mischief.
 MAX_JSON_BYTES = 1 << 20
+#: Every sample has a place in the column of every modality of its shard.
+MAX_MODALITIES = 64
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def scan_shard(path: Path, modalities: Sequence[str] = (), reader: SampleReader 
             scan.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
             for name, members in _samples(path, stream, scan.bytes):
-                scan.add(*_read(path, stream, reader or read_own_sample, name, members))
+                found = _read(path, stream, reader or read_own_sample, name, members)
+                if len(scan.spans.keys() | found[2].keys()) > MAX_MODALITIES:
+                    raise ShardError(f"{path}: sample {name!r}: over {MAX_MODALITIES} modalities in one shard")
+                scan.add(*found)
     except OSError as error:
         raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
     if not len(scan):
@@ -118,7 +123,7 @@ def _samples(path: Path, stream: BinaryIO, size: int) -> Iterator[tuple[str, dic
     done: set[str] = set()
     current: str | None = None
     members: dict[str, Member] = {}
-    for info in _headers(path, stream, size):
+    for info in tar_headers(path, stream, size):
         name, suffix = _checked_name(path, info)
         if name != current:
             if current is not None:
@@ -132,33 +137,6 @@ def _samples(path: Path, stream: BinaryIO, size: int) -> Iterator[tuple[str, dic
         members[suffix] = Member(suffix, info.offset_data, info.size)
     if current is not None:
         yield current, members
-
-
-def _headers(path: Path, stream: BinaryIO, size: int) -> Iterator[tarfile.TarInfo]:
-    """Every file's header, then the check that the archive ends as a whole one does."""
-    end = 0
-    try:
-        with tarfile.open(fileobj=stream, mode="r:") as tar:
-            while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep every header
-                end = info.offset_data if not info.isreg() else info.offset_data + info.size
-                if end > size:
-                    raise ShardError(f"{path}: {info.name}: the file ends inside this member; it is truncated")
-                if not info.isdir():
-                    yield info
-    except (tarfile.TarError, ValueError, OverflowError) as error:  # damage shows in several ways
-        raise ShardError(f"{path}: not a whole, uncompressed tar ({error})") from error
-    _check_end(path, stream, -(-end // _BLOCK) * _BLOCK, size)
-
-
-def _check_end(path: Path, stream: BinaryIO, end: int, size: int) -> None:
-    # tarfile takes a damaged or cut header for the end, so the end itself must be proven.
-    if size < end + 2 * _BLOCK or size % _BLOCK:
-        raise ShardError(f"{path}: has no end-of-archive marker after byte {end}; it is truncated")
-    stream.seek(end)
-    while chunk := stream.read(1 << 20):
-        if chunk.strip(b"\0"):
-            raise ShardError(f"{path}: damaged header, or data after the end of the archive, at byte {end}")
 
 
 def _checked_name(path: Path, info: tarfile.TarInfo) -> tuple[str, str]:

@@ -8,10 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pydantic import ValidationError
+
 from u2a.data.dataset import ShardEntry
 from u2a.data.files import replacing
-from u2a.data.index import write_index
+from u2a.data.index import IndexInfo, index_path, write_index
 from u2a.data.samples import Sample, encode_key
+from u2a.errors import ShardError
+from u2a.files import sha256_file
 
 
 def pack_sample(key: str, sample: Sample, members: Mapping[str, bytes]) -> dict[str, Any]:
@@ -89,7 +93,23 @@ class SplitWriter:
         self._open.close()
         path = self._path()
         info = write_index(path, self._modalities)
-        self.entries.append(
-            ShardEntry(name=path.name, samples=info.samples, bytes=info.bytes, sha256=info.sha256)
-        )
+        self.entries.append(shard_entry(path, info))
         self._tar, self._held = None, 0
+
+
+def shard_entry(shard: Path, info: IndexInfo) -> ShardEntry:
+    """The entry of a shard whose index was just written.
+
+    Raises:
+        ShardError: the shard's name cannot be listed.
+    """
+    try:
+        return ShardEntry(
+            name=shard.name,
+            samples=info.samples,
+            bytes=info.bytes,
+            sha256=info.sha256,
+            index=sha256_file(index_path(shard)),
+        )
+    except ValidationError:
+        raise ShardError(f"{shard}: a shard's name may have letters, digits and . _ - only") from None

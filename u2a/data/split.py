@@ -19,6 +19,7 @@ from u2a.data.index import ShardFile, ShardIndex
 from u2a.data.remote import show
 from u2a.data.split_checks import check_labels, check_modalities, check_shard, presence
 from u2a.errors import ShardError
+from u2a.files import sha256_file
 from u2a.paths import is_url
 
 __all__ = ["Split", "open_split", "split_names"]
@@ -166,6 +167,11 @@ class Split:
         return number, i - int(self._starts[number])
 
 
+def _identity(index: ShardIndex) -> str:
+    """What a shard's content is known by: if it was made elsewhere, its index, which decides the labels."""
+    return sha256_file(index.path) if index.info.mapping else index.info.sha256
+
+
 def open_split(
     shards: Shards,
     split: str,
@@ -208,5 +214,5 @@ def open_split(
         columns = {name: column for column, name in enumerate(index.info.modalities)}
         kept.append(_Shard(address, index.path, index.info.bytes, index.info.sha256, columns, ids))
     sizes = [info.samples for info in infos]
-    content = fingerprint(info.sha256 for info in infos)
+    content = fingerprint(map(_identity, indexes))
     return Split(split, tuple(modalities), kept, np.concatenate(present), sizes, content, cache)

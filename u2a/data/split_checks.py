@@ -14,27 +14,36 @@ from numpy.typing import NDArray
 from u2a.data.cache import Cache
 from u2a.data.dataset import ShardEntry
 from u2a.data.index import IndexInfo, ShardIndex
+from u2a.data.index_checks import check_index
 from u2a.data.remote import file_size, show
 from u2a.data.samples import nearest
 from u2a.errors import ShardError
+from u2a.files import sha256_file
 from u2a.paths import is_url
 
 
 def check_shard(address: str, entry: ShardEntry | None, *, verify: bool, cache: Cache) -> ShardIndex:
     """Open a shard's index and compare it with the shard and with dataset.json."""
     if is_url(address):
-        index = ShardIndex(show(address), cache.index(address, entry.sha256 if entry else None))
+        index = ShardIndex(show(address), cache.index(address, entry.index if entry else None))
         size = file_size(address)
         if size not in (None, index.info.bytes):
             raise ShardError(f"{show(address)}: has {size} bytes, but {index.info.bytes} when it was indexed")
     else:
         index = ShardIndex(Path(address))
         index.check_shard(Path(address), verify=verify)
-    if entry and (entry.sha256, entry.samples) != (index.info.sha256, index.info.samples):
+    check_index(index)
+    if entry and not _agree(entry, index):
         raise ShardError(
-            f"{show(address)}: dataset.json and the shard's index disagree; pack the data set again"
+            f"{show(address)}: dataset.json and the shard's index disagree; pack the data set again, or index "
+            "the shards again with --split"
         )
     return index
+
+
+def _agree(entry: ShardEntry, index: ShardIndex) -> bool:
+    same_index = entry.index is None or entry.index == sha256_file(index.path)
+    return same_index and (entry.sha256, entry.samples) == (index.info.sha256, index.info.samples)
 
 
 def check_modalities(shard: str, split: str, modalities: Sequence[str], infos: list[IndexInfo]) -> None:

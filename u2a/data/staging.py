@@ -92,13 +92,13 @@ def _size(path: Path) -> int:
 
 
 @contextmanager
-def staged(target: Path, plan: str) -> Iterator[Stage]:
+def staged(target: Path, plan: str, overwrite: bool) -> Iterator[Stage]:
     """A `Stage` beside `target` that takes its place if the block succeeds.
 
     If it fails, finished shards stay for the next run with the same plan.
 
     Raises:
-        U2AError: another process is at it.
+        U2AError: another process is at it, or what stands at `target` by then may not be replaced.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.with_name(f".{target.name}.packing")
@@ -113,12 +113,13 @@ def staged(target: Path, plan: str) -> Iterator[Stage]:
         stage = Stage(folder, plan)
         stage.clear()
         yield stage
-        (folder / JOURNAL).unlink(missing_ok=True)
+        check_target(target, overwrite)  # again: packing takes hours
         _put_in_place(folder, target)
+        for name in (JOURNAL, LOCK):  # not before: a run that is killed until then is continued
+            (target / name).unlink(missing_ok=True)
     finally:
         lock.release()
-        for place in (folder, target):
-            (place / LOCK).unlink(missing_ok=True)
+        (folder / LOCK).unlink(missing_ok=True)
         if stage is not None and not (folder / JOURNAL).exists():
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -129,7 +130,7 @@ def _put_in_place(folder: Path, target: Path) -> None:
         os.rename(target, old)
     try:
         os.rename(folder, target)
-    except OSError:
+    except BaseException:
         if old.exists():
             os.rename(old, target)
         raise
@@ -155,7 +156,7 @@ def check_target(target: Path, overwrite: bool) -> None:
     if not overwrite:
         raise U2AError(f"{target}: already holds a data set; give --overwrite to replace it, or another --out")
     shards = [entry.name for split in read_dataset(str(target)).splits.values() for entry in split]
-    ours = {FILE_NAME, *REPORTS, *shards, *(index_path(Path(name)).name for name in shards)}
+    ours = {FILE_NAME, JOURNAL, LOCK, *REPORTS, *shards, *(index_path(Path(name)).name for name in shards)}
     if strangers := sorted(held - ours):
         raise U2AError(
             f"{target}: --overwrite would delete {strangers[0]!r}, which is not part of the data set"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class StreamOptions:
         addresses: all shards of the split; each reading process takes its part.
         batch_size: samples of one micro-batch of one process.
         first: the optimizer step that the stream begins with.
+        folder: where a shard from elsewhere lies while it is read.
     """
 
     addresses: tuple[str, ...]
@@ -61,6 +62,7 @@ class StreamOptions:
     rank: int
     world: int
     dropout: bool
+    folder: Path
 
 
 class StreamedBatches(IterableDataset):
@@ -137,7 +139,7 @@ def read_shard(address: str, options: StreamOptions) -> Iterator[RawSample]:
         ShardError: it cannot be read or trusted, or a sample does not fit the recipe.
     """
     class_ids = {name: number for number, name in enumerate(options.classes)}
-    with _local(address) as path:
+    with _local(address, options.folder) as path:
         try:
             scan = scan_shard(path)
         except ShardError as error:
@@ -176,10 +178,17 @@ def _labels(
 
 
 @contextmanager
-def _local(address: str) -> Iterator[Path]:
+def _local(address: str, folder: Path) -> Iterator[Path]:
     if not is_url(address):
         yield Path(address)
         return
-    with tempfile.NamedTemporaryFile(prefix="u2a-stream-", suffix=".tar") as file:
-        download(address, Path(file.name))
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix="stream-", suffix=".tar"))
+            download(address, Path(file.name))
+        except OSError as error:
+            raise ShardError(
+                f"{folder}: cannot hold {show(address)}: {error.strerror}; set data.cache_dir"
+            ) from None
         yield Path(file.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import unicodedata
@@ -87,8 +89,13 @@ class Rows:
         return (row for row in self._rows if split is None or row.split == split)
 
 
-def usable_rows(found: Iterator[Found], extensions: Mapping[str, tuple[str, ...]], report: Report) -> list[Row]:
-    """Samples as rows; those whose files are absent, empty or of the wrong kind are reported and left out."""
+def usable_rows(
+    source: Path, found: Iterator[Found], extensions: Mapping[str, tuple[str, ...]], report: Report
+) -> list[Row]:
+    """Samples as rows; those whose files are absent, empty or of the wrong kind are reported and left out.
+
+    So are those whose files do not lie in `source` (a real path): annotations may name anything.
+    """
     rows: list[Row] = []
     keys: set[str] = set()
     for number, sample in enumerate(found, 1):
@@ -96,7 +103,7 @@ def usable_rows(found: Iterator[Found], extensions: Mapping[str, tuple[str, ...]
             report.add("duplicate", sample.key, "listed again; the first is kept", sample.split)
             continue
         keys.add(sample.key)
-        cells = {m: _cell(m, sample, extensions[m], report) for m in extensions}
+        cells = {m: _cell(source, m, sample, extensions[m], report) for m in extensions}
         if "lost" in cells.values():
             continue
         held = {m: cell for m, cell in cells.items() if isinstance(cell, Cell)}
@@ -109,7 +116,9 @@ def usable_rows(found: Iterator[Found], extensions: Mapping[str, tuple[str, ...]
     return rows
 
 
-def _cell(modality: str, sample: Found, allowed: Collection[str], report: Report) -> Cell | str | None:
+def _cell(
+    source: Path, modality: str, sample: Found, allowed: Collection[str], report: Report
+) -> Cell | str | None:
     """None where the sample has none of this modality, "lost" where it should."""
     value = sample.cells[modality]
     if value is None:
@@ -119,8 +128,12 @@ def _cell(modality: str, sample: Found, allowed: Collection[str], report: Report
         return Cell("txt", text.encode("utf-8", "replace")) if text else None
     extension = value.suffix[1:].lower()
     try:
-        size = value.stat().st_size
-    except OSError:
+        real = Path(os.path.realpath(value))
+        if not real.is_relative_to(source):
+            report.add("outside the source", str(value), f"{modality} of {sample.key}; left out", sample.split)
+            return "lost"
+        size = real.stat().st_size
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         report.add("missing file", str(value), f"{modality} of {sample.key}; left out", sample.split)
         return "lost"
     if not size:
@@ -129,7 +142,7 @@ def _cell(modality: str, sample: Found, allowed: Collection[str], report: Report
     if extension not in allowed:
         report.add("unexpected file type", str(value), f"{modality} reads {', '.join(allowed)}", sample.split)
         return "lost"
-    return Cell(extension, Path(os.path.realpath(value)))
+    return Cell(extension, real)
 
 
 def same_name(name: str) -> str:
@@ -183,13 +196,48 @@ def read_text(path: Path, report: Report) -> str:
     return text
 
 
-def read_json(path: Path, report: Report) -> Any:
-    """A JSON file.
+def read_json(path: Path, report: Report) -> dict[str, Any]:
+    """A JSON file that holds an object.
 
     Raises:
-        U2AError: it cannot be read or is not JSON.
+        U2AError: it cannot be read or is not one.
     """
     try:
-        return json.loads(read_text(path, report))
-    except ValueError as error:
+        found = json.loads(read_text(path, report))
+    except (ValueError, RecursionError) as error:
         raise U2AError(f"{path}: not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise U2AError(f"{path}: is not a JSON object; docs/datasets.md shows what is expected")
+    return found
+
+
+def read_split(path: Path, report: Report, names: Mapping[str, str]) -> dict[str, list[str]]:
+    """A JSON file of lists of names by split.
+
+    Args:
+        names: the splits that it may hold, as it calls them.
+
+    Raises:
+        U2AError: it cannot be read or is of another shape.
+    """
+    split = read_json(path, report)
+    for key, listed in split.items():
+        if key not in names or not isinstance(listed, list):
+            raise U2AError(f"{path}: {key!r} is not one of the lists {', '.join(names)}")
+        if strangers := [name for name in listed if not isinstance(name, str | int)]:
+            raise U2AError(f"{path}: {key}: {strangers[0]!r} is not a name")
+    return {key: [str(name) for name in listed] for key, listed in split.items()}
+
+
+def read_csv(path: Path, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number and the fields of each line of a CSV file with a header; too long a field ends it.
+
+    Raises:
+        U2AError: it cannot be read or is not CSV.
+    """
+    table = csv.DictReader(io.StringIO(read_text(path, report), newline=""))
+    try:
+        for fields in table:
+            yield table.line_num, fields
+    except csv.Error as error:
+        raise U2AError(f"{path}: line {table.line_num + 1}: not CSV: {error}") from None

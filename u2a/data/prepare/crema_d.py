@@ -7,13 +7,11 @@ training and test: by default this one does too, as in the paper (6,698 / 744); 
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from u2a.data.prepare.common import Choice, DataSet, Found, Report, files_in, first_folder, read_text, same_name
+from u2a.data.prepare.common import Choice, DataSet, Found, Report, files_in, first_folder, read_csv, same_name
 from u2a.seeds import stable_seed
 
 PAPER = {"train": 6_698, "test": 744}
@@ -75,8 +73,8 @@ def _listed(source: Path, report: Report) -> set[str] | None:
     path = source / "SentenceFilenames.csv"
     if not path.is_file():
         return None
-    table = csv.DictReader(io.StringIO(read_text(path, report), newline=""))
-    return {same_name(f"{line['Filename']}.wav") for line in table if line.get("Filename")}
+    names = (fields.get("Filename") for _, fields in read_csv(path, report))
+    return {same_name(f"{name}.wav") for name in names if name}
 
 
 def _named(name: str, report: Report) -> bool:

@@ -20,6 +20,7 @@ from u2a.data.prepare.common import (
     files_in,
     first_folder,
     read_json,
+    read_split,
     read_text,
     same_name,
 )
@@ -69,7 +70,7 @@ def _titles(source: Path, report: Report) -> Iterator[tuple[str, str, str, str]]
                 yield (split, *fields)
     elif (source / "text.json").is_file() and (source / "split.json").is_file():
         texts = read_json(source / "text.json", report)
-        for split, names in read_json(source / "split.json", report).items():
+        for split, names in read_split(source / "split.json", report, _FOLDERS).items():
             for name in names:
                 text = texts.get(name)
                 title = text[0] if isinstance(text, list) and text else text
@@ -88,20 +89,25 @@ def _records(text: str, path: Path, report: Report) -> Iterator[tuple[str, str, 
             report.add("odd line", str(path), f"a quote is never closed: {record[:80]!r}")
             yield from _record(record.split(","), path, report)
             continue
-        for fields in csv.reader(io.StringIO(record, newline="")):
-            yield from _record(fields, path, report)
+        try:
+            for fields in csv.reader(io.StringIO(record, newline="")):
+                yield from _record(fields, path, report)
+        except csv.Error as error:
+            report.add("odd line", str(path), f"{error}: {record[:80]!r}; left out")
 
 
 def _logical_lines(text: str) -> Iterator[str]:
     """Quotes may hold line breaks; but one that is never closed must not swallow the rest of the file."""
-    record = ""
+    record: list[str] = []
+    quoted = False
     for line in text.split("\n"):
-        if record.count('"') % 2 and not _LINE.match(line):
-            record += "\n" + line
-            continue
-        yield record
-        record = line.removesuffix("\r")
-    yield record
+        if not quoted or _LINE.match(line):
+            yield "\n".join(record)
+            record, quoted = [], False
+            line = line.removesuffix("\r")
+        record.append(line)
+        quoted ^= line.count('"') % 2 == 1
+    yield "\n".join(record)
 
 
 def _record(fields: list[str], path: Path, report: Report) -> Iterator[tuple[str, str, str]]:

@@ -6,15 +6,13 @@ folder, and clips ``<youtube_id>_<start>_<end>.mp4`` with six digits each, in cl
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from u2a.data.prepare.common import Choice, DataSet, Found, Report, read_text
+from u2a.data.prepare.common import Choice, DataSet, Found, Report, read_csv
 from u2a.errors import U2AError
 
 VIDEOS = ("mp4", "m4v", "mkv", "webm", "mov", "avi")
@@ -89,11 +87,10 @@ def _order(path: Path) -> tuple[int, Path]:
 
 
 def _lines(path: Path, report: Report) -> Iterator[tuple[Clip, str, str]]:
-    table = csv.DictReader(io.StringIO(read_text(path, report), newline=""))
-    if not {"label", "youtube_id", "time_start", "time_end"} <= set(table.fieldnames or ()):
-        return
     seen: set[Clip] = set()
-    for fields in table:
+    for line, fields in read_csv(path, report):
+        if not {"label", "youtube_id", "time_start", "time_end"} <= fields.keys():
+            return
         split = _SPLITS.get((fields.get("split") or path.stem).strip().lower())
         try:
             clip = (
@@ -101,10 +98,10 @@ def _lines(path: Path, report: Report) -> Iterator[tuple[Clip, str, str]]:
                 int(float(fields["time_start"])),
                 int(float(fields["time_end"])),
             )
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, OverflowError, AttributeError, TypeError):
             split = None
         if split is None:
-            report.add("odd line", str(path), f"line {table.line_num}; left out")
+            report.add("odd line", str(path), f"line {line}; left out")
             continue
         if clip in seen:
             report.add("duplicate", clip[0], "listed twice; kept once", split)

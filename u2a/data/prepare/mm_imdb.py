@@ -18,9 +18,9 @@ from u2a.data.prepare.common import (
     files_in,
     first_folder,
     read_json,
+    read_split,
     same_name,
 )
-from u2a.errors import U2AError
 
 PICTURES = ("jpeg", "jpg", "png")
 #: Genres that the 23-class task leaves out.
@@ -34,37 +34,32 @@ def read(source: Path, report: Report, choice: Choice, classes: Collection[str])
     folder = first_folder(source, "dataset", "labels")
     records = files_in(folder, ("json",), report)
     seen: dict[str, str] = {}
-    for official, films in _split(source, report).items():
+    for official, films in read_split(source / "split.json", report, _SPLITS).items():
         split = _SPLITS[official]
         for film in films:
             key = same_name(f"{film}.json")
             if key in seen:
                 kind = "duplicate" if seen[key] == split else "in two splits"
-                report.add(kind, str(film), f"kept in {seen[key]}", split)
+                report.add(kind, film, f"kept in {seen[key]}", split)
                 continue
             seen[key] = split
             if key not in records:
                 report.add("missing file", str(folder / f"{film}.json"), "left out", split)
                 continue
             record = read_json(records[key], report)
-            labels = _genres(record, str(film), split, report, classes)
+            labels = _genres(record, film, split, report, classes)
             if labels:
                 poster = posters.get(key, records[key].with_name(f"{film}.jpeg"))
-                yield Found(str(film), split, labels, {"image": poster, "text": _plot(record)})
+                yield Found(film, split, labels, {"image": poster, "text": _plot(record)})
     for key in sorted(records.keys() - seen.keys()):
         report.add("in no split", records[key].name, "left out")
 
 
-def _split(source: Path, report: Report) -> dict[str, list[Any]]:
-    split = read_json(source / "split.json", report)
-    if not isinstance(split, dict) or not split.keys() <= _SPLITS.keys():
-        raise U2AError(f"{source / 'split.json'}: is not an object of the lists train, dev and test")
-    return split
-
-
-def _genres(record: Any, film: str, split: str, report: Report, classes: Collection[str]) -> tuple[str, ...]:
-    given = record.get("genres") if isinstance(record, dict) else None
-    genres = list(dict.fromkeys(given)) if isinstance(given, list) else []
+def _genres(
+    record: dict[str, Any], film: str, split: str, report: Report, classes: Collection[str]
+) -> tuple[str, ...]:
+    given = record.get("genres")
+    genres = list(dict.fromkeys(map(str, given))) if isinstance(given, list) else []
     for genre in genres:
         if genre not in classes and genre not in DROPPED:
             report.add("unknown genre", film, f"{genre!r}; dropped", split)

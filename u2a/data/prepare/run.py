@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from u2a.data.dataset import read_dataset
 from u2a.data.index import index_path
-from u2a.data.pack import Progress, SplitSummary, Summary, pack_rows, read_extensions
+from u2a.data.pack import Progress, pack_rows, read_extensions
 from u2a.data.pack_plan import PackOptions, Plan, plan_rows
+from u2a.data.pack_summary import SplitSummary, Summary
 from u2a.data.prepare import DATA_SETS, Choice, DataSet
 from u2a.data.prepare.common import Report, Rows, usable_rows
 from u2a.data.staging import check_target
@@ -92,7 +93,7 @@ def prepare(
     report = Report()
     extensions = read_extensions(recipe, plugins)
     found = data_set.read(folder, report, choice, recipe.task.classes)
-    rows = Rows(folder, extensions, usable_rows(found, extensions, report))
+    rows = Rows(folder, extensions, usable_rows(folder, found, extensions, report))
     plan = plan_rows(rows, recipe.task, options)
     if (before := _complete(target, plan)) is not None:
         return Result(before, made=False)
@@ -105,7 +106,17 @@ def prepare(
         write_text(folder / "problems.jsonl", report.lines())
         write_text(folder / "classes.txt", "".join(f"{name}\n" for name in recipe.task.classes))
 
-    pack_rows(recipe, rows, plan, target, options, plugins=plugins, progress=progress, finish=finish)
+    pack_rows(
+        recipe,
+        rows,
+        plan,
+        target,
+        options,
+        overwrite=overwrite,
+        plugins=plugins,
+        progress=progress,
+        finish=finish,
+    )
     return Result(done[0], made=True)
 
 
