@@ -34,7 +34,7 @@ VERIFIED = 1_000_000_000
 #: A handle that this many reads of its process did not use is closed when another shard is needed.
 IDLE_READS = 256
 #: Handles that a process keeps; each is two open files.
-MOST_HANDLES = 64
+MOST_HANDLES = 32
 #: After a shard found no room, so many reads pass until the next try.
 PATIENCE = 64
 DEFAULT_GB = 50.0
