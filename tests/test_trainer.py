@@ -89,6 +89,46 @@ def test_processes_and_accumulation_do_not_change_the_weights(gappy: Path, tmp_p
             torch.testing.assert_close(tensor, reference[name], rtol=1e-9, atol=1e-11, msg=f"{other}: {name}")
 
 
+BUFFERS_JOB = """
+import sys
+from dataclasses import replace
+import torch
+import u2a.trainer
+from u2a.build import build_model
+from u2a.distributed import world
+from u2a.plugins import registry
+from u2a.recipe_file import load_recipe
+from u2a.run import Run
+
+def trained_whole(*args, **kwargs):
+    model = build_model(*args, **kwargs)
+    branch = next(model.each_branch())
+    branch.spec = replace(branch.spec, tune="full")
+    branch.backbone.register_buffer("running_mean", torch.full((3,), 5.0 + place.rank))
+    return model
+
+u2a.trainer.build_model = trained_whole
+with world("cpu") as place:
+    run = Run(sys.argv[2])
+    recipe = load_recipe(sys.argv[1], ["training.epochs=1"])
+    trainer = u2a.trainer.Trainer(recipe, run, place, registry())
+    if place.main:
+        run.create(recipe, registry())
+    trainer.fit()
+    buffer = next(trainer.model.each_branch()).backbone.running_mean
+    assert buffer.tolist() == [5.0] * 3, buffer
+"""
+
+
+def test_what_two_processes_validate_is_what_the_first_saves(toy: Path, tmp_path: Path) -> None:
+    """Buffers of an encoder that is trained whole, such as a batch norm's, drift apart between processes."""
+    (tmp_path / "job.py").write_text(BUFFERS_JOB)
+    torchrun(2, str(tmp_path / "job.py"), str(toy), str(tmp_path / "run"))
+    state = load_file(next((tmp_path / "run/checkpoints").glob("step-*/adapter.safetensors")))
+    (name,) = (name for name in state if name.endswith("running_mean"))
+    assert state[name].tolist() == [5.0] * 3
+
+
 def test_a_modality_that_a_step_lacks_altogether_does_not_move(gappy: Path, tmp_path: Path) -> None:
     made = trainer(gappy, tmp_path / "run", "training.modality_dropout=random", "training.epochs=4")
     batches = iter(made.data.loader(0, made.total))
