@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from u2a.plugins import registry
 
 
 def install(
@@ -21,3 +26,15 @@ def install(
     (folder / "entry_points.txt").write_text("\n".join(["[u2a]", *lines, ""]))
     if code is not None:
         (site / f"{next(iter(entries.values()))}.py").write_text(code)
+
+
+@contextmanager
+def visible(site: Path) -> Iterator[None]:
+    """The distributions of a folder are installed, for this process and as long as the block lasts."""
+    sys.path.insert(0, str(site))
+    registry.cache_clear()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(site))
+        registry.cache_clear()

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from distributions import install
+from distributions import install, visible
 
 from u2a.cli import main
-from u2a.plugins import registry
 
 #: A sound modality in one module; each broken one replaces a line or two of it.
 SOUND = Path(__file__).with_name("letters_plugin.py").read_text()
@@ -148,11 +147,8 @@ def list_plugins(site: Path) -> list[dict[str, str]]:
 def installed(site) -> Iterator[None]:
     """The distributions of `site` installed in this process, but for the one that hangs."""
     shutil.rmtree(next(site.glob("u2a_plugin_slow-*")))
-    sys.path.insert(0, str(site))
-    registry.cache_clear()
-    yield
-    sys.path.remove(str(site))
-    registry.cache_clear()
+    with visible(site):
+        yield
 
 
 def u2a(*command: str) -> Result:

@@ -18,7 +18,7 @@ import pytest
 import torch
 import toys
 from click.testing import CliRunner
-from distributions import install
+from distributions import install, visible
 
 import u2a
 from u2a.cli import main
@@ -67,11 +67,8 @@ def torn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A distribution of loggers that break in every way."""
     site = tmp_path_factory.mktemp("site")
     install(site, "u2a-plugin-frail", {"frail": "plugin_frail"}, code=TORN)
-    sys.path.insert(0, str(site))
-    registry.cache_clear()
-    yield
-    sys.path.remove(str(site))
-    registry.cache_clear()
+    with visible(site):
+        yield
 
 
 def trainer(recipe_file: Path, run: Path, *sets: str) -> Trainer:

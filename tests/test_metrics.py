@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +15,7 @@ import pytest
 import torch
 import toys
 from click.testing import CliRunner
-from distributions import install
+from distributions import install, visible
 from pydantic import ValidationError
 
 import u2a
@@ -60,11 +59,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A distribution with an error rate, and with a metric that raises."""
     site = tmp_path_factory.mktemp("site")
     install(site, "u2a-plugin-errors", {"errors": "plugin_errors"}, code=ERRORS)
-    sys.path.insert(0, str(site))
-    registry.cache_clear()
-    yield
-    sys.path.remove(str(site))
-    registry.cache_clear()
+    with visible(site):
+        yield
 
 
 def task(kind: str, metric: str | None = None, classes: str = "abcde") -> TaskSection:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, get_args
 
 from u2a.errors import PluginError
-from u2a.modality import API_VERSION, SUPPORTED_API
+from u2a.modality import API_VERSION, SUPPORTED_API, ModalitySpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from u2a.plugins import Owner
 
+#: Names of whatever plugins bring; of modalities in recipes and in shards alike.
 NAME = r"[a-z][a-z0-9_]*"
 TaskKind = Literal["single_label", "multi_label"]
 LineKind = Literal["train", "validation"]
@@ -94,15 +95,16 @@ class MetricSpec:
     api: int = API_VERSION
 
 
+S = TypeVar("S", LoggerSpec, MetricSpec, ModalitySpec)
+
+
 def check_logger(spec: object) -> None:
     """Refuse a registration that is no usable `LoggerSpec`.
 
     Raises:
         PluginError: with what the contract wants.
     """
-    if not isinstance(spec, LoggerSpec):
-        raise PluginError(f"register() wants a LoggerSpec, got {type(spec).__name__}")
-    _check_name_and_api("logger", spec)
+    spec = checked_spec("logger", LoggerSpec, spec)
     if not callable(spec.open):
         raise PluginError(f"logger {spec.name!r}: open must be callable")
 
@@ -113,9 +115,7 @@ def check_metric(spec: object) -> None:
     Raises:
         PluginError: with what the contract wants.
     """
-    if not isinstance(spec, MetricSpec):
-        raise PluginError(f"register() wants a MetricSpec, got {type(spec).__name__}")
-    _check_name_and_api("metric", spec)
+    spec = checked_spec("metric", MetricSpec, spec)
     if not callable(spec.compute):
         raise PluginError(f"metric {spec.name!r}: compute must be callable")
     kinds = get_args(TaskKind)
@@ -125,7 +125,14 @@ def check_metric(spec: object) -> None:
         )
 
 
-def _check_name_and_api(what: str, spec: LoggerSpec | MetricSpec) -> None:
+def checked_spec(what: str, wanted: type[S], spec: object) -> S:
+    """A registration of any kind, once its type, contract version and name are right.
+
+    Raises:
+        PluginError: with what the contract wants.
+    """
+    if not isinstance(spec, wanted):
+        raise PluginError(f"register() wants a {wanted.__name__}, got {type(spec).__name__}")
     if spec.api not in SUPPORTED_API:
         versions = ", ".join(map(str, SUPPORTED_API))
         raise PluginError(
@@ -133,9 +140,7 @@ def _check_name_and_api(what: str, spec: LoggerSpec | MetricSpec) -> None:
         )
     if not isinstance(spec.name, str) or not re.fullmatch(NAME, spec.name):
         raise PluginError(f"{what} name {spec.name!r} is not made of lower-case letters, digits and _")
-
-
-S = TypeVar("S", LoggerSpec, MetricSpec)
+    return spec
 
 
 @dataclass

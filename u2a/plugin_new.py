@@ -9,7 +9,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from u2a.errors import U2AError
-from u2a.plugins import MODALITY_NAME, Registry, registry
+from u2a.extensions import NAME
+from u2a.plugins import Registry, registry
 
 #: Columns of every manifest, which a modality's own column would hide.
 RESERVED = ("key", "split", "label", "labels")
@@ -42,7 +43,7 @@ def new_plugin(name: str, out: str | Path | None = None, plugins: Registry | Non
 
 
 def _check_name(name: str, plugins: Registry) -> None:
-    if not re.fullmatch(MODALITY_NAME, name) or keyword.iskeyword(name):
+    if not re.fullmatch(NAME, name) or keyword.iskeyword(name):
         raise U2AError(
             f"{name!r} is no name for a modality: lower-case letters, digits and _, first a letter, "
             "no word of Python"

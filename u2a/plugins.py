@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import signal
 import sys
 import threading
@@ -25,12 +24,10 @@ import pluggy
 
 from u2a import hookspecs
 from u2a.errors import PluginError, U2AError
-from u2a.extensions import LoggerSpec, MetricSpec, Shelf, check_logger, check_metric
-from u2a.modality import SUPPORTED_API, ModalityOptions, ModalitySpec
+from u2a.extensions import LoggerSpec, MetricSpec, Shelf, check_logger, check_metric, checked_spec
+from u2a.modality import ModalityOptions, ModalitySpec
 
 GROUP = "u2a"
-#: Names of modalities, in recipes and in shards alike.
-MODALITY_NAME = r"[a-z][a-z0-9_]*"
 IMPORT_SECONDS = float(os.environ.get("U2A_PLUGIN_TIMEOUT", "30"))
 
 
@@ -56,13 +53,9 @@ class Failure:
 
 @dataclass
 class Registry:
-    """What the installed plugins bring: specs by modality name, their owners, and the failures.
+    """What the installed plugins bring, by kind and name with their owners, and the failures."""
 
-    Loggers and metrics are on shelves of their own, with their owners.
-    """
-
-    specs: dict[str, ModalitySpec] = field(default_factory=dict)
-    owners: dict[str, Owner] = field(default_factory=dict)
+    modalities: Shelf[ModalitySpec] = field(default_factory=lambda: Shelf("modality", check_spec))
     loggers: Shelf[LoggerSpec] = field(default_factory=lambda: Shelf("logger", check_logger))
     metrics: Shelf[MetricSpec] = field(default_factory=lambda: Shelf("metric", check_metric))
     failures: list[Failure] = field(default_factory=list)
@@ -82,7 +75,7 @@ class Registry:
 
     def _collect(self, owner: Owner, plugin: object) -> None:
         hooks: dict[str, Callable[..., None]] = {
-            "u2a_register_modalities": self._add_modality,
+            "u2a_register_modalities": self.modalities.add,
             "u2a_register_loggers": self.loggers.add,
             "u2a_register_metrics": self.metrics.add,
         }
@@ -91,11 +84,15 @@ class Registry:
                 if impl.plugin is plugin:
                     impl.function(register=partial(add, owner))
 
-    def _add_modality(self, owner: Owner, spec: ModalitySpec) -> None:
-        check_spec(spec)
-        if spec.name in self.specs:
-            raise PluginError(f"modality {spec.name!r} is already registered by {self.owners[spec.name]}")
-        self.specs[spec.name], self.owners[spec.name] = spec, owner
+    @property
+    def specs(self) -> dict[str, ModalitySpec]:
+        """The modalities by name."""
+        return self.modalities.specs
+
+    @property
+    def owners(self) -> dict[str, Owner]:
+        """Who brought each modality."""
+        return self.modalities.owners
 
     def spec(self, kind: str) -> ModalitySpec:
         """The spec of a modality; a `PluginError` that says what is installed, or what to install, if none."""
@@ -117,15 +114,7 @@ def check_spec(spec: object) -> None:
     Raises:
         PluginError: with what the contract wants (`u2a.modality.ModalitySpec`).
     """
-    if not isinstance(spec, ModalitySpec):
-        raise PluginError(f"register() wants a ModalitySpec, got {type(spec).__name__}")
-    if spec.api not in SUPPORTED_API:
-        versions = ", ".join(map(str, SUPPORTED_API))
-        raise PluginError(
-            f"modality {spec.name!r} was made for contract version {spec.api}; this u2a runs version {versions}"
-        )
-    if not isinstance(spec.name, str) or not re.fullmatch(MODALITY_NAME, spec.name):
-        raise PluginError(f"modality name {spec.name!r} is not made of lower-case letters, digits and _")
+    spec = checked_spec("modality", ModalitySpec, spec)
     if not (isinstance(spec.options, type) and issubclass(spec.options, ModalityOptions)):
         raise PluginError(f"modality {spec.name!r}: options must be a subclass of u2a.ModalityOptions")
     if spec.options.model_fields["kind"].annotation is not str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from u2a.plugins import MODALITY_NAME, Registry
+from u2a.extensions import NAME
+from u2a.plugins import Registry
 from u2a.recipe import Recipe
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -59,7 +60,7 @@ def _modalities(names: list[str]) -> dict[str, Any]:
     return {
         "type": "object",
         "minProperties": 1,
-        "propertyNames": {"pattern": f"^{MODALITY_NAME}$"},
+        "propertyNames": {"pattern": f"^{NAME}$"},
         "properties": {name: {"anyOf": [{"$ref": f"#/definitions/modality_{name}"}, other]} for name in names},
         "additionalProperties": other,
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,6 +136,11 @@ class ShardIndex:
                 f"{path}: not an index of format 1, or damaged ({type(error).__name__}); "
                 f"make it again with: u2a data index {shard}"
             ) from None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the index itself, not of its shard."""
+        return sha256_file(self.path)
 
     def header(self) -> dict[str, tuple[str, list[int]]]:
         """Type and shape of each array, without reading it."""

@@ -19,7 +19,6 @@ from u2a.data.index import ShardFile, ShardIndex
 from u2a.data.remote import show
 from u2a.data.split_checks import check_labels, check_modalities, check_shard, presence
 from u2a.errors import ShardError
-from u2a.files import sha256_file
 from u2a.paths import is_url
 
 __all__ = ["Split", "open_split", "split_names"]
@@ -169,7 +168,7 @@ class Split:
 
 def _identity(index: ShardIndex) -> str:
     """What a shard's content is known by: if it was made elsewhere, its index, which decides the labels."""
-    return sha256_file(index.path) if index.info.mapping else index.info.sha256
+    return index.sha256 if index.info.mapping else index.info.sha256
 
 
 def open_split(

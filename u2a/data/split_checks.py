@@ -18,7 +18,6 @@ from u2a.data.index_checks import check_index
 from u2a.data.remote import file_size, show
 from u2a.data.samples import nearest
 from u2a.errors import ShardError
-from u2a.files import sha256_file
 from u2a.paths import is_url
 
 
@@ -42,7 +41,7 @@ def check_shard(address: str, entry: ShardEntry | None, *, verify: bool, cache: 
 
 
 def _agree(entry: ShardEntry, index: ShardIndex) -> bool:
-    same_index = entry.index is None or entry.index == sha256_file(index.path)
+    same_index = entry.index is None or entry.index == index.sha256
     return same_index and (entry.sha256, entry.samples) == (index.info.sha256, index.info.samples)
 
 
