@@ -89,7 +89,9 @@ Site = Callable[[int, str, Tensor], Tensor]
 # --- eqs. 1 to 3: one modality of one sample ------------------------------------------------------------------
 
 
-def encode(method: Method, name: str, text: str, learned: Learned, sites: Sequence[Site]) -> tuple[Tensor, Tensor]:
+def encode(
+    method: Method, name: str, text: str, learned: Learned, sites: Sequence[Site]
+) -> tuple[Tensor, Tensor]:
     """Class token [D] and mask tokens [K, D] of one sample: the mean over its rows, then the projection."""
     modality = method.modalities[name]
     cls, mask = zip(
@@ -190,9 +192,7 @@ def losses(
         kept = [encoded]
         if method.modality_dropout == "exhaustive":  # every non-empty part of what the sample has
             sizes = range(1, len(encoded) + 1)
-            kept = [
-                {m: encoded[m] for m in part} for n in sizes for part in itertools.combinations(encoded, n)
-            ]
+            kept = [{m: encoded[m] for m in part} for n in sizes for part in itertools.combinations(encoded, n)]
         of_each = [task_loss(method, logits(method, part, learned), wanted) for part in kept]
         each.append(torch.stack(of_each).mean())
     task, alignment = torch.stack(each).mean(), alignment_loss(method, batch)
@@ -203,7 +203,7 @@ def losses(
     }
 
 
-# --- what is drawn: from the seed, and from what it is drawn for -------------------------------------------------
+# --- what is drawn: from the seed, and from what it is drawn for ---------------------------------------------
 
 
 def seed_for(*parts: object) -> int:
@@ -257,7 +257,9 @@ def no_dropout(b: int, place: str, x_LD: Tensor) -> Tensor:
 # --- training ------------------------------------------------------------------------------------------------
 
 
-def encode_samples(method: Method, samples: Sequence[Sample], learned: Learned, *, train: bool) -> list[Encoded]:
+def encode_samples(
+    method: Method, samples: Sequence[Sample], learned: Learned, *, train: bool
+) -> list[Encoded]:
     """One micro-batch: each modality of those samples that have it, in recipe order."""
     encoded: list[dict[str, tuple[Tensor, Tensor]]] = [{} for _ in samples]
     for name, modality in method.modalities.items():
@@ -288,7 +290,7 @@ def train(
     A tensor that no part of a global batch uses has no gradient and stays as it is, weight decay included.
     """
     weights = {name: tensor.clone() for name, tensor in initial.items()}
-    first, second, updates = ({name: 0.0 for name in weights} for _ in range(3))
+    first, second, updates = (dict.fromkeys(weights, 0.0) for _ in range(3))
     steps = []
     for t, parts in enumerate(micro_batches):
         learned = {name: tensor.requires_grad_() for name, tensor in weights.items()}
@@ -312,7 +314,10 @@ def train(
                 updates[name] += 1
                 first[name] = 0.9 * first[name] + 0.1 * g
                 second[name] = 0.999 * second[name] + 0.001 * g.square()
-                mean, square = first[name] / (1 - 0.9 ** updates[name]), second[name] / (1 - 0.999 ** updates[name])
+                mean, square = (
+                    first[name] / (1 - 0.9 ** updates[name]),
+                    second[name] / (1 - 0.999 ** updates[name]),
+                )
                 weights[name] = weights[name] * (1 - lr * method.weight_decay)
                 weights[name] -= lr * mean / (square.sqrt() + method.eps)
         values = {name: float(loss.detach()) for name, loss in found.items()}

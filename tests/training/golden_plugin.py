@@ -1,8 +1,8 @@
 """The golden step's plugin: a small plain-torch transformer over the letters of a text, and a smooth metric.
 
 ``frames``: the parts of the text between bars are rows of one sample. ``class_tokens``: the network begins with
-so many tokens of its own, which are averaged to the class token. `tests/training/reference.py` computes the same
-network by itself; the two share their frozen weights (`frozen_weights`) and nothing else.
+so many tokens of its own, which are averaged to the class token. `reference.py` computes the same network by
+itself; the two share their frozen weights (`frozen_weights`) and nothing else.
 """
 
 import u2a
@@ -36,7 +36,9 @@ class Letters:
 
     def __call__(self, member, *, train, seed):
         text = member.decode()
-        return {"rows": [[ord(c) % LETTERS for c in row] for row in (text.split("|") if self.frames else [text])]}
+        return {
+            "rows": [[ord(c) % LETTERS for c in row] for row in (text.split("|") if self.frames else [text])]
+        }
 
     def collate(self, examples):
         import torch
