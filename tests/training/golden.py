@@ -15,7 +15,7 @@ from typing import Any
 import reference
 import tomli_w
 import torch
-from golden_plugin import frozen_weights
+from golden_plugin import frozen_weights, turned
 from reference import Method, Modality, Sample, Step
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -30,7 +30,15 @@ from u2a.training.trainer import Trainer
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 CLASSES = ("red", "green", "blue")
-A = {"kind": "letters", "width": 8, "weights": 1, "class_tokens": 1, "frames": False, "dropout": 0.0}
+A = {
+    "kind": "letters",
+    "width": 8,
+    "weights": 1,
+    "class_tokens": 1,
+    "frames": False,
+    "dropout": 0.0,
+    "augment": False,
+}
 B = {**A, "width": 12, "weights": 2}
 C = {**A, "width": 12, "weights": 3}
 THREE = {"a": A, "b": B, "c": C}
@@ -118,6 +126,10 @@ def pack(folder: Path, data: str) -> Path:
 
 def train_only(folder: Path) -> dict[str, list[str]]:
     return {"train": [str(path) for path in sorted((folder / "shards").glob("train-*.tar"))]}
+
+
+def with_validation(folder: Path) -> dict[str, list[str]]:
+    return {**train_only(folder), "val": [str(path) for path in sorted((folder / "shards").glob("val-*.tar"))]}
 
 
 def write_recipe(folder: Path, case: Case, data: str | dict[str, list[str]], metric: str | None = None) -> Path:
@@ -208,10 +220,29 @@ def train(recipe_file: Path, folder: Path) -> Trained:
 
 def expect(case: Case, trained: Trained) -> list[Step]:
     """The same training by the reference."""
-    everything = samples(case["data"])
-    wanted = set(case["modalities"])
-    given = [[[_restrict(everything[key], wanted) for key in part] for part in parts] for parts in trained.keys]
+    given = [
+        [[_training_sample(case, key, t) for key in part] for part in parts]
+        for t, parts in enumerate(trained.keys)
+    ]
     return reference.train(method_of(case), given, trained.initial)
+
+
+def _training_sample(case: Case, key: str, t: int) -> Sample:
+    """A sample as step t sees it: augmented from the seed, the epoch and the sample's place alone."""
+    sample, place = samples(case["data"])[key], int(key.split("-")[1])
+    epoch = t // (len(TEXTS) // case["training"]["batch_size"])
+    seed = reference.seed_for("augment", case["seed"], epoch, place)
+    inputs = {
+        name: turned(sample.inputs[name], seed) if options["augment"] else sample.inputs[name]
+        for name, options in case["modalities"].items()
+        if name in sample.inputs
+    }
+    return replace(sample, inputs=inputs)
+
+
+def validation_samples(case: Case) -> list[Sample]:
+    """The val split in order, as evaluation sees it."""
+    return [_restrict(sample, set(case["modalities"])) for sample in samples(case["data"], "val").values()]
 
 
 def _restrict(sample: Sample, names: set[str]) -> Sample:

@@ -275,6 +275,11 @@ def encode_samples(
     return encoded
 
 
+def predict(method: Method, samples: Sequence[Sample], learned: Learned) -> list[Tensor]:
+    """Evaluation: logits of samples with whatever they have, nothing drawn."""
+    return [logits(method, one, learned) for one in encode_samples(method, samples, learned, train=False)]
+
+
 def learning_rate(method: Method, t: int) -> float:
     """Warm-up at a tenth; then polynomial decay to nothing at the last step."""
     if t < method.warm_steps:

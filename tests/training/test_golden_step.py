@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from golden import MODEL, THREE, TRAINING, A, B, expect, method_of, settings, train, train_only, write_recipe
+from golden_plugin import frozen_weights
 from reference import Sample, drop_modalities
 
 Case = dict[str, Any]
@@ -80,6 +81,11 @@ CASES: dict[str, Case] = {
     "no-projection": {"modalities": {"a": {**A, "width": 12}, "b": B}},
     "every-one-projected": model(width=10),
     "shared-checkpoint": {"modalities": {"a": {**B}, "b": B}},
+    "augmentation": {"modalities": {"a": {**A, "augment": True}, "b": {**B, "augment": True}}},
+    "augmentation-two-steps": {
+        "modalities": {"a": {**A, "augment": True}, "b": B},
+        **training(batch_size=4, epochs=2),
+    },
     "seed": {"seed": 6, **training(modality_dropout="random")},
 }
 #: Switches that must not change a number, with the case that they equal.
@@ -100,6 +106,18 @@ def assert_equal(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str
         torch.testing.assert_close(
             found[name], value, rtol=1e-9, atol=1e-9, msg=lambda text, n=name: f"{where}: {n}: {text}"
         )
+
+
+def assert_frozen(network: Any, modality: str, options: Mapping[str, Any]) -> None:
+    """The pretrained tensors are what they were, and nothing computes a gradient for them."""
+    branch = next(branch for branch in network.each_branch() if branch.name == modality)
+    held = {
+        n.replace("blocks.", "").replace(".base_layer", ""): p for n, p in branch.backbone.named_parameters()
+    }
+    for name, value in frozen_weights(options["width"], options["weights"]).items():
+        parameter = held["letters.weight" if name == "letters" else name]
+        assert torch.equal(parameter, value.double()), f"{modality}: {name}"
+        assert not parameter.requires_grad, f"{modality}: {name}"
 
 
 def losses(name: str, data: Mapping[str, Path], folder: Path) -> list[dict[str, float]]:
@@ -130,6 +148,8 @@ def test_three_steps_are_the_papers(
         assert_equal(found.losses, wanted.losses, f"step {t}: losses")
         assert_equal(found.gradients, wanted.gradients, f"step {t}: gradients")
         assert_equal(found.weights, wanted.weights, f"step {t}: weights")
+    for modality, options in case["modalities"].items():
+        assert_frozen(trained.trainer.model, modality, options)
     if name != "base" and name not in SAME:  # else the case would show nothing
         assert [step.losses for step in trained.steps] != base
 
