@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import reference
 import tomli_w
 import torch
@@ -24,8 +25,10 @@ from u2a.common.distributed import World
 from u2a.data.packing.pack import pack_manifest
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
+from u2a.runs.build import build_model
 from u2a.runs.checkpoint import learnable
 from u2a.runs.folder import Run
+from u2a.training import trainer as trainer_module
 from u2a.training.trainer import Trainer
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
@@ -176,26 +179,31 @@ def method_of(case: Case) -> Method:
 
 @dataclass
 class Trained:
-    """What u2a did: the initial tensors, each step's micro-batches as keys, and what it computed."""
+    """What u2a did: the initial tensors, this process's micro-batches of each step as keys, what it computed.
 
-    trainer: Trainer
+    `trainer` is None where it was another process's.
+    """
+
     initial: dict[str, Tensor]
     keys: list[list[tuple[str, ...]]]
     steps: list[Step]
+    trainer: Trainer | None = None
 
 
-def train(recipe_file: Path, folder: Path) -> Trained:
+def train(recipe_file: Path, folder: Path, place: World = ALONE) -> Trained:
     """`u2a train` in float64, watched: gradients as the optimizer receives them, weights after each step."""
     recipe = load_recipe(recipe_file)
-    trainer = Trainer(recipe, Run(folder), ALONE, registry())
-    trainer.run.create(recipe, registry())
-    trainer.model.double()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "build_model", lambda *args, **how: build_model(*args, **how).double())
+        trainer = Trainer(recipe, Run(folder), place, registry())
+    if place.main:
+        trainer.run.create(recipe, registry())
     names = {id(parameter): name for name, parameter in learnable(trainer.model)}
 
     def state() -> dict[str, Tensor]:
         return {name: p.detach().clone() for name, p in learnable(trainer.model)}
 
-    initial, keys, steps, gradients = state(), [], [], {}
+    trained, gradients = Trained(state(), [], [], trainer), {}
     take = trainer.train_step
 
     def before_update(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -205,8 +213,8 @@ def train(recipe_file: Path, folder: Path) -> Trained:
     def watched(micro_batches: list[Any]) -> dict[str, float]:
         gradients.clear()
         losses = take(micro_batches)
-        keys.append([batch.keys for batch in micro_batches])
-        steps.append(Step(losses, dict(gradients), state()))
+        trained.keys.append([batch.keys for batch in micro_batches])
+        trained.steps.append(Step(losses, dict(gradients), state()))
         return losses
 
     trainer.train_step = watched  # type: ignore[method-assign]
@@ -215,16 +223,32 @@ def train(recipe_file: Path, folder: Path) -> Trained:
         trainer.fit()
     finally:
         hook.remove()
-    return Trained(trainer, initial, keys, steps)
+    return trained
 
 
-def expect(case: Case, trained: Trained) -> list[Step]:
+def expect(case: Case, *processes: Trained) -> list[Step]:
     """The same training by the reference."""
     given = [
-        [[_training_sample(case, key, t) for key in part] for part in parts]
-        for t, parts in enumerate(trained.keys)
+        [[[_training_sample(case, key, t) for key in part] for part in parts] for parts in at_once]
+        for t, at_once in enumerate(zip(*(one.keys for one in processes), strict=True))
     ]
-    return reference.train(method_of(case), given, trained.initial)
+    return reference.train(method_of(case), given, processes[0].initial)
+
+
+def assert_same_steps(found: Sequence[Step], wanted: Sequence[Step]) -> None:
+    """Losses, gradients and weights of every step agree to 1e-9."""
+    assert len(found) == len(wanted)
+    for t, (mine, theirs) in enumerate(zip(found, wanted, strict=True)):
+        for what in ("losses", "gradients", "weights"):
+            _assert_equal(getattr(mine, what), getattr(theirs, what), f"step {t}: {what}")
+
+
+def _assert_equal(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    assert set(found) == set(wanted), where
+    for name, value in wanted.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=1e-9, atol=1e-9, msg=lambda text, n=name: f"{where}: {n}: {text}"
+        )
 
 
 def _training_sample(case: Case, key: str, t: int) -> Sample:

@@ -31,13 +31,11 @@ from reference import Learned, Sample, predict
 from torch import Tensor
 
 import u2a
-from u2a.common.distributed import World
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model
 from u2a.runs.checkpoint import learnable
 
-ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 #: What evaluation must treat otherwise than training: dropout of every kind, augmentation.
 NOISY: Case = {
     "data": "gaps",
@@ -60,6 +58,11 @@ def _trained(case: Case, data: dict[str, Path], folder: Path, metric: str | None
     case = settings(case)
     recipe = write_recipe(folder, case, with_validation(data[case["data"]]), metric)
     return train(recipe, folder / "run")
+
+
+def folder_of(trained: Trained) -> Path:
+    assert trained.trainer is not None
+    return trained.trainer.run.folder
 
 
 def probabilities(case: Case, samples: list[Sample], weights: Learned) -> Tensor:
@@ -89,16 +92,16 @@ def as_bytes(given: Sequence[Mapping[str, str]]) -> list[dict[str, bytes]]:
 
 def test_validation_draws_nothing_and_takes_what_the_data_has(noisy: Trained) -> None:
     samples = validation_samples(settings(NOISY))
-    found = [line["surprise"] for line in validations(noisy.trainer.run.folder)]
+    found = [line["surprise"] for line in validations(folder_of(noisy))]
     wanted = [surprise(NOISY, samples, step.weights) for step in noisy.steps]
     assert found == pytest.approx(wanted, abs=1e-6)
     assert len(set(found)) == 3
 
 
 def test_the_run_holds_the_weights_of_its_steps(noisy: Trained) -> None:
-    values = [line["surprise"] for line in validations(noisy.trainer.run.folder)]
+    values = [line["surprise"] for line in validations(folder_of(noisy))]
     for checkpoint, t in (("last", 2), ("best", values.index(min(values)))):
-        network = u2a.load(noisy.trainer.run.folder, checkpoint=checkpoint).network
+        network = u2a.load(folder_of(noisy), checkpoint=checkpoint).network
         assert not network.training
         for name, parameter in learnable(network):
             torch.testing.assert_close(parameter.double(), noisy.steps[t].weights[name], rtol=1e-6, atol=1e-6)
@@ -111,7 +114,7 @@ def test_a_scenario_is_scored_on_what_it_leaves_beside_the_complete(
     everything, weights = validation_samples(settings(NOISY)), noisy.steps[-1].weights
     left = without(everything, dropped)
     usable = [i for i, sample in enumerate(left) if sample.inputs]
-    model = u2a.load(noisy.trainer.run.folder, checkpoint="last")
+    model = u2a.load(folder_of(noisy), checkpoint="last")
     scenario = model.evaluate(dropped, "val")
     assert (scenario.n, scenario.n_empty) == (len(usable), len(left) - len(usable))
     assert scenario.scores["surprise"] == pytest.approx(
@@ -123,7 +126,7 @@ def test_a_scenario_is_scored_on_what_it_leaves_beside_the_complete(
 
 
 def test_without_mask_tokens_zeros_stand_in(noisy: Trained) -> None:
-    model = u2a.load(noisy.trainer.run.folder, checkpoint="last")
+    model = u2a.load(folder_of(noisy), checkpoint="last")
     with_tokens, without_tokens = (
         model.evaluate(("b",), "val", mask_tokens=on).scores["surprise"] for on in (True, False)
     )
@@ -136,7 +139,7 @@ def test_predictions_name_the_classes_for_every_presence(noisy: Trained) -> None
         {name: texts[name] for name in part} for n in (1, 2, 3) for part in itertools.combinations("abc", n)
     ]
     wanted_NC = probabilities(NOISY, [Sample(inputs, ()) for inputs in given], noisy.steps[-1].weights)
-    model = u2a.load(noisy.trainer.run.folder, checkpoint="last")
+    model = u2a.load(folder_of(noisy), checkpoint="last")
     for inputs, found, p_C in zip(given, model.predict(as_bytes(given)), wanted_NC, strict=True):
         wanted = dict(zip(CLASSES, p_C.tolist(), strict=True))
         assert found.probabilities == pytest.approx(wanted, abs=1e-5)
@@ -168,7 +171,7 @@ def test_best_is_the_best_and_of_equals_the_first(
 ) -> None:
     case: Case = {"training": {**TRAINING, "epochs": 8, "lr": 0.3, "warmup_epochs": 2}}
     trained = _trained(case, golden_data, tmp_path, metric)
-    values = [line[metric] for line in validations(trained.trainer.run.folder)]
+    values = [line[metric] for line in validations(folder_of(trained))]
     best = values.index(better(values))
     assert 0 < best < len(values) - 1, f"{values}: the case tells too little"
     assert (tmp_path / "run/checkpoints/BEST").read_text().strip() == f"step-{best + 1:08d}"
