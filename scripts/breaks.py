@@ -2,7 +2,7 @@
 
 usage: python scripts/breaks.py [WORD...]     only the breaks with any of these words; see `make breaks`
 
-`breaks.toml` lists the breaks: what goes wrong, where, the old text (found once, or the list is out of date), the
+`breaks.toml` lists the breaks: what goes wrong, where, the old text (found once, or the list is old), the
 new text, and the test files that must notice. Each is made in a copy of the tree; nothing here is touched.
 """
 
@@ -37,9 +37,7 @@ def read_breaks() -> list[Break]:
     """Every break of ``breaks.toml``."""
     document = tomllib.loads((ROOT / "scripts/breaks.toml").read_text())
     groups = document["tests"]
-    return [
-        Break(b["what"], b["where"], b["old"], b["new"], tuple(groups[b["by"]])) for b in document["break"]
-    ]
+    return [Break(b["what"], b["where"], b["old"], b["new"], tuple(groups[b["by"]])) for b in document["break"]]
 
 
 def copy_tree(to: Path) -> None:

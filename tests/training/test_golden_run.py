@@ -187,7 +187,7 @@ def _initial(tmp_path: Path, seed: int) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in learnable(build_model(recipe, registry()))}
 
 
-def test_where_training_starts(golden_plugin: None, tmp_path: Path) -> None:
+def test_where_training_starts(golden_plugin: Path, tmp_path: Path) -> None:
     starts = [_initial(tmp_path, seed) for seed in range(12)]
     drawn: dict[str, list[Tensor]] = {}
     for start in starts:
