@@ -3,12 +3,11 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from u2a.extensions import Logger, LoggerSpec, MetricSpec
-from u2a.hookspecs import hookimpl
-from u2a.modality import ModalityOptions, ModalitySpec, Tokens
-
 if TYPE_CHECKING:
     from u2a.api import Model, evaluate, load, train
+    from u2a.extensions import Logger, LoggerSpec, MetricSpec
+    from u2a.hookspecs import hookimpl
+    from u2a.modality import ModalityOptions, ModalitySpec, Tokens
     from u2a.predict import Prediction
 
 __version__ = version("u2a")
@@ -26,13 +25,17 @@ __all__ = [
     "load",
     "train",
 ]
-_LAZY = {"Model": "u2a.api", "Prediction": "u2a.predict"} | dict.fromkeys(
-    ("evaluate", "load", "train"), "u2a.api"
-)
+_LAZY = {
+    **dict.fromkeys(("Model", "evaluate", "load", "train"), "u2a.api"),
+    **dict.fromkeys(("Logger", "LoggerSpec", "MetricSpec"), "u2a.extensions"),
+    **dict.fromkeys(("ModalityOptions", "ModalitySpec", "Tokens"), "u2a.modality"),
+    "Prediction": "u2a.predict",
+    "hookimpl": "u2a.hookspecs",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that plugins and ``u2a --help`` stay quick."""
+    """Import on first use: ``u2a --help`` stays quick, and the command line can prepare for damaged packages."""
     if name not in _LAZY:
         raise AttributeError(f"module 'u2a' has no attribute {name!r}")
     from importlib import import_module

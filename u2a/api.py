@@ -21,7 +21,9 @@ from u2a.preprocessors import build_preprocessors
 from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
 from u2a.report.scenarios import check_conditions, keep_mask, sweep, without_mask_tokens
+from u2a.progress import console
 from u2a.run import Run, find_run
+from u2a.run_plugins import check_owners
 
 
 class Model:
@@ -36,6 +38,9 @@ class Model:
     def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
         plugins = registry()
         self.run, self.recipe, self.place = run, recipe, place
+        for note in check_owners(run.folder, recipe, plugins):
+            if place.main:
+                console.print(note, markup=False, highlight=False, soft_wrap=True)
         folder = current(run.checkpoints, checkpoint.upper())
         self.preprocessors = build_preprocessors(recipe, plugins)
         self.network = build_model(recipe, plugins)

@@ -20,6 +20,7 @@ from u2a.plugins import registry
 from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
 from u2a.run import Run, latest_run, new_run
+from u2a.run_plugins import check_owners
 from u2a.trainer import Trainer
 
 out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -56,6 +57,9 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
             run.create(recipe, plugins)
     else:
         check_same(recipe, run)
+        for note in check_owners(run.folder, recipe, plugins):
+            if place.main:
+                out.print(note)
         trainer = Trainer(recipe, run, place, plugins)
         if (run.checkpoints / "LAST").exists():
             trainer.resume()

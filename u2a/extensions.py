@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, get_
 
 from u2a.errors import PluginError
 from u2a.modality import API_VERSION, SUPPORTED_API, ModalitySpec
+from u2a.reserved import check_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Names of whatever plugins bring; of modalities in recipes and in shards alike.
 NAME = r"[a-z][a-z0-9_]*"
+#: File extensions, as members of shards have them.
+EXTENSION = r"[a-z0-9][a-z0-9._+-]*"
 TaskKind = Literal["single_label", "multi_label"]
 LineKind = Literal["train", "validation"]
 
@@ -68,7 +71,7 @@ class LoggerSpec:
         """Whether the library that it needs is installed."""
         try:
             return not self.module or find_spec(self.module) is not None
-        except ModuleNotFoundError:  # the parent of a dotted name
+        except Exception:  # of a dotted name, the parent is imported
             return False
 
 
@@ -118,6 +121,8 @@ def check_metric(spec: object) -> None:
     spec = checked_spec("metric", MetricSpec, spec)
     if not callable(spec.compute):
         raise PluginError(f"metric {spec.name!r}: compute must be callable")
+    if not isinstance(spec.higher_is_better, bool):
+        raise PluginError(f"metric {spec.name!r}: higher_is_better must be True or False")
     kinds = get_args(TaskKind)
     if not isinstance(spec.task_kinds, tuple) or not spec.task_kinds or set(spec.task_kinds) - set(kinds):
         raise PluginError(
@@ -140,17 +145,27 @@ def checked_spec(what: str, wanted: type[S], spec: object) -> S:
         )
     if not isinstance(spec.name, str) or not re.fullmatch(NAME, spec.name):
         raise PluginError(f"{what} name {spec.name!r} is not made of lower-case letters, digits and _")
+    check_name(what, spec.name)
+    for part in ("help", "module", "install"):
+        if not isinstance(getattr(spec, part, ""), str):
+            raise PluginError(f"{what} {spec.name!r}: {part} must be text")
     return spec
 
 
 @dataclass
 class Shelf(Generic[S]):
-    """Registrations of one kind by name, in the order they came, and who brought them."""
+    """Registrations of one kind by name, in the order they came, and who brought them.
+
+    A name that several distributions bring belongs to none of them: `specs` has each as ``DISTRIBUTION:NAME``.
+
+    Args:
+        own_stay: what u2a itself brings cannot be brought by others as well.
+    """
 
     what: str
     check: Callable[[object], None]
-    specs: dict[str, S] = field(default_factory=dict)
-    owners: dict[str, Owner] = field(default_factory=dict)
+    own_stay: bool = False
+    brought: dict[str, list[tuple[Owner, S]]] = field(default_factory=dict)
 
     def add(self, owner: Owner, spec: S) -> None:
         """Take one registration.
@@ -159,9 +174,49 @@ class Shelf(Generic[S]):
             PluginError: it breaks the contract, or its name is taken.
         """
         self.check(spec)
-        if spec.name in self.specs:
-            raise PluginError(f"{self.what} {spec.name!r} is already registered by {self.owners[spec.name]}")
-        self.specs[spec.name], self.owners[spec.name] = spec, owner
+        for other, _ in self.brought.get(spec.name, []):
+            if other.distribution == owner.distribution or (self.own_stay and other.distribution == "u2a"):
+                raise PluginError(f"{self.what} {spec.name!r} is already registered by {other}")
+        self.brought.setdefault(spec.name, []).append((owner, spec))
+
+    def _each(self) -> Iterator[tuple[str, Owner, S]]:
+        for name, several in self.brought.items():
+            for owner, spec in several:
+                yield (name if len(several) == 1 else f"{owner.distribution}:{name}"), owner, spec
+
+    @property
+    def specs(self) -> dict[str, S]:
+        """The registrations by name."""
+        return {name: spec for name, _, spec in self._each()}
+
+    @property
+    def owners(self) -> dict[str, Owner]:
+        """Who brought each."""
+        return {name: owner for name, owner, _ in self._each()}
+
+    def find(self, name: str, distribution: str | None = None) -> str | None:
+        """The name in `specs` of what is called ``NAME`` or ``DISTRIBUTION:NAME``; None if nobody brings it.
+
+        Args:
+            distribution: whose, if several bring it and the name does not say.
+
+        Raises:
+            PluginError: several bring it, and it is not said whose is meant.
+        """
+        said, _, plain = name.rpartition(":")
+        several = [owner for owner, _ in self.brought.get(plain, [])]
+        if not said and len(several) == 1:
+            return plain
+        for owner in several:
+            if owner.distribution == (said or distribution):
+                return plain if len(several) == 1 else f"{owner.distribution}:{plain}"
+        if said or not several:
+            return None
+        whose = " and ".join(map(str, several))
+        raise PluginError(
+            f"{self.what} {plain!r} is brought by {whose}; say whose is meant, for example "
+            f'"{several[0].distribution}:{plain}", or leave one out with --no-plugin {several[-1].plugin}'
+        )
 
     def describe(self, name: str) -> str:
         """``logger 'x' (plugin 'y' of z 1.0)``."""

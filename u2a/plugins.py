@@ -7,28 +7,34 @@ and lets the first exception out).
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import inspect
 import os
-import signal
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from importlib.metadata import EntryPoint, entry_points, version
-from types import FrameType
+from hashlib import sha256
+from importlib.metadata import EntryPoint, version
+from pathlib import Path
 from typing import Any
 
-import pluggy
-
-from u2a import hookspecs
+from u2a import plugin_hooks
 from u2a.errors import PluginError, U2AError
-from u2a.extensions import LoggerSpec, MetricSpec, Shelf, check_logger, check_metric, checked_spec
+from u2a.extensions import EXTENSION, LoggerSpec, MetricSpec, Shelf, check_logger, check_metric, checked_spec
 from u2a.modality import ModalityOptions, ModalitySpec
+from u2a.plugin_discovery import find_plugins, installed_version
+from u2a.plugin_guard import put_back
 
 GROUP = "u2a"
-IMPORT_SECONDS = float(os.environ.get("U2A_PLUGIN_TIMEOUT", "30"))
+#: Plugins to leave out, by the name of the entry point or distribution; and files to load as plugins.
+LEFT_OUT, FILES = "U2A_NO_PLUGIN", "U2A_PLUGIN"
+#: After so long, whoever waits is told for which plugin.
+PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -53,36 +59,61 @@ class Failure:
 
 @dataclass
 class Registry:
-    """What the installed plugins bring, by kind and name with their owners, and the failures."""
+    """What the installed plugins bring, by kind and name with their owners, and the failures.
+
+    Attributes:
+        left_out: plugins that the user leaves out.
+        notes: what else is to be said of a plugin.
+    """
 
     modalities: Shelf[ModalitySpec] = field(default_factory=lambda: Shelf("modality", check_spec))
-    loggers: Shelf[LoggerSpec] = field(default_factory=lambda: Shelf("logger", check_logger))
-    metrics: Shelf[MetricSpec] = field(default_factory=lambda: Shelf("metric", check_metric))
+    loggers: Shelf[LoggerSpec] = field(default_factory=lambda: Shelf("logger", check_logger, own_stay=True))
+    metrics: Shelf[MetricSpec] = field(default_factory=lambda: Shelf("metric", check_metric, own_stay=True))
     failures: list[Failure] = field(default_factory=list)
-    manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(GROUP))
-
-    def __post_init__(self) -> None:
-        self.manager.add_hookspecs(hookspecs)
+    left_out: list[Owner] = field(default_factory=list)
+    notes: dict[Owner, list[str]] = field(default_factory=dict)
+    _seen: dict[int, tuple[Owner, object]] = field(default_factory=dict)
 
     def add(self, owner: Owner, plugin: object) -> None:
         """Register one plugin object; what it did wrong becomes a `Failure`, never an exception."""
+        self._try(owner, lambda: plugin)
+
+    def load(self, owner: Owner, load: Callable[[], object], hint: str = "") -> None:
+        """`add` what `load` imports, and leave global state as it was.
+
+        Args:
+            hint: added to the reason if the import fails.
+        """
+        changed: list[str] = []
+        heavy = "torch" not in sys.modules
+        with put_back(changed):
+            self._try(owner, load, hint)
+        if changed:
+            self.notes.setdefault(owner, []).append(f"changed {', '.join(changed)} when loaded; it was put back")
+        if heavy and "torch" in sys.modules:
+            self.notes.setdefault(owner, []).append("imports torch when loaded, so that every command is slow")
+
+    def _try(self, owner: Owner, load: Callable[[], object], hint: str = "") -> None:
         try:
-            _check_hook_names(self.manager, plugin)
-            self.manager.register(plugin, name=f"{owner.distribution}:{owner.plugin}")
+            plugin = load()
+            hint = ""
+            first, _ = self._seen.setdefault(id(plugin), (owner, plugin))
+            if first is not owner:
+                raise PluginError(f"is the same module as {first}; one entry point is enough")
             self._collect(owner, plugin)
-        except Exception as error:  # a stranger's code: anything can come out of it
-            self.failures.append(Failure(owner, _reason(error)))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"while loading {owner}; --no-plugin {owner.plugin} leaves it out") from None
+        except BaseException as error:  # a stranger's code: anything can come out of it, SystemExit included
+            self.failures.append(Failure(owner, reason_of(error) + hint))
 
     def _collect(self, owner: Owner, plugin: object) -> None:
-        hooks: dict[str, Callable[..., None]] = {
-            "u2a_register_modalities": self.modalities.add,
-            "u2a_register_loggers": self.loggers.add,
-            "u2a_register_metrics": self.metrics.add,
+        shelves: dict[str, Shelf[Any]] = {
+            "u2a_register_modalities": self.modalities,
+            "u2a_register_loggers": self.loggers,
+            "u2a_register_metrics": self.metrics,
         }
-        for hook, add in hooks.items():
-            for impl in getattr(self.manager.hook, hook).get_hookimpls():
-                if impl.plugin is plugin:
-                    impl.function(register=partial(add, owner))
+        for hook, function in plugin_hooks.hooks_of(plugin):
+            plugin_hooks.call(hook, function, partial(shelves[hook].add, owner))
 
     @property
     def specs(self) -> dict[str, ModalitySpec]:
@@ -94,18 +125,36 @@ class Registry:
         """Who brought each modality."""
         return self.modalities.owners
 
+    def kind(self, name: str, distribution: str | None = None) -> str:
+        """The name under which `specs` has the modality that a recipe calls `name`.
+
+        Args:
+            name: ``peaks`` or, where several bring it, ``DISTRIBUTION:peaks``.
+            distribution: whose, if several bring it and the name does not say.
+
+        Raises:
+            PluginError: nobody brings it (says what is installed or to install), or several do.
+        """
+        if found := self.modalities.find(name, distribution):
+            return found
+        kind, wanted = name.rpartition(":")[2], f"u2a-plugin-{name.rpartition(':')[2].strip('_')}".replace("_", "-")
+        for failure in self.failures:
+            if failure.owner.plugin == kind or failure.owner.distribution == wanted:
+                raise PluginError(f"modality {kind!r}: {failure.owner} failed to load: {failure.reason}")
+        for owner in self.left_out:
+            if owner.plugin == kind or owner.distribution == wanted:
+                raise PluginError(f"modality {kind!r}: {owner} is left out ({LEFT_OUT} or --no-plugin)")
+        said = self.modalities.unknown(name)
+        if has := installed_version(wanted):
+            raise PluginError(
+                f"{said}; {wanted} {has} is installed and registers none of that name; "
+                f"see its entry points of the group {GROUP!r}"
+            )
+        raise PluginError(f"{said}; if it is published, install it with: pip install {wanted}")
+
     def spec(self, kind: str) -> ModalitySpec:
         """The spec of a modality; a `PluginError` that says what is installed, or what to install, if none."""
-        if kind in self.specs:
-            return self.specs[kind]
-        broken = [f for f in self.failures if f.owner.plugin == kind]
-        if broken:
-            raise PluginError(f"modality {kind!r}: {broken[0].owner} failed to load: {broken[0].reason}")
-        known = ", ".join(sorted(self.specs)) or "none"
-        raise PluginError(
-            f"no installed plugin brings the modality {kind!r} (installed: {known}); "
-            f"if it is published, install it with: pip install u2a-plugin-{kind.replace('_', '-')}"
-        )
+        return self.specs[self.kind(kind)]
 
 
 def check_spec(spec: object) -> None:
@@ -122,8 +171,14 @@ def check_spec(spec: object) -> None:
             f"modality {spec.name!r}: {spec.options.__name__} redefines the option 'kind', which is u2a's own; "
             "give yours another name"
         )
-    if not spec.extensions or any(e.startswith(".") or e != e.lower() for e in spec.extensions):
-        raise PluginError(f"modality {spec.name!r}: extensions must be lower case, without dots, at least one")
+    if isinstance(spec.extensions, str):
+        raise PluginError(
+            f"modality {spec.name!r}: extensions is the text {spec.extensions!r}; write a tuple: ({spec.extensions!r},)"
+        )
+    if not spec.extensions or not all(isinstance(e, str) and re.fullmatch(EXTENSION, e) for e in spec.extensions):
+        raise PluginError(
+            f"modality {spec.name!r}: extensions must be lower case, without a dot in front, at least one"
+        )
     if spec.tune not in ("lora", "full"):
         raise PluginError(f'modality {spec.name!r}: tune must be "lora" or "full", not {spec.tune!r}')
     for part in ("preprocessor", "backbone", "embedding", "encoder", "width", "lora_targets", "share_key"):
@@ -141,19 +196,13 @@ def _check_signature(spec: ModalitySpec, part: str, wanted: tuple[str, ...], cal
         ) from None
 
 
-def _check_hook_names(manager: pluggy.PluginManager, plugin: object) -> None:
-    known = {name for name in dir(hookspecs) if name.startswith("u2a_")}
-    found = {name for name in dir(plugin) if name.startswith("u2a_") and callable(getattr(plugin, name))}
-    hooks = {name for name in found if manager.parse_hookimpl_opts(plugin, name) is not None}
-    if unknown := sorted(hooks - known):
-        raise PluginError(f"unknown hook {unknown[0]!r}; known hooks: {', '.join(sorted(known))}")
-    if not hooks:
-        hint = f" ({sorted(found)[0]} lacks @u2a.hookimpl)" if found else ""
-        raise PluginError(f"implements no u2a hook{hint}; known hooks: {', '.join(sorted(known))}")
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no message"
+def reason_of(error: BaseException) -> str:
+    """An exception of a stranger's code in one printable line."""
+    try:
+        text = str(error)
+    except Exception:  # its own code runs here too
+        text = ""
+    text = "".join(c for c in " ".join(text.split()) if c.isprintable()) or "no message"
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
 
 
@@ -173,46 +222,15 @@ def blame(name: str, owner: Owner, part: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             raise  # the machine's fault, not the plugin's
-        raise PluginError(f"{culprit}: {part} failed: {_reason(error)}") from error
+        raise PluginError(f"{culprit}: {part} failed: {reason_of(error)}") from error
 
 
-class _TooLongError(BaseException):
-    """Raised inside an import that hangs; no ``except Exception`` of a plugin swallows it."""
-
-
-@contextmanager
-def _watchdog(seconds: float) -> Iterator[None]:
-    """Turn an import that hangs into an error that names the plugin (main thread of a Unix process only)."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def on_alarm(signum: int, frame: FrameType | None) -> None:
-        if not _importing_torch():  # it takes its time, and to break it off crashes the process
-            raise _TooLongError(
-                f"import took longer than {seconds:g} s and was stopped (U2A_PLUGIN_TIMEOUT sets the limit)"
-            )
-
-    before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again and again, should it be swallowed
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def _importing_torch() -> bool:
-    spec = getattr(sys.modules.get("torch"), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))
-
-
-def _version_hint(entry: EntryPoint) -> str:
+def _version_hint(requires: tuple[str, ...]) -> str:
     """What a failed plugin's distribution requires of u2a, if that is not the u2a that runs."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     mine = version("u2a")
-    for text in (entry.dist.requires if entry.dist else None) or ():
+    for text in requires:
         try:
             wanted = Requirement(text)
         except InvalidRequirement:
@@ -222,32 +240,95 @@ def _version_hint(entry: EntryPoint) -> str:
     return ""
 
 
-def _owner(entry: EntryPoint) -> Owner:
-    dist = entry.dist
-    return Owner(entry.name, dist.name if dist else "unknown", dist.version if dist else "?")
-
-
-def _order(entry: EntryPoint) -> tuple[bool, str, str]:
-    owner = _owner(entry)
-    return owner.distribution != "u2a", owner.distribution, entry.name
-
-
 def load_registry() -> Registry:
-    """Load every plugin behind the entry-point group ``u2a``; never raises for a plugin's fault."""
-    registry = Registry()
-    for entry in sorted(set(entry_points(group=GROUP)), key=_order):
-        owner = _owner(entry)
-        try:
-            with _watchdog(IMPORT_SECONDS):
-                registry.add(owner, entry.load())
-        except _TooLongError as error:
-            registry.failures.append(Failure(owner, str(error)))
-        except (Exception, SystemExit) as error:  # an import may even call sys.exit()
-            registry.failures.append(Failure(owner, _reason(error) + _version_hint(entry)))
+    """Load every plugin behind the entry-point group ``u2a``, and those in files that the user names.
+
+    Raises:
+        PluginError: the user names a plugin or file that is not there, or a file that is no plugin; or a plugin
+            asks for the registry while it is being loaded. Never for an installed plugin's fault.
+    """
+    if _loading:
+        raise PluginError(
+            "u2a.plugins.registry() cannot be asked while plugins are loaded; look other modalities up when they are used"
+        )
+    registry, left_out = Registry(), set(_names(LEFT_OUT, ","))
+    known: set[str] = set()
+    with _patience() as now:
+        for found in find_plugins():
+            if found.fault:
+                registry.failures.append(Failure(Owner("?", found.name, found.version), found.fault))
+            for entry in found.entries:
+                owner = Owner(entry.name, found.name, found.version)
+                known |= {entry.name, found.name}
+                if left_out & {entry.name, found.name}:
+                    registry.left_out.append(owner)
+                    continue
+                now[:] = [owner]
+                registry.load(owner, partial(_load_entry, entry), _version_hint(found.requires))
+        for path in _names(FILES, os.pathsep):
+            _load_file(registry, Path(path), now)
+    if unknown := sorted(left_out - known):
+        names = ", ".join(sorted(known))
+        raise PluginError(f"--no-plugin (or {LEFT_OUT}) names {unknown[0]!r}; the installed plugins are: {names}")
     return registry
+
+
+_loading: list[Owner] = []
+_lock = threading.RLock()
+
+
+@contextmanager
+def _patience() -> Iterator[list[Owner]]:
+    """Says, once, which plugin is being waited for; yields the list that holds it."""
+
+    def tell() -> None:
+        for owner in _loading:
+            print(f"still loading {owner}; --no-plugin {owner.plugin} leaves it out", file=sys.stderr, flush=True)
+
+    _loading[:] = [Owner("", "u2a", "")]
+    timer = threading.Timer(PATIENCE_SECONDS, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield _loading
+    finally:
+        timer.cancel()
+        _loading.clear()
+
+
+def _names(variable: str, separator: str) -> list[str]:
+    names = map(str.strip, os.environ.get(variable, "").split(separator))
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def _load_entry(entry: EntryPoint) -> object:
+    if not entry.pattern.fullmatch(entry.value):
+        raise PluginError(f"its entry point says {entry.value!r}, which is no MODULE or MODULE:OBJECT")
+    return entry.load()
+
+
+def _load_file(registry: Registry, path: Path, now: list[Owner]) -> None:
+    """Load a module that is in no distribution; it must be importable by name, for data workers."""
+    try:
+        digest = sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise PluginError(f"--plugin {path}: cannot be read: {error.strerror}") from None
+    name, path = path.stem, path.resolve()
+    if path.suffix != ".py" or not name.isidentifier():
+        raise PluginError(f"--plugin {path}: must be a Python file with a name such as my_plugin.py")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    found = importlib.util.find_spec(name)
+    if found is None or not found.origin or Path(found.origin).resolve() != path:
+        raise PluginError(f"--plugin {path}: there is another module named {name!r}; give the file another name")
+    now[:] = [owner := Owner(name, path.name, digest)]
+    registry.load(owner, partial(importlib.import_module, name))
+    if failed := [failure for failure in registry.failures if failure.owner is owner]:
+        raise PluginError(f"--plugin {path}: {failed[0].reason}")
 
 
 @cache
 def registry() -> Registry:
     """The process's registry, loaded on first use."""
-    return load_registry()
+    with _lock:
+        return load_registry()
