@@ -35,7 +35,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: ``u2a --help`` stays quick, and the command line can prepare for damaged packages."""
+    """Import on first use: ``u2a --help`` is quick, and the command line can prepare for bad packages."""
     if name not in _LAZY:
         raise AttributeError(f"module 'u2a' has no attribute {name!r}")
     from importlib import import_module

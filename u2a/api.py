@@ -18,10 +18,10 @@ from u2a.evaluation import BATCH_SIZE, Encoded, Scenario, Scorer, encode_split, 
 from u2a.plugins import registry
 from u2a.predict import Prediction, Predictor
 from u2a.preprocessors import build_preprocessors
+from u2a.progress import console
 from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
 from u2a.report.scenarios import check_conditions, keep_mask, sweep, without_mask_tokens
-from u2a.progress import console
 from u2a.run import Run, find_run
 from u2a.run_plugins import check_owners
 

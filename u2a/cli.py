@@ -5,11 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from u2a.plugin_discovery import forgive_damaged_metadata
-
-forgive_damaged_metadata()  # before anything that looks for entry points of its own
-
-import click  # noqa: E402
+import click
 
 from u2a.cli_base import Group, comma_list, json_option, print_json, set_option
 from u2a.data.cli import data

@@ -13,6 +13,7 @@ import click
 
 from u2a.errors import U2AError
 from u2a.files import without_nan
+from u2a.terminal import can_print
 
 #: What a file system refuses, whoever asks: permissions, no space, too long a name, a file for a folder.
 MACHINE = (
@@ -117,7 +118,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON, with null for NaN."""
-    click.echo(json.dumps(without_nan(value), indent=2, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that standard output can take, with null for NaN."""
+    text = json.dumps(without_nan(value), indent=indent, ensure_ascii=False)
+    return text if can_print(text) else json.dumps(without_nan(value), indent=indent)
 
 
 def comma_list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

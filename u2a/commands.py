@@ -21,6 +21,7 @@ from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
 from u2a.run import Run, latest_run, new_run
 from u2a.run_plugins import check_owners
+from u2a.terminal import dots, print_table
 from u2a.trainer import Trainer
 
 out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -127,7 +128,7 @@ def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: A
     if as_json:
         return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
     out.print(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
-    return out.print(_scenario_table(scenario))
+    return print_table(_scenario_table(scenario))
 
 
 def sweep_command(
@@ -143,7 +144,7 @@ def sweep_command(
         patterns = [scenario.as_dict() for scenario in scenarios]
         return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
     out.print(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
-    return out.print(_sweep_table(scenarios, run.recipe()))
+    return print_table(_sweep_table(scenarios, run.recipe()))
 
 
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:
@@ -163,14 +164,15 @@ def _scenario_table(scenario: Scenario) -> Table:
 def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
     """A row a pattern: filled dots are present modalities; the difference is to the complete data."""
     names, headline = tuple(recipe.modalities), next(iter(scenarios[0].scores))
+    present, missing = dots()
     table = Table(*names, *scenarios[0].scores, "change", "N", "n_empty", box=None)
     for scenario in scenarios:
-        dots = ["○" if name in scenario.dropped else "●" for name in names]
+        marks = [missing if name in scenario.dropped else present for name in names]
         difference = scenario.scores[headline] - scenario.complete[headline]
         values = [f"{value:.4f}" for value in scenario.scores.values()]
-        table.add_row(*dots, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
+        table.add_row(*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
     if headline == "accuracy":
-        table.add_row(*"○" * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)")
+        table.add_row(*missing * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)")
     return table
 
 
@@ -185,4 +187,4 @@ def params_command(path: str, sets: Sequence[str], as_json: bool) -> None:
     for part in parts:
         table.add_row(part.name, f"{part.total:,}", f"{part.learnable:,}")
     table.add_row("all", f"{total:,}", f"{learnable:,}")
-    out.print(table)
+    print_table(table)

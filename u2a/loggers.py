@@ -88,7 +88,7 @@ class Loggers:
         self._drop_failed()
         for name in set(late) & set(self._open):
             self.say(
-                f"{self.plugins.loggers.describe(name)} had not finished {CLOSE_SECONDS:g} s after the training "
+                f"{self.plugins.loggers.describe(name)} had not finished {CLOSE_SECONDS:g} s after training "
                 "and is left behind; what it had not sent is lost, the run folder is whole"
             )
 

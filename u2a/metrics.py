@@ -15,6 +15,7 @@ from u2a.recipe import TaskSection
 #: By how much a mean of float32 may leave 0..1.
 ROUNDING = 1e-5
 
+
 def probabilities(logits_NC: Tensor, task: TaskSection) -> Tensor:
     """Class probabilities, float32: softmax, or a sigmoid a class for multi-label tasks."""
     logits = logits_NC.float()

@@ -107,6 +107,10 @@ def _read(dist: Distribution) -> Found | None:
     except Exception as error:
         fault = f"{_folder(dist)}/entry_points.txt is no list of NAME = MODULE: {error}"
         return Found(name, version, fault=" ".join(fault.split()))
+    if not entries:
+        return Found(
+            name, version, fault=f"{_folder(dist)}/entry_points.txt names no NAME = MODULE under [{GROUP}]"
+        )
     return Found(name, version, tuple(dict.fromkeys(entries)), _requires(dist))
 
 

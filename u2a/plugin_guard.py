@@ -25,6 +25,7 @@ class _Recorder:
 
     def __init__(self, record: Callable[[str], None]) -> None:
         self.record = record
+        self.filters: list[Any] = []  # warnings filters of the libraries' own
         self.awaited = set(LIBRARIES - set(sys.modules))
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -38,7 +39,9 @@ class _Recorder:
             return spec
 
         def exec_module(module: ModuleType) -> None:
+            before = list(warnings.filters)
             execute(module)
+            self.filters += [one for one in warnings.filters if one not in before]
             self.record(name)
 
         with contextlib.suppress(AttributeError):  # a loader that takes no attributes: its library is trusted
@@ -73,6 +76,7 @@ def put_back(changed: list[str]) -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):
             sys.meta_path.remove(recorder)  # type: ignore[arg-type]
+        warnings.filters[:0] = [one for one in recorder.filters if one not in warnings.filters]  # type: ignore[index]
         for place in PLACES:
             with contextlib.suppress(Exception):
                 module = sys.modules[place.module]

@@ -71,7 +71,8 @@ def call(hook: str, function: Callable[..., Any], register: Callable[[Any], None
 def _check(hook: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
     if options.get("hookwrapper") or options.get("wrapper"):
         raise PluginError(
-            f"{hook} is a hook wrapper, and there is nothing to wrap; write @u2a.hookimpl without it: {_line(hook)}"
+            f"{hook} is a hook wrapper, and there is nothing to wrap; with @u2a.hookimpl alone, "
+            f"write: {_line(hook)}"
         )
     inner = inspect.unwrap(function)
     for kind, is_one in (("async", inspect.iscoroutinefunction), ("async", inspect.isasyncgenfunction)):

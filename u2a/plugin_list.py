@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
+import click
 from rich.markup import escape
 from rich.table import Table
 
 from u2a.cli_base import print_json
 from u2a.plugins import Owner, Registry, registry
+from u2a.terminal import print_table
 
 
 def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
@@ -28,7 +29,14 @@ def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
     for name, metric in plugins.metrics.specs.items():
         text = f"{metric.help} ({', '.join(metric.task_kinds)})".strip()
         rows.append(_row("metric", name, plugins.metrics.owners[name], help=text))
-    return rows + [_row(None, None, f.owner, status=f"failed: {f.reason}") for f in plugins.failures]
+    rows += [_row(None, None, f.owner, status=f"failed: {f.reason}") for f in plugins.failures]
+    rows += [_row(None, None, owner, status="left out") for owner in plugins.left_out]
+    for row in rows:
+        owner = Owner(row["plugin"], row["distribution"], row["version"])
+        row["notes"] = plugins.notes.get(owner, [])
+        if row["name"] and ":" in row["name"]:
+            row["notes"] = [*row["notes"], f"several bring {row['name'].rpartition(':')[2]}; recipes say whose"]
+    return rows
 
 
 def _row(provides: str | None, name: str | None, owner: Owner, **more: Any) -> dict[str, Any]:
@@ -45,7 +53,16 @@ def print_plugins(as_json: bool) -> None:
         return
     table = Table("provides", "name", "reads or does", "distribution", "version", "status", box=None)
     for row in rows:
-        name, about = row["name"] or f"({row['plugin']})", " ".join(row["extensions"]) or row["help"]
-        owner = row["distribution"], row["version"]
-        table.add_row(row["provides"], name, escape(about), *owner, escape(row["status"]))
-    Console(soft_wrap=True).print(table)
+        if row["name"]:
+            about = " ".join(row["extensions"]) or row["help"]
+            owner = row["distribution"], row["version"]
+            table.add_row(*map(escape, (row["provides"], row["name"], about, *owner, row["status"])))
+    print_table(table)
+    for row in rows:  # as lines of their own: reasons are long
+        owner = str(Owner(row["plugin"], row["distribution"], row["version"]))
+        if not row["name"]:
+            click.echo(f"{owner}: {row['status']}")
+    told = {str(Owner(r["plugin"], r["distribution"], r["version"])): r["notes"] for r in rows if r["notes"]}
+    for owner, notes in told.items():
+        for note in notes:
+            click.echo(f"{owner}: {note}")

@@ -97,6 +97,7 @@ def _read_decimal(context: Any) -> dict[str, Any]:
     return {**{name: getattr(context, name) for name in names}, "traps": traps}
 
 
+_HOOKS = ("excepthook", "displayhook", "unraisablehook")
 _SDP = ("flash_sdp", "mem_efficient_sdp", "math_sdp", "cudnn_sdp")
 
 
@@ -124,7 +125,11 @@ def _locale() -> Any:
 
 
 PLACES = (
-    Place("the recursion limit", lambda s: s.getrecursionlimit(), lambda s, before: s.setrecursionlimit(before)),
+    Place(
+        "the recursion limit",
+        lambda s: s.getrecursionlimit(),
+        lambda s, before: s.setrecursionlimit(before),
+    ),
     Place("the working folder", lambda _: os.getcwd(), lambda _, before: os.chdir(before)),
     Place("the environment", lambda _: dict(os.environ), _write_environment),
     Place("sys.path", lambda _: list(sys.path), _write_path),
@@ -137,8 +142,8 @@ PLACES = (
     ),
     Place(
         "sys.excepthook",
-        lambda s: (s.excepthook, s.displayhook, s.unraisablehook),
-        lambda s, before: vars(s).update(zip(("excepthook", "displayhook", "unraisablehook"), before, strict=True)),
+        lambda s: [getattr(s, name) for name in _HOOKS],
+        lambda s, before: vars(s).update(zip(_HOOKS, before, strict=True)),
     ),
     Place(
         "the garbage collector",
@@ -156,12 +161,32 @@ PLACES = (
         lambda _: multiprocessing.get_start_method(allow_none=True),
         lambda _, before: multiprocessing.set_start_method(before, force=True),
     ),
-    Place("the default timeout of sockets", lambda m: m.getdefaulttimeout(), lambda m, x: m.setdefaulttimeout(x), "socket"),
-    Place("decimal's context", lambda m: _read_decimal(m.getcontext()), lambda m, x: m.setcontext(m.Context(**x)), "decimal"),
+    Place(
+        "the default timeout of sockets",
+        lambda m: m.getdefaulttimeout(),
+        lambda m, x: m.setdefaulttimeout(x),
+        "socket",
+    ),
+    Place(
+        "decimal's context",
+        lambda m: _read_decimal(m.getcontext()),
+        lambda m, x: m.setcontext(m.Context(**x)),
+        "decimal",
+    ),
     Place("numpy's error state", lambda m: m.geterr(), lambda m, before: m.seterr(**before), "numpy"),
     Place("numpy's seed", lambda m: m.get_state(legacy=False), lambda m, x: m.set_state(x), "numpy.random"),
-    Place("matplotlib's settings", lambda m: dict.copy(m.rcParams), lambda m, x: dict.update(m.rcParams, x), "matplotlib"),
-    Place("torch's default dtype", lambda m: m.get_default_dtype(), lambda m, x: m.set_default_dtype(x), "torch"),
+    Place(
+        "matplotlib's settings",
+        lambda m: dict.copy(m.rcParams),
+        lambda m, x: dict.update(m.rcParams, x),
+        "matplotlib",
+    ),
+    Place(
+        "torch's default dtype",
+        lambda m: m.get_default_dtype(),
+        lambda m, x: m.set_default_dtype(x),
+        "torch",
+    ),
     Place(
         "torch's default device",
         lambda m: m.get_default_device(),
@@ -184,7 +209,10 @@ PLACES = (
         "torch",
     ),
     Place(
-        "torch's anomaly mode", lambda m: m.is_anomaly_enabled(), lambda m, x: m.autograd.set_detect_anomaly(x), "torch"
+        "torch's anomaly mode",
+        lambda m: m.is_anomaly_enabled(),
+        lambda m, x: m.autograd.set_detect_anomaly(x),
+        "torch",
     ),
     Place(
         "torch's autocast",

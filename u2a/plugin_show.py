@@ -8,11 +8,13 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from u2a.cli_base import print_json
 from u2a.modality import ModalityOptions
 from u2a.plugins import Registry, registry
+from u2a.terminal import print_table
 
 _TYPES = {"string": "text", "integer": "int", "number": "number", "boolean": "true or false", "null": "nothing"}
 _BOUNDS = {
@@ -157,6 +159,6 @@ def print_modality(name: str, as_json: bool) -> None:
     table = Table("option", "type", "default", "help", box=None, pad_edge=False)
     for row in found["options"]:
         default = "required" if row["required"] else "" if row["default"] is None else repr(row["default"])
-        table.add_row(row["name"], row["type"], default, row["help"])
-    Console(highlight=False, markup=False).print(table)
+        table.add_row(*map(escape, (row["name"], row["type"], default, row["help"])))
+    print_table(table)
     console.print(f"\n{found['example']}", end="")

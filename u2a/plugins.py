@@ -89,7 +89,8 @@ class Registry:
         with put_back(changed):
             self._try(owner, load, hint)
         if changed:
-            self.notes.setdefault(owner, []).append(f"changed {', '.join(changed)} when loaded; it was put back")
+            text = f"changed {', '.join(changed)} when loaded; it was put back"
+            self.notes.setdefault(owner, []).append(text)
         if heavy and "torch" in sys.modules:
             self.notes.setdefault(owner, []).append("imports torch when loaded, so that every command is slow")
 
@@ -102,7 +103,8 @@ class Registry:
                 raise PluginError(f"is the same module as {first}; one entry point is enough")
             self._collect(owner, plugin)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"while loading {owner}; --no-plugin {owner.plugin} leaves it out") from None
+            text = f"while loading {owner}; --no-plugin {owner.plugin} leaves it out"
+            raise KeyboardInterrupt(text) from None
         except BaseException as error:  # a stranger's code: anything can come out of it, SystemExit included
             self.failures.append(Failure(owner, reason_of(error) + hint))
 
@@ -137,7 +139,8 @@ class Registry:
         """
         if found := self.modalities.find(name, distribution):
             return found
-        kind, wanted = name.rpartition(":")[2], f"u2a-plugin-{name.rpartition(':')[2].strip('_')}".replace("_", "-")
+        kind = name.rpartition(":")[2]
+        wanted = "u2a-plugin-" + kind.strip("_").replace("_", "-")
         for failure in self.failures:
             if failure.owner.plugin == kind or failure.owner.distribution == wanted:
                 raise PluginError(f"modality {kind!r}: {failure.owner} failed to load: {failure.reason}")
@@ -173,9 +176,11 @@ def check_spec(spec: object) -> None:
         )
     if isinstance(spec.extensions, str):
         raise PluginError(
-            f"modality {spec.name!r}: extensions is the text {spec.extensions!r}; write a tuple: ({spec.extensions!r},)"
+            f"modality {spec.name!r}: extensions is the text {spec.extensions!r}; "
+            f"write a tuple: ({spec.extensions!r},)"
         )
-    if not spec.extensions or not all(isinstance(e, str) and re.fullmatch(EXTENSION, e) for e in spec.extensions):
+    sound = [isinstance(e, str) and re.fullmatch(EXTENSION, e) for e in spec.extensions]
+    if not sound or not all(sound):
         raise PluginError(
             f"modality {spec.name!r}: extensions must be lower case, without a dot in front, at least one"
         )
@@ -249,7 +254,7 @@ def load_registry() -> Registry:
     """
     if _loading:
         raise PluginError(
-            "u2a.plugins.registry() cannot be asked while plugins are loaded; look other modalities up when they are used"
+            "registry() cannot be asked while plugins are loaded; look other modalities up when they are used"
         )
     registry, left_out = Registry(), set(_names(LEFT_OUT, ","))
     known: set[str] = set()
@@ -269,7 +274,7 @@ def load_registry() -> Registry:
             _load_file(registry, Path(path), now)
     if unknown := sorted(left_out - known):
         names = ", ".join(sorted(known))
-        raise PluginError(f"--no-plugin (or {LEFT_OUT}) names {unknown[0]!r}; the installed plugins are: {names}")
+        raise PluginError(f"--no-plugin (or {LEFT_OUT}) names {unknown[0]!r}; installed are: {names}")
     return registry
 
 
@@ -283,7 +288,8 @@ def _patience() -> Iterator[list[Owner]]:
 
     def tell() -> None:
         for owner in _loading:
-            print(f"still loading {owner}; --no-plugin {owner.plugin} leaves it out", file=sys.stderr, flush=True)
+            text = f"still loading {owner}; --no-plugin {owner.plugin} leaves it out"
+            print(text, file=sys.stderr, flush=True)
 
     _loading[:] = [Owner("", "u2a", "")]
     timer = threading.Timer(PATIENCE_SECONDS, tell)
@@ -320,7 +326,7 @@ def _load_file(registry: Registry, path: Path, now: list[Owner]) -> None:
         sys.path.append(str(path.parent))
     found = importlib.util.find_spec(name)
     if found is None or not found.origin or Path(found.origin).resolve() != path:
-        raise PluginError(f"--plugin {path}: there is another module named {name!r}; give the file another name")
+        raise PluginError(f"--plugin {path}: there is another module {name!r}; give the file another name")
     now[:] = [owner := Owner(name, path.name, digest)]
     registry.load(owner, partial(importlib.import_module, name))
     if failed := [failure for failure in registry.failures if failure.owner is owner]:

@@ -39,9 +39,7 @@ def load_recipe(
         RecipeError: with every fault, one a line, each with file and key.
     """
     path = Path(path)
-    return parse_recipe(
-        _read(path), sets, source=str(path), folder=path.parent, plugins=plugins, owners=owners
-    )
+    return parse_recipe(_read(path), sets, source=str(path), folder=path.parent, plugins=plugins, owners=owners)
 
 
 def parse_recipe(
@@ -142,9 +140,7 @@ def _modalities(
     return valid or {"none": stand_in}, faults
 
 
-def _options(
-    kind: str, section: dict[str, Any], context: dict[str, Any], plugins: Registry
-) -> ModalityOptions:
+def _options(kind: str, section: dict[str, Any], context: dict[str, Any], plugins: Registry) -> ModalityOptions:
     """A section validated, and sure to be the same when it is read from a run folder."""
     model = plugins.specs[kind].options
     try:

@@ -15,13 +15,25 @@ MODALITY = {
         ("manifest", "top", "checkpoint", "set", "debug", "help", "run", "plugin", "no_plugin"),
         "an option of commands",
     ),
-    **dict.fromkeys(("each", "any", "all", "both", "none", "complete", "empty"), "a word for several modalities"),
+    **dict.fromkeys(
+        ("each", "any", "all", "both", "none", "complete", "empty"), "a word for several modalities"
+    ),
     "head": "the name of the classifier in a checkpoint",
 }
 #: Why a metric cannot have a name: what metrics.jsonl and reports hold beside the scores.
 METRIC = {
     **dict.fromkeys(
-        ("type", "step", "epoch", "loss", "task_loss", "alignment_loss", "lr", "grad_norm", "samples_per_second"),
+        [
+            "type",
+            "step",
+            "epoch",
+            "loss",
+            "task_loss",
+            "alignment_loss",
+            "lr",
+            "grad_norm",
+            "samples_per_second",
+        ],
         "a value of every line of metrics.jsonl",
     ),
     **dict.fromkeys(
@@ -42,4 +54,4 @@ def check_name(what: str, name: str) -> None:
     if name in taken:
         raise PluginError(f"{what} {name!r}: this name is {taken[name]}; take another one")
     if what == "modality" and name.endswith("_path"):
-        raise PluginError(f"modality {name!r}: in manifests, _path ends a column of file names; take another name")
+        raise PluginError(f"modality {name!r}: _path ends a manifest's columns of file names; take another one")

@@ -73,7 +73,8 @@ def check_owners(folder: Path, recipe: Recipe, registry: Registry) -> list[str]:
                 f"{folder}: {what} was trained with {old}, and {new} brings it now; "
                 f"{_how_to_get(old)}, or leave the other one out with --no-plugin {new.plugin}"
             )
-        if (old.distribution, old.version) != (new.distribution, new.version) and not name.startswith("logger:"):
+        same = (old.distribution, old.version) == (new.distribution, new.version)
+        if not same and not name.startswith("logger:"):
             key = str(old), new.distribution, new.version
             changed.setdefault(key, []).append(what)
     return [
@@ -91,10 +92,9 @@ def lost_owners(folder: Path) -> Iterator[str]:
             continue
         told.add(owner.distribution)
         has = installed_version(owner.distribution)
-        if has is None:
-            yield f"{folder}: was trained with {owner.distribution} {owner.version}: {_how_to_get(owner)}"
-        elif has != owner.version:
-            yield f"{folder}: was trained with {owner.distribution} {owner.version}, this is {has}: {_how_to_get(owner)}"
+        if has != owner.version:
+            now = f", this is {has}" if has else ""
+            yield f"{folder}: was trained with {owner.distribution} {owner.version}{now}: {_how_to_get(owner)}"
 
 
 def _how_to_get(owner: Owner) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from u2a.terminal import print_table
+
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
@@ -22,7 +24,7 @@ def print_comparison(result: dict[str, Any]) -> None:
             cells.append(_value(row["difference"], row["difference_interval"], "{:+.2f}"))
             cells.append(f"{100 * row['better']:.1f} % of resamples")
         table.add_row(*cells)
-    out.print(table)
+    print_table(table)
 
 
 def print_sweep(result: dict[str, Any]) -> None:
@@ -35,7 +37,7 @@ def print_sweep(result: dict[str, Any]) -> None:
         complete = cell["patterns"][0]
         scores = [_mean_sd(complete["mean"][metric], complete["sd"][metric]) for metric in metrics]
         table.add_row(*map(_escape, cell["values"].values()), str(len(cell["seeds"])), *scores)
-    return out.print(table)
+    return print_table(table)
 
 
 def _mean_sd(mean: float, sd: float | None) -> str:
