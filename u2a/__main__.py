@@ -9,7 +9,7 @@ import threading
 import time
 from typing import NoReturn
 
-from u2a.plugin_discovery import forgive_damaged_metadata
+from u2a.plugins.discovery import forgive_damaged_metadata
 
 forgive_damaged_metadata()  # before pydantic or torch is imported, in data workers as well
 
@@ -20,7 +20,7 @@ LEAVE_SECONDS = 15.0
 def run() -> NoReturn:
     """The command line as a process of its own: prints to whatever there is, and ends when it is done."""
     from u2a.cli import main
-    from u2a.terminal import prepare_streams
+    from u2a.common.streams import prepare_streams
 
     prepare_streams()
     os.environ.pop(

@@ -1,4 +1,4 @@
-"""Plugins as people write them, beside packages as people have them: each works or is listed with its reason."""
+"""Plugins as people write them, beside packages as people have them: each works, or is listed with why."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def __getattr__(name):
 UNREADABLE = "class Odd(BaseException):\n    def __str__(self): raise ValueError\n\n\nraise Odd\n"
 PANIC = "class PanicException(BaseException):\n    pass\n\n\nraise PanicException('it\\x1b[31m panicked')\n"
 DEEP = "def deep():\n    deep()\n\n\ndeep()\n"
-ASKS = "from u2a.plugins import registry; registry().spec('image'); register(SPEC)"
+ASKS = "from u2a.plugins.loading import registry; registry().spec('image'); register(SPEC)"
 EXTENSIONS = '("abc",)'
 
 #: name: (code of the module, the status: "ok", or what the reason says)

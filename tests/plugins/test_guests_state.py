@@ -139,7 +139,8 @@ def values(tmp_path: Path, site: str) -> dict[str, str]:
     """Every probe's value in a fresh process that has loaded the plugins of a folder."""
     code = (
         "import builtins, decimal, gc, json, locale, logging, multiprocessing, os, random, signal\n"
-        "import socket, sys, time, warnings\nrandom.seed(3)\nfrom u2a.plugins import registry\nfound = registry()\n"
+        "import socket, sys, time, warnings\nrandom.seed(3)\n"
+        "from u2a.plugins.loading import registry\nfound = registry()\n"
         "import matplotlib, numpy as np, torch, torch.multiprocessing\n"
         "values = {name: repr(eval(probe)) for name, probe in json.loads(sys.argv[1]).items()}\n"
         "notes = {owner.plugin: notes for owner, notes in found.notes.items()}\n"

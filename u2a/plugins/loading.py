@@ -1,0 +1,135 @@
+"""From entry points to a `Registry`: one plugin after another, each failure kept with its reason."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from hashlib import sha256
+from importlib.metadata import EntryPoint, version
+from pathlib import Path
+
+from u2a.contract.blame import Owner
+from u2a.errors import PluginError
+from u2a.plugins.discovery import find_plugins
+from u2a.plugins.registry import Failure, Registry
+
+#: Plugins to leave out, by the name of the entry point or distribution; and files to load as plugins.
+LEFT_OUT, FILES = "U2A_NO_PLUGIN", "U2A_PLUGIN"
+#: After so long, whoever waits is told for which plugin.
+PATIENCE_SECONDS = 10.0
+
+
+def _version_hint(requires: tuple[str, ...]) -> str:
+    """What a failed plugin's distribution requires of u2a, if that is not the u2a that runs."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    mine = version("u2a")
+    for text in requires:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if wanted.name == "u2a" and not wanted.specifier.contains(mine, prereleases=True):
+            return f"; it was made for u2a {wanted.specifier}, this is u2a {mine}"
+    return ""
+
+
+def load_registry() -> Registry:
+    """Load every plugin behind the entry-point group ``u2a``, and those in files that the user names.
+
+    Raises:
+        PluginError: the user names a plugin or file that is not there, or a file that is no plugin; or a plugin
+            asks for the registry while it is being loaded. Never for an installed plugin's fault.
+    """
+    if _loading:
+        raise PluginError(
+            "registry() cannot be asked while plugins are loaded; look other modalities up when they are used"
+        )
+    registry, left_out = Registry(), set(_names(LEFT_OUT, ","))
+    known: set[str] = set()
+    with _patience() as now:
+        for found in find_plugins():
+            if found.fault:
+                registry.failures.append(Failure(Owner("?", found.name, found.version), found.fault))
+            for entry in found.entries:
+                owner = Owner(entry.name, found.name, found.version)
+                known |= {entry.name, found.name}
+                if left_out & {entry.name, found.name}:
+                    registry.left_out.append(owner)
+                    continue
+                now[:] = [owner]
+                registry.load(owner, partial(_load_entry, entry), _version_hint(found.requires))
+        for path in _names(FILES, os.pathsep):
+            _load_file(registry, Path(path), now)
+    if unknown := sorted(left_out - known):
+        names = ", ".join(sorted(known))
+        raise PluginError(f"--no-plugin (or {LEFT_OUT}) names {unknown[0]!r}; installed are: {names}")
+    return registry
+
+
+_loading: list[Owner] = []
+_lock = threading.RLock()
+
+
+@contextmanager
+def _patience() -> Iterator[list[Owner]]:
+    """Says, once, which plugin is being waited for; yields the list that holds it."""
+
+    def tell() -> None:
+        for owner in _loading:
+            text = f"still loading {owner}; --no-plugin {owner.plugin} leaves it out"
+            print(text, file=sys.stderr, flush=True)
+
+    _loading[:] = [Owner("", "u2a", "")]
+    timer = threading.Timer(PATIENCE_SECONDS, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield _loading
+    finally:
+        timer.cancel()
+        _loading.clear()
+
+
+def _names(variable: str, separator: str) -> list[str]:
+    names = map(str.strip, os.environ.get(variable, "").split(separator))
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def _load_entry(entry: EntryPoint) -> object:
+    if not entry.pattern.fullmatch(entry.value):
+        raise PluginError(f"its entry point says {entry.value!r}, which is no MODULE or MODULE:OBJECT")
+    return entry.load()
+
+
+def _load_file(registry: Registry, path: Path, now: list[Owner]) -> None:
+    """Load a module that is in no distribution; it must be importable by name, for data workers."""
+    try:
+        digest = sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise PluginError(f"--plugin {path}: cannot be read: {error.strerror}") from None
+    name, path = path.stem, path.resolve()
+    if path.suffix != ".py" or not name.isidentifier():
+        raise PluginError(f"--plugin {path}: must be a Python file with a name such as my_plugin.py")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    found = importlib.util.find_spec(name)
+    if found is None or not found.origin or Path(found.origin).resolve() != path:
+        raise PluginError(f"--plugin {path}: there is another module {name!r}; give the file another name")
+    now[:] = [owner := Owner(name, path.name, digest)]
+    registry.load(owner, partial(importlib.import_module, name))
+    if failed := [failure for failure in registry.failures if failure.owner is owner]:
+        raise PluginError(f"--plugin {path}: {failed[0].reason}")
+
+
+@cache
+def registry() -> Registry:
+    """The process's registry, loaded on first use."""
+    with _lock:
+        return load_registry()
