@@ -9,7 +9,7 @@ import threading
 import time
 from typing import NoReturn
 
-from u2a.plugins.discovery import forgive_damaged_metadata
+from u2a.common.distributions import forgive_damaged_metadata
 
 forgive_damaged_metadata()  # before pydantic or torch is imported, in data workers as well
 

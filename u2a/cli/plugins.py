@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from rich.console import Console
 from rich.markup import escape
@@ -9,6 +11,7 @@ from rich.table import Table
 
 from u2a.cli.base import Group, json_option, print_json
 from u2a.common.terminal import print_table
+from u2a.contract.blame import Owner
 
 
 @click.group(cls=Group)
@@ -65,7 +68,6 @@ def print_modality(name: str, as_json: bool) -> None:
 
 def print_plugins(as_json: bool) -> None:
     """Print the rows as a table, or as JSON."""
-    from u2a.contract.blame import Owner
     from u2a.plugins.describe import plugin_rows
     from u2a.plugins.loading import registry
 
@@ -81,10 +83,12 @@ def print_plugins(as_json: bool) -> None:
             table.add_row(*map(escape, (row["provides"], row["name"], about, *owner, row["status"])))
     print_table(table)
     for row in rows:  # as lines of their own: reasons are long
-        owner = str(Owner(row["plugin"], row["distribution"], row["version"]))
         if not row["name"]:
-            click.echo(f"{owner}: {row['status']}")
-    told = {str(Owner(r["plugin"], r["distribution"], r["version"])): r["notes"] for r in rows if r["notes"]}
-    for owner, notes in told.items():
+            click.echo(f"{_owner(row)}: {row['status']}")
+    for who, notes in {_owner(row): row["notes"] for row in rows}.items():
         for note in notes:
-            click.echo(f"{owner}: {note}")
+            click.echo(f"{who}: {note}")
+
+
+def _owner(row: dict[str, Any]) -> Owner:
+    return Owner(row["plugin"], row["distribution"], row["version"])

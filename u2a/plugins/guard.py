@@ -66,8 +66,8 @@ def put_back(changed: list[str]) -> Iterator[None]:
                 with contextlib.suppress(Exception):  # no working folder, no such flag in this version
                     before[place] = place.read(sys.modules[module])
 
-    for module in LIBRARIES & set(sys.modules):
-        record(module)
+    for name in LIBRARIES & set(sys.modules):
+        record(name)
     recorder = _Recorder(record)
     sys.meta_path.insert(0, recorder)  # type: ignore[arg-type]
     try:

@@ -14,9 +14,9 @@ from hashlib import sha256
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
+from u2a.common.distributions import find_plugins
 from u2a.contract.blame import Owner
 from u2a.errors import PluginError
-from u2a.plugins.discovery import find_plugins
 from u2a.plugins.registry import Failure, Registry
 
 #: Plugins to leave out, by the name of the entry point or distribution; and files to load as plugins.

@@ -97,6 +97,11 @@ def _read_decimal(context: Any) -> dict[str, Any]:
     return {**{name: getattr(context, name) for name in names}, "traps": traps}
 
 
+def _write_gc(_: ModuleType, before: tuple[bool, tuple[int, int, int]]) -> None:
+    (gc.enable if before[0] else gc.disable)()
+    gc.set_threshold(*before[1])
+
+
 _HOOKS = ("excepthook", "displayhook", "unraisablehook")
 _SDP = ("flash_sdp", "mem_efficient_sdp", "math_sdp", "cudnn_sdp")
 
@@ -148,7 +153,7 @@ PLACES = (
     Place(
         "the garbage collector",
         lambda _: (gc.isenabled(), gc.get_threshold()),
-        lambda _, before: (gc.enable() if before[0] else gc.disable(), gc.set_threshold(*before[1])),
+        _write_gc,
     ),
     Place(
         "the locale",

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
+from u2a.common.distributions import installed_version
 from u2a.contract.blame import reason_of
 from u2a.contract.extensions import LoggerSpec, MetricSpec
 from u2a.contract.hookspecs import GROUP
 from u2a.contract.modality import ModalitySpec
 from u2a.errors import PluginError
 from u2a.plugins.checks import S, check_logger, check_metric, check_spec
-from u2a.plugins.discovery import installed_version
 from u2a.plugins.guard import put_back
-from u2a.plugins.registry import hooks
+from u2a.plugins.hooks import call, hooks_of
 
 if TYPE_CHECKING:
     from u2a.contract.blame import Owner
@@ -93,8 +93,8 @@ class Registry:
             "u2a_register_loggers": self.loggers,
             "u2a_register_metrics": self.metrics,
         }
-        for hook, function in hooks.hooks_of(plugin):
-            hooks.call(hook, function, partial(shelves[hook].add, owner))
+        for hook, function in hooks_of(plugin):
+            call(hook, function, partial(shelves[hook].add, owner))
 
     @property
     def specs(self) -> dict[str, ModalitySpec]:

@@ -153,7 +153,7 @@ class TaskSection(Section):
         context, kind = info.context or {}, info.data.get("kind")
         metrics = context.get("plugins", registry()).metrics
         if metric is None:
-            name = DEFAULT_METRIC.get(kind, "accuracy")
+            name = DEFAULT_METRIC.get(str(kind), "accuracy")
             if name not in metrics.specs:
                 raise ValueError(metrics.unknown(name))
             return None

@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from u2a.common.distributions import installed_version
 from u2a.common.files import without_nan, write_json, write_text
 from u2a.errors import CheckpointError, RecipeError, U2AError
-from u2a.plugins.discovery import installed_version
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import dump_recipe, load_recipe
 from u2a.recipe.sections import Recipe

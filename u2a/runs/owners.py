@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from u2a.common.distributions import installed_version
 from u2a.contract.blame import Owner
 from u2a.errors import CheckpointError
-from u2a.plugins.discovery import installed_version
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 

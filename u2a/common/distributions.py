@@ -81,9 +81,9 @@ def forgive_damaged_metadata() -> None:
     PathDistribution.read_text = read_text  # type: ignore[method-assign]
 
 
-def _distributions(**which: str) -> Iterator[Distribution]:
+def _distributions(name: str | None = None) -> Iterator[Distribution]:
     try:
-        yield from distributions(**which)
+        yield from distributions(name=name) if name else distributions()
     except Exception:  # a finder that another package put on sys.meta_path
         return
 
@@ -97,7 +97,7 @@ def _read(dist: Distribution) -> Found | None:
     if not _SECTION.search(text):
         return None
     name, version = _said(dist, "Name"), _said(dist, "Version")
-    stem = _STEM.fullmatch(_folder(dist).name) if _folder(dist) else None
+    stem = _STEM.fullmatch(folder.name) if (folder := _folder(dist)) else None
     name = name or (stem[1].replace("_", "-") if stem else "unknown")
     version = version or (stem and stem[2]) or "?"
     if fault:
@@ -116,7 +116,8 @@ def _read(dist: Distribution) -> Found | None:
 
 def _said(dist: Distribution, field: str) -> str | None:
     try:
-        said: Any = dist.metadata.get(field)  # None where the file lacks the line, or is missing (by version)
+        metadata: Any = dist.metadata
+        said = metadata.get(field)  # None where the file lacks the line, or is missing (by version)
     except Exception:
         return None
     return str(said).strip() or None if said is not None else None
