@@ -35,7 +35,7 @@ def recipe_schema(plugins: Registry) -> dict[str, Any]:
             definition = {**definition, "additionalProperties": True}
         definitions[f"modality_{name}"] = _section(name, definition, str(plugins.owners[name]))
     for model in set(options.values()):
-        definitions.pop(_name(found[model, "validation"]))
+        definitions.pop(_name(found[model, "validation"]), None)  # equal models share one
     refs = [{"$ref": f"#/definitions/modality_{name}"} for name in options]
     task, training = (_name(found[model, "validation"]) for model in (TaskSection, TrainingSection))
     definitions[task]["properties"]["metric"]["anyOf"][0]["enum"] = list(plugins.metrics.specs)
