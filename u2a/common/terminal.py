@@ -26,7 +26,8 @@ def print_table(table: Table) -> None:
     free = not console.is_terminal and not os.environ.get("COLUMNS")
     widths = [max(map(cell_len, _texts(c))) if free else c.min_width or 1 for c in table.columns]
     needed = sum(widths) + 2 * len(widths) + 2
-    console.print(table, width=max(needed, 0 if free else console.width), crop=False)
+    wide = Console(highlight=False, emoji=False, width=max(needed, 0 if free else console.width))
+    wide.print(table, crop=False)
 
 
 def _texts(column: Column) -> Iterator[str]:

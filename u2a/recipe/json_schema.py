@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from u2a.contract.extensions import NAME
 from u2a.contract.modality import ModalityOptions
+from u2a.plugins.option_schema import AnyType, has_schema
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe, TaskSection, TrainingSection
 
@@ -23,10 +23,10 @@ _ANY_KIND = "any_kind"
 def recipe_schema(plugins: Registry) -> dict[str, Any]:
     """The schema of a whole recipe; a section's ``kind`` may be left out where its name is a modality's."""
     specs = sorted(plugins.specs.items())
-    options = {name: spec.options if _has_schema(spec.options) else ModalityOptions for name, spec in specs}
+    options = {name: spec.options if has_schema(spec.options) else ModalityOptions for name, spec in specs}
     wanted = (Recipe, TaskSection, TrainingSection, *dict.fromkeys(options.values()))
     models: list[Any] = [(model, "validation") for model in wanted]
-    found, document = models_json_schema(models, ref_template="#/definitions/{model}")
+    found, document = models_json_schema(models, ref_template="#/definitions/{model}", schema_generator=AnyType)
     definitions = document["$defs"]
     recipe = definitions.pop(_name(found[Recipe, "validation"]))
     for name, model in options.items():
@@ -43,15 +43,6 @@ def recipe_schema(plugins: Registry) -> dict[str, Any]:
     definitions[_ANY_KIND] = {"required": ["kind"], "anyOf": refs}
     recipe["properties"]["modalities"] = _modalities(list(options))
     return _draft_07({"$schema": DRAFT, **recipe, "definitions": definitions})
-
-
-def _has_schema(model: type[BaseModel]) -> bool:
-    """Whether pydantic can write one: not of arbitrary Python types, nor of some validators."""
-    try:
-        model.model_json_schema()
-    except Exception:  # a plugin's own types and schema functions
-        return False
-    return True
 
 
 def _name(reference: dict[str, Any]) -> str:
