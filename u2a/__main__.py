@@ -23,9 +23,9 @@ def run() -> NoReturn:
     from u2a.common.streams import prepare_streams
 
     prepare_streams()
-    os.environ.pop(
-        "MPLBACKEND", None
-    )  # figures are drawn into files; matplotlib stops at a name it does not know
+    os.environ.pop("MPLBACKEND", None)  # figures go to files; matplotlib stops at a name it does not know
+    if not os.environ.get("COLUMNS", "").strip("0"):  # rich prints nothing at all into no columns
+        os.environ.pop("COLUMNS", None)
     code: object = 0
     try:
         main()

@@ -108,7 +108,7 @@ def test_a_metric_that_changes_the_process_is_named_and_undone(monkeypatch, capf
         (None, "failed: TypeError: it gave None, not a number"),
         (True, "failed: TypeError: it gave True, not a number"),
         ({"value": 0.5}, "failed: TypeError: "),
-        (torch.zeros(2), "failed: RuntimeError: "),
+        (torch.zeros(2), "failed: ValueError: "),
         (1j, "failed: TypeError: "),
     ],
     ids=str,
@@ -297,20 +297,16 @@ def test_the_command_ends_whatever_a_logger_leaves_running(tmp_path: Path) -> No
     for row in rows:
         (tmp_path / row["letters"]).write_text("sea")
     (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    training = 'batch_size = 4\nepochs = 1\nwarmup_epochs = 0\nlr = 0.1\ndevice = "cpu"\nloggers = ["server"]\n'
     (tmp_path / "recipe.toml").write_text(
         'name = "x"\ndata = { shards = "shards", workers = 0 }\ntask = { classes = ["a", "b"] }\n'
-        '[modalities.letters]\n[training]\nbatch_size = 4\nepochs = 1\nwarmup_epochs = 0\nlr = 0.1\ndevice = "cpu"\n'
-        'loggers = ["server"]\n'
+        f"[modalities.letters]\n[training]\n{training}"
     )
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    for words in (
-        ["data", "pack", "recipe.toml", "--manifest", "manifest.jsonl"],
-        ["train", "recipe.toml", "--run", "r"],
-    ):
+    train, pack = ["train", "recipe.toml", "--run", "r"], ["data", "pack", "recipe.toml"]
+    for words in ([*pack, "--manifest", "manifest.jsonl"], train):
         command = [sys.executable, "-m", "u2a", *words]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
-        )
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert "done; score it with" in done.stdout
     assert (tmp_path / "r/checkpoints/LAST").exists()
