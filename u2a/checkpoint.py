@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from u2a.branch import UnimodalBranch
+from u2a.encoders.identity import difference
 from u2a.errors import CheckpointError
 from u2a.files import sha256_file, sync_file, sync_folder, write_json, write_text
 from u2a.model import U2A
@@ -198,11 +199,17 @@ def describe_modalities(model: U2A) -> dict[str, Any]:
 
 
 def _check_base(folder: Path, branch: UnimodalBranch, saved: dict[str, Any]) -> None:
-    if saved.get("sha256") != branch.base.get("sha256"):
+    part = difference(saved, branch.base)
+    if part == "weights":
         raise CheckpointError(
             f"{folder}: modality {branch.name!r} was trained on base weights {saved.get('id')} "
             f"(revision {saved.get('revision')}, sha256 {str(saved.get('sha256'))[:12]}), but "
             f"{branch.base.get('id')} has sha256 {str(branch.base.get('sha256'))[:12]}; use the same weights"
+        )
+    if part:
+        raise CheckpointError(
+            f"{folder}: modality {branch.name!r} was trained with another {part} of {saved.get('id')} than "
+            f"{branch.base.get('id')} has now; bring the file back as it was, or train anew"
         )
 
 
