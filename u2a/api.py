@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
 import torch
 
 from u2a.build import build_model
-from u2a.checkpoint import current, load_adapter
+from u2a.checkpoint import current, load_current
 from u2a.data.split import Split
-from u2a.distributed import World, default_workers, world
+from u2a.distributed import World, alone, default_workers, world
 from u2a.errors import CheckpointError, U2AError
 from u2a.evaluation import BATCH_SIZE, Encoded, Scenario, Scorer, encode_split, evaluation_split
 from u2a.plugins import registry
@@ -27,6 +26,10 @@ from u2a.run import Run, find_run
 class Model:
     """A trained model with all that it needs to read files of its modalities.
 
+    `predict` may be called by many threads at once: it changes nothing in the model. So may `evaluate`,
+    `sweep` and `encode`; with ``data.workers`` above 0 each call starts processes of its own. Give each
+    *process* a model of its own (load it after a fork, not before, where it is on a GPU).
+
     Attributes:
         recipe: the run's resolved recipe.
         network: the `u2a.model.U2A` module, in evaluation mode, on the device.
@@ -36,10 +39,10 @@ class Model:
     def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
         plugins = registry()
         self.run, self.recipe, self.place = run, recipe, place
-        folder = current(run.checkpoints, checkpoint.upper())
+        current(run.checkpoints, checkpoint.upper())  # before the encoders, which take long
         self.preprocessors = build_preprocessors(recipe, plugins)
         self.network = build_model(recipe, plugins)
-        self.meta = load_adapter(folder, self.network)
+        folder, self.meta = load_current(run.checkpoints, checkpoint.upper(), self.network)
         if self.meta["classes"] != list(recipe.task.classes):
             raise CheckpointError(f"{folder}: was trained on other classes than the recipe's task.classes")
         self.network.to(place.device).eval()
@@ -130,9 +133,7 @@ def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Seque
     """
     found = find_run(run)
     recipe = found.recipe(tuple(sets))
-    with world(recipe.training.device) as place:
-        alone = replace(place, rank=0, size=1)  # the process group ends here; under torchrun each has its model
-        return Model(found, recipe, alone, checkpoint)
+    return Model(found, recipe, alone(recipe.training.device), checkpoint)  # under torchrun, each has its own
 
 
 def train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from u2a.plugins import registry
 from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
 from u2a.run import Run, latest_run, new_run
+from u2a.runs.lock import training_in
 from u2a.trainer import Trainer
 
 out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -39,12 +41,9 @@ def train_command(source: str, sets: Sequence[str], folder: str | None, resume: 
 def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> Run:
     """Begin or go on with a run, on this process's place under torchrun; returns the run."""
     with world(recipe.training.device) as place:
-        run = _choose_run(recipe, folder, resume, place)
-        try:
+        with ExitStack() as held:
+            run = _choose_run(recipe, folder, resume, place, held)
             _train(recipe, run, place)
-        finally:
-            if place.main and folder is None:
-                run.discard_empty()
     return run
 
 
@@ -69,18 +68,30 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
         out.print(f"done; score it with: u2a eval {run}")
 
 
-def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World) -> Run:
-    """The first process chooses, or refuses; all others follow."""
+def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World, held: ExitStack) -> Run:
+    """The first process chooses, or refuses, and holds the folder; all others follow."""
     chosen: list[str | U2AError] = [""]
     if place.main:
-        run = Run(folder) if folder else (resume and latest_run(recipe)) or new_run(recipe)
-        refused = U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
-        chosen = [refused if run.exists and not resume else str(run)]
+        try:
+            chosen = [str(_hold_run(recipe, folder, resume, held))]
+        except U2AError as error:
+            chosen = [error]
     if place.size > 1:
         dist.broadcast_object_list(chosen)
     if isinstance(chosen[0], U2AError):
         raise chosen[0]
     return Run(chosen[0])
+
+
+def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack) -> Run:
+    run = Run(folder) if folder else (resume and latest_run(recipe)) or new_run(recipe)
+    if run.exists and not resume:
+        raise U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
+    held.callback(run.discard_empty)
+    held.enter_context(training_in(run.folder))
+    if run.exists and not resume:  # while this one waited
+        raise U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
+    return run
 
 
 def check_same(recipe: Recipe, run: Run) -> None:

@@ -19,6 +19,7 @@ from u2a.data.plan import EvaluationBatches
 from u2a.data.split import Split
 from u2a.distributed import World, fail_together, gather_rows
 from u2a.errors import U2AError
+from u2a.method.finite import explain_head, refuse_non_finite
 from u2a.metrics import scores
 from u2a.modality import Preprocessor
 from u2a.model import U2A
@@ -100,6 +101,8 @@ def _encode_batches(
             for batch in batches:
                 moved = batch.to(place.device)
                 cls_BMD, mask_BMMD = model.encode(moved.inputs, moved.present_BM)
+                tokens = cls_BMD.flatten(2), mask_BMMD.flatten(2)
+                refuse_non_finite(tokens, model, moved.inputs, moved.present_BM, moved.keys)
                 columns = cls_BMD, mask_BMMD[:, :, :T].clone(), batch.present_BM, batch.target, batch.index_B
                 parts.append(tuple(column.to(store) for column in columns))
                 on_batch(len(batch.keys))
@@ -124,7 +127,11 @@ def _join(parts: Sequence[tuple[Tensor, ...]], model: U2A, task: TaskSection) ->
 
 
 def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
-    """Logits of every sample with the given presence (a subset of the data's own): ``logits_NC``, CPU."""
+    """Logits of every sample with the given presence (a subset of the data's own): ``logits_NC``, CPU.
+
+    Raises:
+        U2AError: they are not finite.
+    """
     device = model.head.weight.device
     with torch.inference_mode():
         chunks = [
@@ -136,7 +143,10 @@ def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
                 strict=True,
             )
         ]
-    return torch.cat(chunks) if chunks else torch.empty(0, model.head.out_features)
+    logits_NC = torch.cat(chunks) if chunks else torch.empty(0, model.head.out_features)
+    if not logits_NC.isfinite().all():
+        raise U2AError(f"the scores are not numbers: {explain_head(model)}")
+    return logits_NC
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 from u2a.data.batches import Collator, Sample, unwrap
 from u2a.distributed import World
 from u2a.errors import BadSample, U2AError
+from u2a.method.finite import refuse_non_finite
 from u2a.metrics import probabilities
 from u2a.modality import Example, Preprocessor
 from u2a.model import U2A
@@ -104,6 +105,7 @@ class Predictor:
         moved = unwrap(self.collate(samples)).to(self.place.device)
         with torch.inference_mode():
             logits_BC = self.network(moved.inputs, moved.present_BM).logits_BC
+            refuse_non_finite([logits_BC], self.network, moved.inputs, moved.present_BM, moved.keys)
         p_BC = probabilities(logits_BC, self.recipe.task).cpu()
         return [self._name(p_C, sample.present) for p_C, sample in zip(p_BC, samples, strict=True)]
 

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from u2a.data.batches import Batch, init_worker
 from u2a.data.dataset import fingerprint, shard_addresses
+from u2a.data.feeding.workers import allowed_workers
 from u2a.data.opening import recipe_cache
 from u2a.data.remote import show
 from u2a.data.stream import StreamedBatches, StreamOptions
@@ -85,14 +86,14 @@ class StreamingData(TrainingData):
             dropout=self.dropout,
             folder=recipe_cache(self.recipe).folder,
         )
-        remote = any(map(is_url, self.addresses))
+        remote, workers = any(map(is_url, self.addresses)), allowed_workers(self.workers)
         return DataLoader(
             StreamedBatches(options, self.preprocessors),
             batch_size=None,
             collate_fn=self._collator(),
-            num_workers=self.workers,
-            worker_init_fn=init_worker if self.workers else None,
-            multiprocessing_context="spawn" if self.workers and remote else None,
+            num_workers=workers,
+            worker_init_fn=init_worker if workers else None,
+            multiprocessing_context="spawn" if workers and remote else None,
             pin_memory=place.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),
         )
