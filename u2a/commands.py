@@ -22,6 +22,7 @@ from u2a.recipe import Recipe
 from u2a.recipe_file import load_recipe
 from u2a.run import Run, latest_run, new_run
 from u2a.runs.lock import training_in
+from u2a.runs.moves import record_move, without_places
 from u2a.trainer import Trainer
 
 out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -58,6 +59,8 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
         trainer = Trainer(recipe, run, place, plugins)
         if (run.checkpoints / "LAST").exists():
             trainer.resume()
+            if place.main:
+                record_move(run, recipe)
         elif place.main:
             run.forget_after(0)  # what was logged before the first checkpoint is done again
     if place.main:
@@ -100,7 +103,7 @@ def check_same(recipe: Recipe, run: Run) -> None:
     Raises:
         U2AError: names the keys that differ.
     """
-    before, now = run.recipe().resolved(), recipe.resolved()
+    before, now = without_places(run.recipe().resolved()), without_places(recipe.resolved())
     # a run may go on elsewhere
     machine = dict.fromkeys(("device", "loggers", "workers", "cache_dir", "cache_gb"))
     for section in ("training", "data"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ from u2a.pretrained_files import (
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel
+
+
+_LIBRARY = threading.RLock()
 
 
 def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
@@ -123,18 +127,22 @@ def load_backbone(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No transformers log lines or progress bars inside; the caller's settings come back afterwards."""
+    """No transformers log lines or progress bars inside; the caller's settings come back afterwards.
+
+    One thread at a time: the settings, and what transformers does while it reads weights, are the process's.
+    """
     from transformers.utils import logging
 
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
+    with _LIBRARY:
+        level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bar:
+                logging.enable_progress_bar()
 
 
 def _read(

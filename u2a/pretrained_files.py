@@ -76,7 +76,9 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise U2AError(f"{folder} has no {name}: copy it from the original checkpoint") from None
+        identifier = hub_id(folder)
+        get = f"download all of it: hf download {identifier}" if identifier else "copy it from the original checkpoint"
+        raise U2AError(f"{folder} has no {name}: {get}") from None
     except (OSError, ValueError) as error:
         raise U2AError(f"{path} cannot be read: {error}") from None
     if not isinstance(value, dict):
@@ -94,15 +96,37 @@ def weight_files(folder: Path, encoder: str) -> list[Path]:
     if single.is_file():
         return [single]
     if not index.is_file():
-        raise U2AError(
-            f"encoder {encoder} has no model.safetensors (looked in {folder}); if it has pytorch_model.bin "
-            f"instead, convert it once: u2a encoder convert {encoder} DIR, then set encoder = ./DIR"
-        )
+        raise U2AError(f"encoder {encoder} has no model.safetensors (looked in {folder}); {_no_weights(folder, encoder)}")
     names = sorted(set(read_json(folder, INDEX_FILE).get("weight_map", {}).values()))
     files = [folder / name for name in names if isinstance(name, str) and Path(name).name == name]
     if len(files) != len(names) or not files or not all(f.is_file() for f in files):
-        raise U2AError(f"{index} names weight files that are not in the folder: download it again")
+        again = f": hf download {hub_id(folder)}" if hub_id(folder) else ""
+        raise U2AError(f"{index} names weight files that are not in the folder: download it again{again}")
     return files
+
+
+def _no_weights(folder: Path, encoder: str) -> str:
+    """What a folder without weights may be, and what to do."""
+    convert = f"convert it once: u2a encoder convert {encoder} DIR, then set encoder = ./DIR"
+    if any(folder.glob("pytorch_model*.bin")):
+        return f"it has pytorch_model.bin instead, so {convert}"
+    if (folder / "adapter_config.json").is_file():
+        return "it holds an adapter alone: merge it into its base (peft: merge_and_unload) and save that"
+    if identifier := hub_id(folder):
+        held = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        return (
+            f"the hub's cache holds only a part of it ({held}): where there is network run: "
+            f"hf download {identifier}; or, if it has pytorch_model.bin instead, {convert}"
+        )
+    return f"if it has pytorch_model.bin instead, {convert}"
+
+
+def hub_id(folder: Path) -> str | None:
+    """Whose snapshot in the hub's cache a folder is; None if it is none."""
+    parts = folder.parts[-3:]
+    if len(parts) != 3 or parts[1] != "snapshots" or not parts[0].startswith("models--"):
+        return None
+    return parts[0].removeprefix("models--").replace("--", "/")
 
 
 def sha256_of(files: Sequence[Path]) -> str:
@@ -119,7 +143,10 @@ def local_folder(options: PretrainedOptions) -> Path:
     """The encoder's folder, which must exist."""
     folder = encoder_folder(options.encoder)
     if folder is None or not folder.is_dir():
-        raise U2AError(f"encoder {options.encoder} is not a folder: check the path, or give a hub id")
+        raise U2AError(
+            f"encoder {options.encoder} is not a folder: check the path, or give a hub id; "
+            "if it has moved: --set modalities.NAME.encoder=./DIR"
+        )
     return folder
 
 
@@ -150,6 +177,11 @@ def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
             )
         return Path(folder)
     except Exception as error:  # network, hub and validation errors share no base class
+        if type(error).__name__ == "IncompleteSnapshotError":
+            raise U2AError(
+                f"encoder {options.encoder}: the hub's cache holds only a part of it, and the hub cannot be reached; "
+                f"where there is network run: hf download {options.encoder}"
+            ) from None
         raise U2AError(
             f"encoder {options.encoder} cannot be read from the hub ({type(error).__name__}); where there is "
             f"network run: hf download {options.encoder} --local-dir DIR, then set encoder = ./DIR"

@@ -18,6 +18,7 @@ from u2a.distributed import sum_over_processes
 from u2a.errors import RecipeError
 from u2a.losses import Counts
 from u2a.paths import is_url
+from u2a.preprocessors import preprocessor_notes
 from u2a.recipe import Recipe
 from u2a.training_data import TrainingData
 
@@ -57,6 +58,7 @@ class StreamingData(TrainingData):
             f"streaming {n} shards; {samples} samples are called an epoch; none is promised exactly once",
             f"modality dropout {self.recipe.training.modality_dropout}",
         ]
+        lines += preprocessor_notes(self.preprocessors)
         if self._validation is None:
             lines.append("no val split: the last checkpoint is kept, nothing is validated")
         return lines

@@ -238,6 +238,7 @@ class Trainer:
             "skipped_steps": self.skipped.count,
             "validation": values,
             "data_fingerprint": self.data.fingerprint,
+            "validation_fingerprint": self.data.validation_fingerprint,
             "classes": list(self.recipe.task.classes),
             "modalities": checkpoint.describe_modalities(self.model),
         }
@@ -250,10 +251,9 @@ class Trainer:
         """
         folder = checkpoint.current(self.run.checkpoints, "LAST")
         meta = checkpoint.load_adapter(folder, self.model)
-        for key, mine in (("data_fingerprint", self.data.fingerprint), ("total_steps", self.total)):
-            if meta[key] != mine:
-                what = "the training data has" if key == "data_fingerprint" else "the schedule's length has"
-                raise U2AError(f"{self.run}: cannot resume: {what} changed since ({meta[key]} is now {mine})")
+        for key, (what, mine) in self._must_be_the_same().items():
+            if meta.get(key, mine) != mine:
+                raise U2AError(f"{self.run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})")
         checkpoint.load_optimizer(folder, self.model, self.optimizer)
         self.done = self.saved = meta["step"]
         self.best = meta["best"]
@@ -262,6 +262,13 @@ class Trainer:
         self.owes_validation = at_the_end_of_an_epoch and not meta["validation"]
         if self.place.main:
             self.run.forget_after(self.done)
+
+    def _must_be_the_same(self) -> dict[str, tuple[str, Any]]:
+        return {
+            "data_fingerprint": ("the training data", self.data.fingerprint),
+            "validation_fingerprint": ("the validation data", self.data.validation_fingerprint),
+            "total_steps": ("the schedule's length", self.total),
+        }
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -17,8 +17,9 @@ from u2a.evaluation import encode_split, evaluation_split, score_scenario
 from u2a.losses import Counts
 from u2a.model import U2A
 from u2a.plugins import Registry
-from u2a.preprocessors import build_preprocessors
+from u2a.preprocessors import build_preprocessors, preprocessor_notes
 from u2a.recipe import Recipe
+from u2a.training.gaps import gaps
 
 
 class TrainingData:
@@ -64,10 +65,16 @@ class TrainingData:
         state = "exhaustive" if mode == "exhaustive" else "on" if self.dropout else "off"
         lines = [f"{n} training samples, {self.n_incomplete} with a missing modality"]
         lines.append(f"modality dropout {state} ({mode})")
-        lines += self.train.notes
+        lines += [*self.train.notes, *gaps(self.train, ~self._held_N, self.recipe.task.classes)]
+        lines += preprocessor_notes(self.preprocessors)
         if self._validation is None:
             lines.append("no val split and no data.holdout: the last checkpoint is kept, nothing is validated")
         return lines
+
+    @property
+    def validation_fingerprint(self) -> str | None:
+        """The identity of what is validated on; None where nothing is."""
+        return None if self._validation is None else self._validation.fingerprint
 
     def loader(self, first: int, last: int) -> DataLoader:
         """This process's micro-batches of the steps from `first` up to `last`."""
