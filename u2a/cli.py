@@ -97,13 +97,16 @@ def recipe() -> None:
 @click.argument("path", metavar="RECIPE")
 @set_option
 def check(path: str, sets: tuple[str, ...]) -> None:
-    """Validate RECIPE and say what it trains."""
+    """Validate RECIPE and its encoders (without reading weights), and say what it trains."""
+    from u2a.encoders.check import check_encoders
     from u2a.loggers import check_loggers
     from u2a.plugins import registry
     from u2a.recipe_file import load_recipe
 
     loaded = load_recipe(path, sets)
     check_loggers(loaded, registry())
+    for note in check_encoders(loaded, registry()):
+        click.echo(note, err=True)
     names = ", ".join(loaded.modalities)
     click.echo(f"{path}: ok: {loaded.name}, {len(loaded.task.classes)} classes, modalities {names}")
 

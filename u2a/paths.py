@@ -66,8 +66,10 @@ def _encoder_id(value: object, info: ValidationInfo) -> object:
         if value not in known:
             raise ValueError(f"u2a comes without an encoder {value!r}; there are: {', '.join(sorted(known))}")
         return value
-    if isinstance(value, str) and value.startswith((".", "/", "~")):
+    if isinstance(value, str) and (value.startswith((".", "/", "~")) or value.count("/") > 1):
         return _absolute(value, info)
+    if isinstance(value, str) and (Path(_absolute(value, info)) / "config.json").is_file():
+        return _absolute(value, info)  # a folder that is there goes before a hub id, as in transformers
     return str(value) if isinstance(value, str) else value
 
 
@@ -75,5 +77,5 @@ PathOrUrl = Annotated[str, BeforeValidator(_path_or_url)]
 """A path (made absolute) or an address with a scheme that fsspec reads."""
 
 EncoderId = Annotated[str, BeforeValidator(_encoder_id)]
-"""A hub id such as ``bert-base-uncased``; a folder: a value that starts with ``.``, ``/`` or ``~``; or an
-encoder that comes with u2a: ``u2a:quickstart/NAME``."""
+"""A hub id such as ``bert-base-uncased``; a folder: a value that starts with ``.``, ``/`` or ``~``, has two
+slashes, or names a folder with a ``config.json``; or an encoder that comes with u2a: ``u2a:quickstart/NAME``."""

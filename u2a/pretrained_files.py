@@ -29,7 +29,7 @@ INDEX_FILE = "model.safetensors.index.json"
 class PretrainedOptions(ModalityOptions):
     """Options of a modality whose backbone is a transformers checkpoint."""
 
-    encoder: EncoderId = Field(description="hub id, or a folder: a value that starts with . / or ~")
+    encoder: EncoderId = Field(description="hub id, or a checkpoint's folder (./FOLDER)")
     revision: str | None = Field(None, description="the hub id's branch, tag or commit; main if left out")
 
     @model_validator(mode="after")
