@@ -140,7 +140,9 @@ def test_constants_of_the_old_hub_file_are_read(tmp_path, checkpoints):
     tiny.write_json(folder, "preprocessor_config.json", {"do_normalize": False})
     torch.testing.assert_close(evaluate(folder, white), torch.ones(3, 32, 32))  # size from config.json
     tiny.write_json(folder, "preprocessor_config.json", {"image_mean": [0.5, 0.5]})
-    with pytest.raises(U2AError, match=r"preprocessor_config\.json: image_mean: must be a list of three numbers"):
+    with pytest.raises(
+        U2AError, match=r"preprocessor_config\.json: image_mean: must be a list of three numbers"
+    ):
         evaluate(folder, white)
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(U2AError, match=r"has no preprocessor_config\.json"):

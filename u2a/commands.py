@@ -41,10 +41,9 @@ def train_command(source: str, sets: Sequence[str], folder: str | None, resume: 
 
 def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> Run:
     """Begin or go on with a run, on this process's place under torchrun; returns the run."""
-    with world(recipe.training.device) as place:
-        with ExitStack() as held:
-            run = _choose_run(recipe, folder, resume, place, held)
-            _train(recipe, run, place)
+    with world(recipe.training.device) as place, ExitStack() as held:
+        run = _choose_run(recipe, folder, resume, place, held)
+        _train(recipe, run, place)
     return run
 
 

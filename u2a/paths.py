@@ -78,4 +78,4 @@ PathOrUrl = Annotated[str, BeforeValidator(_path_or_url)]
 
 EncoderId = Annotated[str, BeforeValidator(_encoder_id)]
 """A hub id such as ``bert-base-uncased``; a folder: a value that starts with ``.``, ``/`` or ``~``, has two
-slashes, or names a folder with a ``config.json``; or an encoder that comes with u2a: ``u2a:quickstart/NAME``."""
+slashes, or names a folder with a ``config.json``; or one that comes with u2a: ``u2a:quickstart/NAME``."""

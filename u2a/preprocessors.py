@@ -49,7 +49,11 @@ def build_preprocessors(recipe: Recipe, registry: Registry) -> dict[str, Preproc
 
 def preprocessor_notes(preprocessors: Mapping[str, Preprocessor]) -> list[str]:
     """What plugins want said of their checkpoints' files before a training: their preprocessors' ``notes``."""
-    found = ((name, getattr(p.inner, "notes", ())) for name, p in preprocessors.items() if isinstance(p, OwnedPreprocessor))
+    found = (
+        (name, getattr(p.inner, "notes", ()))
+        for name, p in preprocessors.items()
+        if isinstance(p, OwnedPreprocessor)
+    )
     return [f"modalities.{name}: {note}" for name, notes in found for note in notes]
 
 

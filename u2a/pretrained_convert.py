@@ -71,7 +71,9 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
             raise U2AError(f"{folder / INDEX} names {name}, which is not in the folder: download it again")
         tensors |= _read_file(folder / name)
     if absent := sorted(set(wanted) - set(tensors)):
-        raise U2AError(f"{folder / INDEX} names {absent[0]}, which is in none of its files: download them again")
+        raise U2AError(
+            f"{folder / INDEX} names {absent[0]}, which is in none of its files: download them again"
+        )
     return tensors
 
 

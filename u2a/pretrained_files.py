@@ -77,7 +77,11 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         identifier = hub_id(folder)
-        get = f"download all of it: hf download {identifier}" if identifier else "copy it from the original checkpoint"
+        get = (
+            f"download all of it: hf download {identifier}"
+            if identifier
+            else "copy it from the original checkpoint"
+        )
         raise U2AError(f"{folder} has no {name}: {get}") from None
     except (OSError, ValueError) as error:
         raise U2AError(f"{path} cannot be read: {error}") from None
@@ -96,7 +100,9 @@ def weight_files(folder: Path, encoder: str) -> list[Path]:
     if single.is_file():
         return [single]
     if not index.is_file():
-        raise U2AError(f"encoder {encoder} has no model.safetensors (looked in {folder}); {_no_weights(folder, encoder)}")
+        raise U2AError(
+            f"encoder {encoder} has no model.safetensors (looked in {folder}); {_no_weights(folder, encoder)}"
+        )
     names = sorted(set(read_json(folder, INDEX_FILE).get("weight_map", {}).values()))
     files = [folder / name for name in names if isinstance(name, str) and Path(name).name == name]
     if len(files) != len(names) or not files or not all(f.is_file() for f in files):
@@ -179,8 +185,8 @@ def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
     except Exception as error:  # network, hub and validation errors share no base class
         if type(error).__name__ == "IncompleteSnapshotError":
             raise U2AError(
-                f"encoder {options.encoder}: the hub's cache holds only a part of it, and the hub cannot be reached; "
-                f"where there is network run: hf download {options.encoder}"
+                f"encoder {options.encoder}: the hub's cache holds only a part of it, and the hub cannot be "
+                f"reached; where there is network run: hf download {options.encoder}"
             ) from None
         raise U2AError(
             f"encoder {options.encoder} cannot be read from the hub ({type(error).__name__}); where there is "

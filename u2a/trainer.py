@@ -253,7 +253,9 @@ class Trainer:
         meta = checkpoint.load_adapter(folder, self.model)
         for key, (what, mine) in self._must_be_the_same().items():
             if meta.get(key, mine) != mine:
-                raise U2AError(f"{self.run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})")
+                raise U2AError(
+                    f"{self.run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})"
+                )
         checkpoint.load_optimizer(folder, self.model, self.optimizer)
         self.done = self.saved = meta["step"]
         self.best = meta["best"]

@@ -45,7 +45,7 @@ class AudioPreprocessor:
 
     @classmethod
     def from_options(cls, options: AudioOptions, packaged: Path) -> AudioPreprocessor:
-        """With the constants of the checkpoint's feature extractor; see `u2a_audio.constants.read_constants`."""
+        """With the checkpoint's own constants; see `u2a_audio.constants.read_constants`."""
         return cls(**read_constants(options, packaged))
 
     def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:

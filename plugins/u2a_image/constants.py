@@ -106,7 +106,9 @@ def _processor(path: Path, raw: dict[str, Any], model_type: str) -> Any:
     from transformers.image_processing_utils import BaseImageProcessor
 
     named = raw.get("image_processor_type") or raw.get("feature_extractor_type")
-    name = str(named or DEFAULTS.get(model_type, "ViTImageProcessor")).replace("FeatureExtractor", "ImageProcessor")
+    name = str(named or DEFAULTS.get(model_type, "ViTImageProcessor")).replace(
+        "FeatureExtractor", "ImageProcessor"
+    )
     name = re.sub(r"(Fast|Pil)$", "", name)
     found = getattr(transformers, name, None) if re.fullmatch(r"[A-Za-z0-9]+ImageProcessor", name) else None
     if not isinstance(found, type) or not issubclass(found, BaseImageProcessor):
@@ -134,11 +136,15 @@ class _Reader:
         if resolution is not None:
             edge, box, crop = _scaled(edge, box, crop, resolution)
         elif edge is not None and crop is None:
-            self.refuse("do_center_crop", "is false: each picture has a shape of its own; set resolution in the recipe")
+            self.refuse(
+                "do_center_crop", "is false: each picture has a shape of its own; set resolution in the recipe"
+            )
         elif edge is None and box is None and crop is None:
             exact = native
             if exact is None:
-                self.refuse("do_resize", "is false and config.json has no image_size; set resolution in the recipe")
+                self.refuse(
+                    "do_resize", "is false and config.json has no image_size; set resolution in the recipe"
+                )
         normalise, rescale = self._switch("do_normalize"), self._switch("do_rescale")
         return ImageConstants(
             edge,
@@ -186,7 +192,9 @@ class _Reader:
         """Three numbers; one, alone or in a list, stands for all three (as for grey pictures)."""
         value = self._value(key)
         values = list(value) if isinstance(value, list | tuple) else [value]
-        numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
+        numbers = [
+            v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+        ]
         if len(numbers) != len(values) or len(values) not in (1, 3) or (positive and min(numbers) <= 0):
             what = "positive numbers" if positive else "numbers"
             self.refuse(key, f"must be a list of three {what}, or one (got {value!r})")
@@ -208,7 +216,9 @@ class _Reader:
             return int(given["shortest_edge"]), None
         if edges == {"height", "width"} and (pair := _pair(given)):
             return None, pair
-        self.refuse("size", f"must be shortest_edge, or height and width, above 0 (got {self.raw.get('size')!r})")
+        self.refuse(
+            "size", f"must be shortest_edge, or height and width, above 0 (got {self.raw.get('size')!r})"
+        )
         raise AssertionError
 
     def _crop(self, edge: int | None, box: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -80,12 +81,13 @@ def _pillow_errors() -> Iterator[None]:
 
 
 _inside, _entered = threading.Lock(), ExitStack()
+os.register_at_fork(after_in_child=lambda: _inside.release() if _inside.locked() else None)
 _threads = 0
 
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    """No warnings while any thread is inside: their filters are the process's, so the last one restores them."""
+    """No warnings while any thread is inside: the filters are the process's, so the last one restores them."""
     global _threads
     with _inside:
         if _threads == 0:

@@ -55,9 +55,7 @@ class TextPreprocessor:
         version = hashlib.sha256(json.dumps(file_hashes(folder, TEXT_FILES)).encode()).hexdigest()
         # The model's padding id, not the tokenizer's: RoBERTa counts its positions from it.
         new = cls(folder, options.max_length or min(DEFAULT_LENGTH, most), config.pad_token_id or 0, version)
-        check_tokenizer(
-            new._tokenizer, folder, config.vocab_size, class_token=encoders.has_class_token(config)
-        )
+        check_tokenizer(new._tokenizer, folder, config.vocab_size, class_token=encoders.has_class_token(config))
         return new
 
     @property

@@ -23,7 +23,7 @@ OTHER_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.mod
 
 @lru_cache(maxsize=64)
 def load_tokenizer(folder: Path, max_length: int, version: str = "") -> Tokenizer:
-    """The tokenizer of a checkpoint folder, which cuts to ``max_length`` and does not pad; loaded once a process.
+    """The tokenizer of a checkpoint folder, which cuts to ``max_length`` and does not pad; loaded once.
 
     Nobody may change what this returns: threads and modalities share it.
 
@@ -77,8 +77,8 @@ def _check_named(tokenizer: Tokenizer, folder: Path, path: Path, first: int) -> 
     known = [number for number in ids if number is not None]
     if known and first not in known:
         raise U2AError(
-            f"{path}: begins a text with {tokenizer.id_to_token(first)!r}, but tokenizer_config.json's cls_token "
-            f"is {names[0] or names[1]!r}: the two belong to different checkpoints"
+            f"{path}: begins a text with {tokenizer.id_to_token(first)!r}, but tokenizer_config.json's "
+            f"cls_token is {names[0] or names[1]!r}: the two belong to different checkpoints"
         )
 
 

@@ -23,8 +23,8 @@ def check_encoders(recipe: Recipe, plugins: Registry) -> list[str]:
     """
     notes, faults = [], []
     for name, options in recipe.modalities.items():
-        if not _is_here(options):
-            notes.append(f"modalities.{name}: {options.encoder} is not on this machine yet, so it is not checked")  # type: ignore[attr-defined]
+        if isinstance(options, PretrainedOptions) and not _is_here(options):
+            notes.append(f"modalities.{name}: {options.encoder} is not on this machine yet: not checked")
             continue
         one = recipe.model_copy(update={"modalities": {name: options}})
         try:
@@ -38,8 +38,8 @@ def check_encoders(recipe: Recipe, plugins: Registry) -> list[str]:
     return notes
 
 
-def _is_here(options: ModalityOptions) -> bool:
-    if not isinstance(options, PretrainedOptions) or is_local(options):
+def _is_here(options: PretrainedOptions) -> bool:
+    if is_local(options):
         return True
     from huggingface_hub import try_to_load_from_cache
 

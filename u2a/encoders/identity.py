@@ -15,11 +15,34 @@ from u2a.errors import U2AError
 
 #: Entries of a checkpoint's JSON files that say where it comes from or what its head was for.
 _NO_MATTER = frozenset(
-    "_name_or_path _commit_hash transformers_version torch_dtype dtype architectures id2label label2id "
-    "problem_type finetuning_task use_cache return_dict output_attentions output_hidden_states "
-    "processor_class name_or_path special_tokens_map_file tokenizer_file _attn_implementation "
-    "_attn_implementation_autoset auto_map backend model_max_length is_local local_files_only "
-    "gradient_checkpointing".split()  # noqa: SIM905
+    [
+        "_name_or_path",
+        "_commit_hash",
+        "transformers_version",
+        "torch_dtype",
+        "dtype",
+        "architectures",
+        "id2label",
+        "label2id",
+        "problem_type",
+        "finetuning_task",
+        "use_cache",
+        "return_dict",
+        "output_attentions",
+        "output_hidden_states",
+        "processor_class",
+        "name_or_path",
+        "special_tokens_map_file",
+        "tokenizer_file",
+        "_attn_implementation",
+        "_attn_implementation_autoset",
+        "auto_map",
+        "backend",
+        "model_max_length",
+        "is_local",
+        "local_files_only",
+        "gradient_checkpointing",
+    ]
 )
 #: By what reads them: an encoder's identity covers the files that its own preprocessor reads.
 IMAGE_FILES = ("preprocessor_config.json", "processor_config.json")

@@ -51,7 +51,7 @@ def _pair(value: Any) -> tuple[int, int] | None:
 
 
 def _interpolate(self: Any, embeddings: Tensor, height: int, width: int) -> Tensor:
-    """The table for pictures of another size, [1, special + patches, D]; takes the place of transformers' own."""
+    """The table for pictures of another size, [1, special + patches, D], in place of transformers' own."""
     import torch
 
     patch = _pair(self.patch_size)
@@ -62,5 +62,7 @@ def _interpolate(self: Any, embeddings: Tensor, height: int, width: int) -> Tens
         return table_1LD
     special = table_1LD.shape[1] - grid[0] * grid[1]
     rest_1DHW = table_1LD[:, special:].transpose(1, 2).reshape(1, -1, *grid)
-    resized = torch.nn.functional.interpolate(rest_1DHW.float(), size=wanted, mode="bicubic").to(table_1LD.dtype)
+    resized = torch.nn.functional.interpolate(rest_1DHW.float(), size=wanted, mode="bicubic").to(
+        table_1LD.dtype
+    )
     return torch.cat([table_1LD[:, :special], resized.flatten(2).transpose(1, 2)], 1)

@@ -55,14 +55,18 @@ def explain_head(model: U2A) -> str:
     """What is wrong with a head that makes such values of finite ones."""
     for name, parameter in model.head.named_parameters():
         if not parameter.isfinite().all():
-            return f"the head's {name} is not finite: its training diverged; train again with a lower training.lr"
+            return (
+                f"the head's {name} is not finite: its training diverged; train again with a lower training.lr"
+            )
     return f"in the head; its values overflow{_advice(model)}"
 
 
 def _in_inputs(name: str, inputs: Inputs) -> str | None:
     for key, value in inputs.items():
         if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
-            return f"{name}: its input ({key}) holds values that are not finite; look at the file and its plugin"
+            return (
+                f"{name}: its input ({key}) holds values that are not finite; look at the file and its plugin"
+            )
     return None
 
 

@@ -1,4 +1,4 @@
-"""Steps that are thrown away because their gradient is not finite: counted over the whole run, said, limited."""
+"""Steps that are thrown away as their gradient is not finite: counted over the whole run, said, limited."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class SkippedSteps:
         """
         self.count += 1
         self.said.append(
-            f"step {step}: skipped, its gradient is not finite: {cause} ({self.count} of {self.total} steps so far)"
+            f"step {step}: skipped, its gradient is not finite: {cause} "
+            f"({self.count} of {self.total} steps so far)"
         )
         if self.count > self.total * LARGEST_SHARE:
             raise U2AError(

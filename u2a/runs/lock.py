@@ -42,8 +42,8 @@ def _take(path: Path) -> Lock | None:
         except BlockingIOError:
             if time.monotonic() > last:
                 raise U2AError(
-                    f"{path.parent}: another training is under way in this run folder; wait for it, stop it, or "
-                    "name another folder: --run DIR"
+                    f"{path.parent}: another training is under way in this run folder; wait for it, stop it, "
+                    "or name another folder: --run DIR"
                 ) from None
             time.sleep(0.2)
         except OSError:  # a file system that knows no locks

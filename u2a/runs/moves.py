@@ -35,7 +35,7 @@ def _without_tables(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def record_move(run: Run, recipe: Recipe) -> None:
-    """Write a recipe that differs from the run's in places alone over it: from now on they are looked for there.
+    """Write where things lie now into the run's recipe: from now on they are looked for there.
 
     Call it once the checkpoint has been loaded, which checks their content.
     """

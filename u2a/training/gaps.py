@@ -26,17 +26,17 @@ def gaps(split: Split, used_N: NDArray[np.bool_], classes: Sequence[str]) -> lis
 
 
 def _missing_modalities(present_NM: NDArray[np.bool_], names: Sequence[str]) -> list[str]:
-    there = present_NM.any(0)
+    there = np.asarray(present_NM.any(axis=0))
     lines = [
         f"no training sample has {name}: what will be predicted from it is untrained"
-        for name, found in zip(names, there, strict=True)
+        for name, found in zip(names, there.tolist(), strict=True)
         if not found
     ]
-    for a, b in combinations(np.flatnonzero(there), 2):
+    for a, b in combinations(np.flatnonzero(there).tolist(), 2):
         if not (present_NM[:, a] & present_NM[:, b]).any():
             lines.append(
-                f"no training sample has both {names[a]} and {names[b]}: neither learns to stand in for the other, "
-                "and samples with both are like none in training"
+                f"no training sample has both {names[a]} and {names[b]}: neither learns to stand in "
+                "for the other, and samples with both are like none in training"
             )
     return lines
 

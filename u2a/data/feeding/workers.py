@@ -15,7 +15,7 @@ _SWAPPING = threading.Lock()
 
 
 def allowed_workers(wanted: int) -> int:
-    """How many loader processes this process may start: a daemonic one (of Celery, say) may have no children."""
+    """How many loader processes this one may start: a daemonic one (of Celery, say) may have no children."""
     daemonic = multiprocessing.current_process().daemon
     return 0 if daemonic else wanted
 
