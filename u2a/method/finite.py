@@ -71,12 +71,12 @@ def _in_inputs(name: str, inputs: Inputs) -> str | None:
 
 
 def _in_weights(branch: UnimodalBranch) -> str | None:
-    learned = {id(p): name for name, p in branch.learnable()}
-    for name, tensor in [*branch.named_parameters(), *branch.named_buffers()]:
+    for name, tensor in branch.learnable():
+        if not tensor.isfinite().all():
+            what = f"the learned {name} is not finite"
+            return f"{branch.name}: {what}: its training diverged; train again with a lower training.lr"
+    for name, tensor in [*branch.backbone.named_parameters(), *branch.backbone.named_buffers()]:
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            if id(tensor) in learned:
-                what = f"the learned {learned[id(tensor)]} is not finite"
-                return f"{branch.name}: {what}: its training diverged; train again with a lower training.lr"
             return f"{branch.name}: the encoder's {name} is not finite; use another checkpoint"
     return None
 
