@@ -10,9 +10,9 @@ import numpy as np
 import tiny
 from click.testing import CliRunner
 
-from u2a.cli import main
-from u2a.data.pack import pack_manifest
-from u2a.recipe_file import load_recipe
+from u2a.cli.main import main
+from u2a.data.packing.pack import pack_manifest
+from u2a.recipe.file import load_recipe
 
 #: Class names are untrusted text: markup, mathtext and letters that not every font has.
 CLASSES = ("sea", "<b>boat</b>", "$town$ & co", "フィルム")
@@ -102,9 +102,9 @@ def train(recipe: Path, folder: Path, *sets: str) -> Path:
     return folder
 
 
-def invoke(*args: str, code: int = 0) -> str:
+def invoke(*args: object, code: int = 0) -> str:
     """Run a command; returns what it printed (of errors, too)."""
-    result = CliRunner().invoke(main, list(args))
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from u2a.encoders.files import config_folder, read_json
 from u2a.errors import U2AError
-from u2a.pretrained_files import config_folder, read_json
 from u2a_audio import encoders
 
 if TYPE_CHECKING:
-    from u2a_audio.spec import AudioOptions
+    from u2a_audio.options import AudioOptions
 
 
 def read_constants(options: AudioOptions, packaged: Path) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from u2a.encoders.files import PretrainedOptions, config_folder, read_json
+from u2a.encoders.loading import quiet
 from u2a.errors import U2AError
-from u2a.pretrained import quiet
-from u2a.pretrained_files import PretrainedOptions, config_folder, read_json
 
 #: model_type -> the image processor whose defaults fill what a file leaves out, where it names none.
 DEFAULTS = {

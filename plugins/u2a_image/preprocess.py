@@ -14,15 +14,15 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from u2a.contract.modality import Example, Inputs
 from u2a.errors import BadSample
-from u2a.modality import Example, Inputs
 from u2a_image.constants import ImageConstants, read_constants
 from u2a_image.decode import decode_rgb
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from u2a_image.spec import ImageOptions
+    from u2a_image.options import ImageOptions
 
 #: Pillow's numbers of the filters that torchvision has for tensors.
 _FILTERS = {

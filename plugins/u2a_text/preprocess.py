@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from u2a.contract.modality import Example, Inputs
+from u2a.encoders.files import config_folder
 from u2a.encoders.identity import TEXT_FILES, file_hashes
 from u2a.errors import BadSample, NoContent, RecipeError
-from u2a.modality import Example, Inputs
-from u2a.pretrained_files import config_folder
 from u2a_text import encoders
 from u2a_text.tokenizer import check_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
-    from u2a_text.spec import TextOptions
+    from u2a_text.options import TextOptions
 
 DEFAULT_LENGTH = 512
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from u2a.encoders.files import read_json
+from u2a.encoders.loading import quiet
 from u2a.errors import U2AError
-from u2a.pretrained import quiet
-from u2a.pretrained_files import read_json
 
 FILE = "tokenizer.json"
 OTHER_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")

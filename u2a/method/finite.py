@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from u2a.branch import UnimodalBranch
+from u2a.contract.modality import Inputs
 from u2a.errors import U2AError
-from u2a.modality import Inputs
-from u2a.model import U2A
+from u2a.method.branch import UnimodalBranch
+from u2a.method.model import U2A
 
 
 def refuse_non_finite(
@@ -71,8 +71,8 @@ def _in_inputs(name: str, inputs: Inputs) -> str | None:
 
 
 def _in_weights(branch: UnimodalBranch) -> str | None:
-    for name, tensor in branch.learnable():
-        if not tensor.isfinite().all():
+    for name, parameter in branch.learnable():
+        if not parameter.isfinite().all():
             what = f"the learned {name} is not finite"
             return f"{branch.name}: {what}: its training diverged; train again with a lower training.lr"
     for name, tensor in [*branch.backbone.named_parameters(), *branch.backbone.named_buffers()]:

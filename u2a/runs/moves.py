@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from u2a.files import write_text
-from u2a.recipe import Recipe
-from u2a.recipe_file import dump_recipe
-from u2a.run import Run
+from u2a.common.files import write_text
+from u2a.recipe.file import dump_recipe
+from u2a.recipe.sections import Recipe
+from u2a.runs.folder import Run
 
 
 def without_places(resolved: dict[str, Any]) -> dict[str, Any]:

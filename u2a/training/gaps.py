@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from u2a.data.split import Split
+from u2a.data.reading.split import Split
 
 _SHOWN = 5
 
