@@ -244,7 +244,8 @@ def test_a_second_training_in_a_run_folder_is_refused(run: Path, monkeypatch: py
 
     monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.3)
     with lock.training_in(run):
-        code = "import u2a.training.lock as lock; lock.PATIENCE_SECONDS = 0.3\nfrom u2a.cli.main import main; main()"
+        patience = "import u2a.training.lock as lock; lock.PATIENCE_SECONDS = 0.3"
+        code = f"{patience}; from u2a.cli.main import main; main()"
         done = subprocess.run(
             [sys.executable, "-c", code, "train", str(run), "--resume"],
             capture_output=True,
