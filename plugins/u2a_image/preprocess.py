@@ -82,18 +82,25 @@ class PixelTransform:
         return View(crop, train and self.flip and draw.random() < 0.5)
 
     def __call__(self, pixels_CHW: Tensor, view: View) -> Tensor:
-        """Apply one view to uint8 [3, H, W]; float32 [3, height, width].
+        """Apply one view to uint8 [3, H, W]; normalised float32 [3, height, width].
+
+        Raises:
+            BadSample: see `place`.
+        """
+        constants = self.constants
+        pixels = pixels_CHW.float() * constants.rescale if constants.rescale_first else pixels_CHW
+        pixels = self.place(pixels, view)
+        pixels = pixels.float() if constants.rescale_first else pixels.float() * constants.rescale
+        return F.normalize(pixels, list(constants.mean), list(constants.std))
+
+    def place(self, pixels_CHW: Tensor, view: View) -> Tensor:
+        """Crop, scale and mirror as the view says, and nothing else: [C, H, W] to [C, height, width].
 
         Raises:
             BadSample: the processor scales and crops nothing, and the picture has another size.
         """
-        constants = self.constants
-        pixels = pixels_CHW.float() * constants.rescale if constants.rescale_first else pixels_CHW
-        pixels = self._own_view(pixels) if view.crop is None else self._cut(pixels, view.crop)
-        if view.flip:
-            pixels = F.horizontal_flip(pixels)
-        pixels = pixels.float() if constants.rescale_first else pixels.float() * constants.rescale
-        return F.normalize(pixels, list(constants.mean), list(constants.std))
+        placed = self._own_view(pixels_CHW) if view.crop is None else self._cut(pixels_CHW, view.crop)
+        return F.horizontal_flip(placed) if view.flip else placed
 
     def _own_view(self, pixels: Tensor) -> Tensor:
         constants = self.constants

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from u2a.common.environment import whole
 from u2a.errors import U2AError
 
 
@@ -45,10 +46,18 @@ def world(device: str) -> Iterator[World]:
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N`` (recipe key ``training.device``).
 
     Raises:
-        U2AError: the device is not there.
+        U2AError: the device is not there, or the environment says nonsense of the processes.
     """
+<<<<<<< HEAD
     place = _place(device)
     if place.size == 1 or dist.is_initialized():
+=======
+    rank, size = whole("RANK", 0), whole("WORLD_SIZE", 1, least=1)
+    local_rank, local_size = whole("LOCAL_RANK", 0), whole("LOCAL_WORLD_SIZE", 1, least=1)
+    place = World(rank, size, local_rank, local_size, pick_device(device, local_rank, size))
+    set_threads(local_size)
+    if size == 1:
+>>>>>>> main
         yield place
         return
     if place.device.type == "cuda":
