@@ -48,16 +48,8 @@ def world(device: str) -> Iterator[World]:
     Raises:
         U2AError: the device is not there, or the environment says nonsense of the processes.
     """
-<<<<<<< HEAD
     place = _place(device)
     if place.size == 1 or dist.is_initialized():
-=======
-    rank, size = whole("RANK", 0), whole("WORLD_SIZE", 1, least=1)
-    local_rank, local_size = whole("LOCAL_RANK", 0), whole("LOCAL_WORLD_SIZE", 1, least=1)
-    place = World(rank, size, local_rank, local_size, pick_device(device, local_rank, size))
-    set_threads(local_size)
-    if size == 1:
->>>>>>> main
         yield place
         return
     if place.device.type == "cuda":
@@ -70,11 +62,10 @@ def world(device: str) -> Iterator[World]:
 
 
 def _place(device: str) -> World:
-    env = os.environ
-    rank, size = int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1))
+    rank, size = whole("RANK", 0), whole("WORLD_SIZE", 1, least=1)
     if dist.is_initialized():
         rank, size = dist.get_rank(), dist.get_world_size()
-    local_rank, local_size = int(env.get("LOCAL_RANK", 0)), int(env.get("LOCAL_WORLD_SIZE", 1))
+    local_rank, local_size = whole("LOCAL_RANK", 0), whole("LOCAL_WORLD_SIZE", 1, least=1)
     set_threads(local_size)
     return World(rank, size, local_rank, local_size, pick_device(device, local_rank, size))
 

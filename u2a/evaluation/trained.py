@@ -8,9 +8,8 @@ from typing import Any, overload
 
 import torch
 
-from u2a.common.distributed import World, default_workers, world
-from u2a.common.terminal import console
 from u2a.common.distributed import World, alone, default_workers, world
+from u2a.common.terminal import console
 from u2a.data.preprocessors import build_preprocessors
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split
@@ -43,14 +42,10 @@ class Model:
     def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
         plugins = registry()
         self.run, self.recipe, self.place = run, recipe, place
-<<<<<<< HEAD
-        current(run.checkpoints, checkpoint.upper())  # before the encoders, which take long
-=======
         for note in check_owners(run.folder, recipe, plugins):
             if place.main:
                 console.print(note, markup=False, highlight=False, soft_wrap=True)
-        folder = current(run.checkpoints, checkpoint.upper())
->>>>>>> main
+        current(run.checkpoints, checkpoint.upper())  # before the encoders, which take long
         self.preprocessors = build_preprocessors(recipe, plugins)
         self.network = build_model(recipe, plugins)
         folder, self.meta = load_current(run.checkpoints, checkpoint.upper(), self.network)
