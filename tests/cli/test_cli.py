@@ -138,9 +138,7 @@ def test_other_classes_or_modalities_than_the_trained_ones_are_refused(recipe: P
 
 def test_what_the_file_system_refuses_is_one_line(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert run("train", recipe, "--run", tmp_path / "file", code=2).endswith(
-        "/file/checkpoints: Not a directory\n"
-    )
+    assert run("train", recipe, "--run", tmp_path / "file", code=2).endswith("/file: File exists\n")
     output = run("recipe", "copy", "movies", "--out", tmp_path / "file", code=2)
     assert output == f"error: {tmp_path}/file: File exists\n"
     assert "cannot be read: Not a directory" in run("recipe", "check", tmp_path / "file/x.toml", code=2)

@@ -280,18 +280,39 @@ def test_a_checkpoint_is_replaced_or_kept_whole(toy: Path, tmp_path: Path) -> No
         made._save({}, best=False)
 
 
-def test_a_gradient_that_is_not_finite_is_skipped_and_then_refused(toy: Path, tmp_path: Path) -> None:
-    made = trainer(toy, tmp_path / "run", "training.epochs=10")
+def test_skipped_steps_are_counted_over_the_run_and_end_it_beyond_one_percent(
+    toy: Path, tmp_path: Path
+) -> None:
+    made = trainer(toy, tmp_path / "run", "training.epochs=100")
     batches = iter(made.data.loader(0, made.total))
+    allowed = made.total // 100
+    assert allowed >= 2
+    good = made.model.head.bias.detach().clone()
+
+    def step(*, finite: bool) -> None:
+        with torch.no_grad():
+            made.model.head.bias.copy_(good if finite else good * torch.nan)
+        made.train_step([unwrap(next(batches))])
+
     before = {name: p.detach().clone() for name, p in checkpoint.learnable(made.model)}
-    with torch.no_grad():
-        made.model.head.bias[0] = torch.nan
-    for _ in range(9):
-        made.train_step([unwrap(next(batches))])
-    with pytest.raises(U2AError, match="not finite 10 times in a row"):
-        made.train_step([unwrap(next(batches))])
+    for _ in range(allowed):
+        step(finite=False)
     for name, p in checkpoint.learnable(made.model):
         assert name == "head.bias" or torch.equal(p, before[name])
+    assert made.skipped.said[-1].startswith(
+        f"step {allowed}: skipped, its gradient is not finite: the head's bias"
+    )
+    made.model.head.bias.data.copy_(good)
+    made._save({}, best=False)
+    again = trainer(toy, tmp_path / "run", "training.epochs=100")  # not forgotten by an interruption
+    again.resume()
+    assert again.skipped.count == allowed
+    step(finite=True)  # nor by a good step in between
+    with pytest.raises(
+        U2AError, match=f"{allowed + 1} of {made.total} steps were skipped, more than 1 %"
+    ) as error:
+        step(finite=False)
+    assert "the head's bias is not finite" in str(error.value)
 
 
 def test_metrics_of_a_step_that_went_wrong_are_still_json(tmp_path: Path) -> None:
