@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from u2a.common.files import Sha256, replacing, sha256_file
+from u2a.data.shards.names import MemberNames
 from u2a.data.shards.scan import SampleReader, Scan, scan_shard
 from u2a.errors import ShardError
 
@@ -33,6 +34,8 @@ class Mapping(BaseModel):
     may_lack: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     label: str | None = None
+    numbers: Literal["names", "places", "multihot"] | None = None
+    last_dot: bool | None = None
 
 
 class IndexInfo(BaseModel):
@@ -61,32 +64,54 @@ def write_index(
     *,
     reader: SampleReader | None = None,
     mapping: Mapping | None = None,
+    names: MemberNames | None = None,
+    path: Path | None = None,
 ) -> IndexInfo:
     """Scan a shard (see `scan_shard`) and write its index; the same shard gives the same bytes.
 
     Args:
         shard: an uncompressed tar.
         modalities: modalities that come first in the index, even if no sample has them.
-        reader, mapping: how the samples of a shard made elsewhere are read, and the declaration to store.
+        reader, mapping, names: how samples of a shard made elsewhere are read, and the declaration to store.
+        path: where to write, if not beside the shard.
 
     Raises:
-        ShardError: the shard cannot be trusted; nothing is written.
+        ShardError: the shard cannot be trusted, or another tool's file stands in the way; nothing is written.
     """
-    scan = scan_shard(shard, modalities, reader)
+    check_ours(path := path or index_path(shard))
+    scan = scan_shard(shard, modalities, reader, names)
     first = [m for m in scan.spans if m in modalities]
-    names = (*first, *sorted(scan.spans.keys() - set(first)))
+    order = (*first, *sorted(scan.spans.keys() - set(first)))
     info = IndexInfo(
         samples=len(scan),
         bytes=scan.bytes,
         sha256=scan.sha256,
-        modalities=names,
-        extensions={m: tuple(sorted(scan.extensions[m])) for m in names},
+        modalities=order,
+        extensions={m: tuple(sorted(scan.extensions[m])) for m in order},
         classes=tuple(scan.classes),
         mapping=mapping,
     )
-    with replacing(index_path(shard)) as stream:
-        stream.write(save(_arrays(scan, names), metadata={"u2a": info.model_dump_json(exclude_none=True)}))
+    with replacing(path) as stream:
+        stream.write(save(_arrays(scan, order), metadata={"u2a": info.model_dump_json(exclude_none=True)}))
     return info
+
+
+def check_ours(path: Path) -> None:
+    """Refuse to write over a file that is no index of ours, such as Megatron-Energon's ``<shard>.tar.idx``.
+
+    Raises:
+        ShardError: names it, and where else an index may be.
+    """
+    if not path.exists():
+        return
+    with open(path, "rb") as stream:
+        start = stream.read(4096)
+    # Ours, damaged ones included, begins with safetensors' length and our entry of its metadata.
+    if start and b'"__metadata__":{"u2a":' not in start:
+        raise ShardError(
+            f"{path}: is no index of u2a's, perhaps another tool's, and is not written over; "
+            "--index-dir FOLDER keeps u2a's elsewhere, or move the file away"
+        )
 
 
 def _arrays(scan: Scan, modalities: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -90,7 +90,7 @@ class Cache:
         self.__init__(**state)  # type: ignore[misc]
 
     def index(self, address: str, sha256: str | None) -> Path:
-        """The local copy of a remote shard's index; fetched unless one with this sha256 is here.
+        """The local copy of a remote index; fetched unless one with this sha256 is here.
 
         The shard's own sha256 would not do: the index of a shard made elsewhere depends on how it was made.
 
@@ -98,11 +98,11 @@ class Cache:
             ShardError: it cannot be read.
         """
         name = hashlib.sha256(remote.show(address).encode()).hexdigest()[:16]
-        path = self._indexes / f"{name}-{Path(remote.show(address)).name}.idx"
+        path = self._indexes / f"{name}-{Path(remote.show(address)).name}"
         with suppress(OSError):
             if sha256 and sha256_file(path) == sha256:
                 return path
-        data = remote.fetch(remote.beside(address, ".idx"))
+        data = remote.fetch(address)
         with _told_of(path):
             self._indexes.mkdir(parents=True, exist_ok=True)
             if not path.exists() or path.read_bytes() != data:

@@ -21,7 +21,7 @@ class Lock:
     """
 
     def __init__(self, path: Path, kind: int) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self.close = weakref.finalize(self, os.close, self._descriptor)  # one that is dropped is released too
         try:
             fcntl.flock(self._descriptor, kind)
