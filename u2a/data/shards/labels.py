@@ -84,31 +84,32 @@ class LabelRule:
     def __init__(self, classes: Sequence[str], numbers: Numbers | None = None) -> None:
         self.classes = tuple(classes)
         self.given = numbers
-        self._decided: Numbers | None = numbers
+        self.decided: Numbers | None = numbers
         self._names = {nfc(name): name for name in classes}
         self._folded = {name.casefold(): name for name in classes}
         self._numbers: Counter[str] = Counter()  # numbers that were seen as labels
         self._word: str | None = None  # a label that was seen and is no number
         self._hot = 0
 
-    def see(self, texts: Sequence[str]) -> None:
-        """Take note of one sample's labels.
+    def see(self, texts: Sequence[str]) -> int:
+        """Take note of one sample's labels; returns how many classes they name.
 
         Raises:
             ValueError: they fit no reading.
         """
         if not self.classes:
-            return
+            return len(texts)
         if self._is_hot(texts):
             self._hot += 1
-            return
+            return sum(text in _ON for text in texts)
         for text in texts:
             if self._name(text) is None and self._place(text) is None:
                 raise ValueError(self._stranger(text))
-            if _is_number(text):
+            if is_number(text):
                 self._numbers[text] += 1
             else:
                 self._word = text
+        return len(texts)
 
     def decide(self) -> None:
         """Settle what the numbers seen are.
@@ -133,7 +134,7 @@ class LabelRule:
                 f"labels are partly names, partly numbers: {odd} is no class's name, but "
                 f"{self._word or next(t for t in self._numbers if self._place(t) is None)!r} is no place"
             )
-        self._decided = "names" if names else "places"
+        self.decided = "names" if names else "places"
 
     def resolve(self, texts: Sequence[str]) -> tuple[str, ...]:
         """One sample's class names.
@@ -158,7 +159,7 @@ class LabelRule:
             lines.append(
                 f"{self._hot} labels are multi-hot vectors of the {len(self.classes)} classes, in their order"
             )
-        if self._decided == "places" and self._numbers:
+        if self.decided == "places" and self._numbers:
             seen = sorted(self._numbers, key=int)
             shown = ", ".join(f"{text} = {self._place(text)!r} ({self._numbers[text]})" for text in seen[:5])
             more = ", ..." if len(seen) > 5 else ""
@@ -169,9 +170,9 @@ class LabelRule:
 
     def _class(self, text: str) -> str:
         name, place = self._name(text), self._place(text)
-        if _is_number(text) and self._decided == "places":
+        if is_number(text) and self.decided == "places":
             name, place = place, None
-        elif _is_number(text) and self._decided == "names":
+        elif is_number(text) and self.decided == "names":
             place = None
         if (found := name if name is not None else place) is None:
             raise ValueError(self._stranger(text))
@@ -201,7 +202,7 @@ class LabelRule:
         )
 
     def _stranger(self, text: str) -> str:
-        if _is_number(text):
+        if is_number(text):
             first = " (places count from 0)" if text == str(len(self.classes)) else ""
             return f"label {text!r} is none of the {len(self.classes)} classes, nor a place in them{first}"
         hint = nearest(text, self.classes)
@@ -215,5 +216,6 @@ class LabelRule:
         return all(self._name(part.strip()) for part in parts)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a label is a whole number."""
     return _WHOLE.fullmatch(text) is not None
