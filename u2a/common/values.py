@@ -34,9 +34,10 @@ def number_text(value: Any) -> str | None:
         return None
     if isinstance(value, Integral):
         return str(int(value))
-    if isinstance(value, Real | Decimal) and value == value and abs(value) < 2**53 and value == int(value):
-        return str(int(value))
-    return None
+    if not isinstance(value, Real | Decimal):
+        return None
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else None
 
 
 def nfc(text: str) -> str:

@@ -14,6 +14,8 @@ from u2a.data.feeding.prefetch import PrefetchedBatches
 from u2a.data.preprocessors import build_preprocessors
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
+from u2a.data.shards.names import odd_splits
+from u2a.data.shards.twins import twin_groups
 from u2a.errors import RecipeError
 from u2a.evaluation.encoding import encode_split
 from u2a.evaluation.scoring import score_scenario
@@ -41,7 +43,11 @@ class TrainingData:
     def _open(self) -> None:
         self.train = evaluation_split(self.recipe, "train")
         self.fingerprint = self.train.fingerprint
-        self._held_N = holdout(len(self.train), self.recipe.data.holdout, self.recipe.seed)
+        _check_usable(self.train, self.recipe)
+        share, seed = self.recipe.data.holdout, self.recipe.seed
+        groups_N = twin_groups([index for index, _, _ in self.train.indexes()]) if share else None
+        self._held_N = holdout(len(self.train), share, seed, groups_N)
+        self._twins = groups_N is not None
         self._validation, self._places = self._choose_validation()
         used = self.train.present_NM[~self._held_N]
         self.n_incomplete = int((~used.all(1)).sum())
@@ -67,6 +73,10 @@ class TrainingData:
         lines = [f"{n} training samples, {self.n_incomplete} with a missing modality"]
         lines.append(f"modality dropout {state} ({mode})")
         lines += self.train.notes
+        if self._twins:
+            lines.append(f"hold-out of {int(self._held_N.sum())} samples; twins and groups are kept together")
+        lines += odd_splits(split_names(self.recipe.data.shards))
+        lines += _rare_classes(self.train, self.recipe)
         if self._validation is None:
             lines.append("no val split and no data.holdout: the last checkpoint is kept, nothing is validated")
         return lines
@@ -114,3 +124,33 @@ class TrainingData:
     def _collator(self) -> Collator:
         task = self.recipe.task
         return Collator(self.preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
+
+
+def _check_usable(train: Split, recipe: Recipe) -> None:
+    """Refuse a modality that no training sample has, whatever the missing table takes.
+
+    Raises:
+        RecipeError: names it.
+    """
+    held = {name for index, columns, _ in train.indexes() for name, m in columns.items()
+            if index.array("present")[:, m].any()}  # fmt: skip
+    for name in recipe.modalities:
+        if name not in held:
+            raise RecipeError(
+                f"modalities.{name}: no training sample has {name}; take it out of the recipe, or pack "
+                "the data again with its column"
+            )
+
+
+def _rare_classes(train: Split, recipe: Recipe) -> list[str]:
+    """Classes that a model cannot learn from these samples, in one line each way."""
+    counts_C = np.zeros(len(recipe.task.classes), np.int64)
+    for index, _, class_ids in train.indexes():
+        np.add.at(counts_C, class_ids[index.array("label_ids")], 1)
+    lines = []
+    for count, told in ((0, "no training sample has"), (1, "only one training sample has")):
+        names = [name for name, n in zip(recipe.task.classes, counts_C.tolist(), strict=True) if n == count]
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            lines.append(f"{told} the class {', '.join(map(repr, names[:5]))}{more}")
+    return lines

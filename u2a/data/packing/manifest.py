@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,6 +72,23 @@ class RowSource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ManifestOptions:
+    """How a manifest is read.
+
+    Attributes:
+        root: the folder that paths are relative to, and that no path leaves; the manifest's own by default.
+        missing_words: cells that mean missing.
+        ignore: columns that are left out.
+        rename_splits: pairs of a split's name in the manifest and its name in the data set.
+    """
+
+    root: str | None = None
+    missing_words: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    rename_splits: tuple[tuple[str, str], ...] = ()
+
+
 class Manifest:
     """A manifest file, read row by row.
 
@@ -79,9 +96,7 @@ class Manifest:
         path: a ``.jsonl``, ``.json``, ``.csv``, ``.tsv`` or ``.parquet`` file.
         extensions: the recipe's modalities, in recipe order, with the extensions that each reads.
         default_split: the split of rows that name none; without it such a row is a fault.
-        root: the folder that paths are relative to, and that no path leaves; the manifest's own by default.
-        missing_words: cells that mean missing.
-        ignored: columns that are left out.
+        options: how it is read.
     """
 
     def __init__(
@@ -90,16 +105,16 @@ class Manifest:
         extensions: Mapping[str, tuple[str, ...]],
         default_split: str | None = None,
         *,
-        root: str | Path | None = None,
-        missing_words: Sequence[str] = (),
-        ignored: Sequence[str] = (),
+        options: ManifestOptions | None = None,
     ) -> None:
         self.path = path
         self.extensions = dict(extensions)
         self.default_split = default_split
-        self.columns = Columns(self.extensions, ignored)
-        self.words = MissingWords(missing_words)
-        self._paths = Paths(path.parent if root is None else Path(root), given=root is not None)
+        options = options or ManifestOptions()
+        self.columns = Columns(self.extensions, options.ignore)
+        self.words = MissingWords(options.missing_words)
+        self._renamed = dict(options.rename_splits)
+        self._paths = Paths(Path(options.root or path.parent), given=options.root is not None)
         required = ("key",) if default_split else ("key", "split")
         self._read = reader(path, required, self.columns.wanted)
 
@@ -113,7 +128,7 @@ class Manifest:
         self.words.clear()
         try:
             for line, fields in self._read(self.path, problems):
-                if split is not None and str(fields.get("split")).strip() != split:
+                if split is not None and self._split(fields.get("split")) != split:
                     continue
                 faults = list(self.columns.faults(fields))
                 row = self._row(line, fields, faults)
@@ -149,6 +164,10 @@ class Manifest:
         if not cells and not faults:
             faults.append(f"sample {key!r} has none of the modalities {', '.join(self.extensions)}")
         return Row(line, key, split, labels, cells, None if is_missing(group) or group == "" else str(group))
+
+    def _split(self, value: Any) -> str:
+        name = str(value).strip()
+        return self._renamed.get(name, name)
 
     def _cell(self, modality: str, fields: Mapping[str, Any], key: str) -> Cell | None:
         columns = [

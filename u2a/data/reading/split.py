@@ -207,7 +207,7 @@ def open_split(
     with ThreadPoolExecutor(FETCHERS) as pool:
         opened = list(
             pool.map(
-                lambda place, index: check_shard(*place, index, verify=verify, cache=cache),
+                lambda place, index: check_shard(place[0], place[1], index, verify=verify, cache=cache),
                 addresses,
                 index_addresses(indexes, split, len(addresses)),
             )

@@ -1,9 +1,9 @@
-"""Which files of a tar made elsewhere belong to samples: archives of people hold other things as well."""
+"""What names say: which files of a tar made elsewhere belong to samples, and which split is meant."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -14,6 +14,12 @@ DOCUMENTS = frozenset(
     "md rst html htm pdf csv tsv xlsx parquet xml yaml yml toml log bib md5 sha1 sha256 sha512 idx db ini "  # noqa: SIM905
     "py sh ipynb".split()
 )
+#: Names of splits that mean something, and what else people call them.
+SPLITS = {
+    "train": ("training", "trn"),
+    "val": ("valid", "validation", "validate", "dev", "develop", "development"),
+    "test": ("testing", "tst"),
+}
 _WILD = re.compile(r"[*?\[/]")
 
 
@@ -57,3 +63,15 @@ def _fits(pattern: str, full: str, base: str) -> bool:
     if _WILD.search(pattern):
         return fnmatchcase(full, pattern) or fnmatchcase(base, pattern)
     return base == pattern or base == f".{pattern}"
+
+
+def odd_splits(names: Iterable[str]) -> Iterator[str]:
+    """Splits whose names come near those that mean something."""
+    names = list(names)
+    for name in names:
+        plain = name.casefold()
+        wanted = next((right for right, others in SPLITS.items() if plain in (right, *others)), name)
+        if wanted != name and wanted not in names:
+            use = {"train": "is trained on", "val": "picks the checkpoint", "test": "is scored unless named"}
+            how = f"u2a data pack --rename-split {name}={wanted}"
+            yield f"split {name!r}: only {wanted!r} {use[wanted]}; to rename it: {how}"

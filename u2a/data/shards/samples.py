@@ -3,7 +3,8 @@
 A sample is the adjacent members ``<name>.json`` and ``<name>.<modality>.<ext>``. The json member holds
 ``present`` (the modalities that the sample has), ``label`` or ``labels`` or neither, ``key`` (the original
 key, where the name had to be encoded) and ``members`` (modality to ``<modality>.<ext>``, for modalities that
-share a member: audio and video of one MP4). Other entries are ignored.
+share a member: audio and video of one MP4), and ``group`` (samples that no division may part). Other entries
+are ignored.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Sample(BaseModel):
     label: str | None = None
     labels: tuple[str, ...] | None = None
     members: dict[str, str] = Field(default_factory=dict)
+    group: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Sample:

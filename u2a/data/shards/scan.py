@@ -46,6 +46,7 @@ class Scan:
     labelled: bytearray = field(default_factory=bytearray)
     label_ids: array[int] = field(default_factory=lambda: array("i"))
     label_ends: array[int] = field(default_factory=lambda: array("q"))
+    groups: array[int] = field(default_factory=lambda: array("Q"))
     classes: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     sha256: str = ""
@@ -75,6 +76,12 @@ class Scan:
         self.labelled.append(names is not None)
         self.label_ids.extend(self.classes.setdefault(name, len(self.classes)) for name in names or ())
         self.label_ends.append(len(self.label_ids))
+        self.groups.append(0 if sample.group is None else stable_hash(sample.group.encode()))
+
+
+def stable_hash(data: bytes) -> int:
+    """64 bits of a content, never 0."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
 
 
 Found = tuple[str, Sample, dict[str, Member]]
