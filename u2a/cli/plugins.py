@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from u2a.cli.base import Group, json_option, print_json
+from u2a.common.streams import print_table
+from u2a.contract.blame import Owner
 
 
 @click.group(cls=Group)
@@ -50,16 +51,15 @@ def print_modality(name: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{name}: {registry().owners[name]}, contract version {found['api']}")
-    console.print(f"reads: {' '.join('.' + extension for extension in found['extensions'])}")
-    console.print(f"trains: {'LoRA on a frozen encoder' if found['tune'] == 'lora' else 'the whole encoder'}\n")
-    table = Table("option", "type", "default", "help", box=None, pad_edge=False)
+    click.echo(f"{name}: {registry().owners[name]}, contract version {found['api']}")
+    click.echo(f"reads: {' '.join('.' + extension for extension in found['extensions'])}")
+    click.echo(f"trains: {'LoRA on a frozen encoder' if found['tune'] == 'lora' else 'the whole encoder'}\n")
+    rows = []
     for row in found["options"]:
         default = "required" if row["required"] else "" if row["default"] is None else repr(row["default"])
-        table.add_row(row["name"], row["type"], default, row["help"])
-    Console(highlight=False, markup=False).print(table)
-    console.print(f"\n{found['example']}", end="")
+        rows.append((row["name"], row["type"], default, row["help"]))
+    print_table(("option", "type", "default", "help"), rows)
+    click.echo(f"\n{found['example']}", nl=False)
 
 
 def print_plugins(as_json: bool) -> None:
@@ -71,9 +71,18 @@ def print_plugins(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("provides", "name", "reads or does", "distribution", "version", "status", box=None)
+    names = ("provides", "name", "about", "distribution", "version", "status")
     for row in rows:
-        name, about = row["name"] or f"({row['plugin']})", " ".join(row["extensions"]) or row["help"]
-        owner = row["distribution"], row["version"]
-        table.add_row(row["provides"], name, escape(about), *owner, escape(row["status"]))
-    Console(soft_wrap=True).print(table)
+        row["about"] = " ".join(row["extensions"]) or row["help"]
+    header = (*names[:2], "reads or does", *names[3:])
+    print_table(header, [[row[name] for name in names] for row in rows if row["name"]])
+    for row in rows:  # as lines of their own: reasons are long
+        if not row["name"]:
+            click.echo(f"{_owner(row)}: {row['status']}")
+    for who, notes in {_owner(row): row["notes"] for row in rows}.items():
+        for note in notes:
+            click.echo(f"{who}: {note}")
+
+
+def _owner(row: dict[str, Any]) -> Owner:
+    return Owner(row["plugin"], row["distribution"], row["version"])

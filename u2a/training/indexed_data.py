@@ -11,7 +11,7 @@ from u2a.common.distributed import World, default_workers
 from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader
 from u2a.data.feeding.plan import TrainingBatches, TrainingPlan, holdout
 from u2a.data.feeding.prefetch import PrefetchedBatches
-from u2a.data.preprocessors import build_preprocessors
+from u2a.data.preprocessors import build_preprocessors, preprocessor_notes
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
 from u2a.data.shards.names import odd_splits
@@ -23,6 +23,7 @@ from u2a.method.losses import Counts
 from u2a.method.model import U2A
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
+from u2a.training.gaps import gaps
 
 
 class TrainingData:
@@ -43,7 +44,6 @@ class TrainingData:
     def _open(self) -> None:
         self.train = evaluation_split(self.recipe, "train")
         self.fingerprint = self.train.fingerprint
-        _check_usable(self.train, self.recipe)
         share, seed = self.recipe.data.holdout, self.recipe.seed
         groups_N = twin_groups([index for index, _, _ in self.train.indexes()]) if share else None
         self._held_N = holdout(len(self.train), share, seed, groups_N)
@@ -72,14 +72,19 @@ class TrainingData:
         state = "exhaustive" if mode == "exhaustive" else "on" if self.dropout else "off"
         lines = [f"{n} training samples, {self.n_incomplete} with a missing modality"]
         lines.append(f"modality dropout {state} ({mode})")
-        lines += self.train.notes
+        lines += [*self.train.notes, *gaps(self.train, ~self._held_N, self.recipe.task.classes)]
+        lines += preprocessor_notes(self.preprocessors)
         if self._twins:
             lines.append(f"hold-out of {int(self._held_N.sum())} samples; twins and groups are kept together")
         lines += odd_splits(split_names(self.recipe.data.shards))
-        lines += _rare_classes(self.train, self.recipe)
         if self._validation is None:
             lines.append("no val split and no data.holdout: the last checkpoint is kept, nothing is validated")
         return lines
+
+    @property
+    def validation_fingerprint(self) -> str | None:
+        """The identity of what is validated on; None where nothing is."""
+        return None if self._validation is None else self._validation.fingerprint
 
     def loader(self, first: int, last: int) -> DataLoader:
         """This process's micro-batches of the steps from `first` up to `last`."""
@@ -124,33 +129,3 @@ class TrainingData:
     def _collator(self) -> Collator:
         task = self.recipe.task
         return Collator(self.preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
-
-
-def _check_usable(train: Split, recipe: Recipe) -> None:
-    """Refuse a modality that no training sample has, whatever the missing table takes.
-
-    Raises:
-        RecipeError: names it.
-    """
-    held = {name for index, columns, _ in train.indexes() for name, m in columns.items()
-            if index.array("present")[:, m].any()}  # fmt: skip
-    for name in recipe.modalities:
-        if name not in held:
-            raise RecipeError(
-                f"modalities.{name}: no training sample has {name}; take it out of the recipe, or pack "
-                "the data again with its column"
-            )
-
-
-def _rare_classes(train: Split, recipe: Recipe) -> list[str]:
-    """Classes that a model cannot learn from these samples, in one line each way."""
-    counts_C = np.zeros(len(recipe.task.classes), np.int64)
-    for index, _, class_ids in train.indexes():
-        np.add.at(counts_C, class_ids[index.array("label_ids")], 1)
-    lines = []
-    for count, told in ((0, "no training sample has"), (1, "only one training sample has")):
-        names = [name for name, n in zip(recipe.task.classes, counts_C.tolist(), strict=True) if n == count]
-        if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            lines.append(f"{told} the class {', '.join(map(repr, names[:5]))}{more}")
-    return lines
