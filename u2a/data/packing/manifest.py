@@ -147,9 +147,9 @@ class Manifest:
     def _row(self, line: int, fields: Mapping[str, Any], faults: list[str]) -> Row:
         key = _text(fields, "key", faults)
         named = not is_missing(fields.get("split")) and fields.get("split") != ""
-        split = (
-            _text(fields, "split", faults).strip() if named or not self.default_split else self.default_split
-        )
+        split = self.default_split or ""
+        if named or not split:
+            split = self._split(_text(fields, "split", faults))
         if split and not _SPLIT.fullmatch(split):
             faults.append(f"column 'split': {short(split)} may hold letters, digits, - and _ only")
         labels = _labels(fields, faults)
