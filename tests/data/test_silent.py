@@ -120,8 +120,8 @@ TOLD = {
         rows_of(4) + change(rows_of(1, "test", 4), image="0.png"),
         "1 image files are the same in train and test: 'k0'",
     ),
-    "twins": (rows_of(4) + change(rows_of(1, first=4), image="0.png"), "2 samples of train share 1 image files",),
-    "unknown column": (change(rows_of(4), year=3), "that the recipe does not know are left out: 'year' (4 rows)"),
+    "twins": (rows_of(4) + change(rows_of(1, first=4), image="0.png"), "samples of train share 1 image files"),
+    "unknown column": (change(rows_of(4), year=3), "does not know are left out: 'year' (4 rows)"),
     "word for missing": (change(rows_of(4), text="N/A"), "4 text cells say 'N/A' (4) and are kept"),
     "places": (
         [row | {"label": i % 2} for i, row in enumerate(rows_of(4))],
