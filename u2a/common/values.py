@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
+_FILE = re.compile(r"[^\n\r\t]{0,250}(\.[A-Za-z0-9]{1,8}|/[^\s/]+)")
 #: No message prints more of a value.
 MOST_SHOWN = 60
 #: Cells that people and spreadsheets write for "nothing", in lower case: pandas' own list and a few more.
@@ -43,6 +45,11 @@ def number_text(value: Any) -> str | None:
 def nfc(text: str) -> str:
     """The composed form, in which names are compared: macOS writes an accent as a character of its own."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def looks_like_file(text: str) -> bool:
+    """Whether a text may be the path of a file: one line, and an extension or a folder."""
+    return _FILE.fullmatch(text) is not None
 
 
 def short(value: Any) -> str:

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from u2a.common.values import nfc, short, told_apart
+from u2a.common.values import looks_like_file, nfc, short, told_apart
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-_FILE = re.compile(r"[^\n\r\t]{0,250}(\.[A-Za-z0-9]{1,8}|/[^\s/]+)")
 
 
 class Paths:
@@ -56,7 +55,7 @@ class Paths:
         Raises:
             ValueError: says how to name the column.
         """
-        if _FILE.fullmatch(value) and os.path.isfile(os.path.join(self._root, value)):
+        if looks_like_file(value) and os.path.isfile(os.path.join(self._root, value)):
             raise ValueError(
                 f"column {column!r}: {short(value)} is a file; name the column '{column}_path' to read it"
             )
