@@ -9,13 +9,13 @@ from u2a.encoders.files import config_folder
 from u2a.encoders.identity import AUDIO_FILES
 from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
 from u2a.errors import U2AError
+from u2a_audio.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from u2a_audio.options import AudioOptions
 
-ARCHITECTURES = ("audio-spectrogram-transformer",)
 _SPECIAL = 2  # class and distillation token
 
 
@@ -26,7 +26,7 @@ def configuration(options: AudioOptions, packaged: Path) -> Any:
         U2AError: an unsupported architecture.
     """
     folder = config_folder(options, packaged)
-    model_type(folder, ARCHITECTURES, options.encoder)
+    model_type(folder, tuple(ARCHITECTURES), options.encoder)
     return load_config(transformers_class("ASTModel"), folder)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from u2a.encoders.files import PretrainedOptions
+from u2a_audio.architectures import ARCHITECTURES
 
 
 class AudioOptions(PretrainedOptions):
     """A recipe's section of kind ``audio``."""
+
+    architectures = ARCHITECTURES
 
     max_length: int | None = Field(
         None,
