@@ -17,6 +17,6 @@ class AudioOptions(PretrainedOptions):
         None,
         ge=16,
         le=8192,
-        description="frames of 10 ms; longer sounds are cut, shorter padded; another length than the "
-        "checkpoint's (the default) interpolates its position table in time",
+        description="frames of 10 ms; longer sounds are cut; the AST pads shorter ones, and another length "
+        "than its own (the default) interpolates its position table in time; encoders of waveforms take 1000",
     )

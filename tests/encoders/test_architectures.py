@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import tokenizers
@@ -21,6 +22,7 @@ from u2a.contract.modality import ModalitySpec, Tokens
 from u2a.errors import U2AError
 from u2a.method.adapters import inject_lora, lora_parameters, share_frozen
 from u2a.method.branch import class_token
+from u2a_audio.spec import AUDIO
 from u2a_image.spec import IMAGE
 from u2a_text.spec import TEXT
 
@@ -111,19 +113,35 @@ TEXTS: dict[str, tuple[str, dict]] = {
         },
     ),
 }
-ALL = [(IMAGE, name) for name in IMAGES] + [(TEXT, name) for name in TEXTS]
+WAVES = {
+    **SIZES,
+    "conv_dim": [16, 16],
+    "conv_stride": [20, 16],
+    "conv_kernel": [40, 16],
+    "num_conv_pos_embeddings": 8,
+}
+WAVES |= {"num_feat_extract_layers": 2, "num_conv_pos_embedding_groups": 2, "conv_pos_kernel_size": 7}
+SOUNDS: dict[str, tuple[str, dict]] = {
+    "wav2vec2": ("Wav2Vec2Model", WAVES),
+    "hubert": ("HubertModel", {**WAVES, "do_stable_layer_norm": True, "feat_extract_norm": "layer"}),
+    "data2vec-audio": ("Data2VecAudioModel", WAVES),
+}
+TABLES = {"image": IMAGES, "text": TEXTS, "audio": SOUNDS}
+ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO) for name in TABLES[spec.name]]
 #: Their own forward pass norms the class token only.
 UNNORMED = ("clip_vision_model", "metaclip_2_vision_model")
 
 
 def make(spec: ModalitySpec, name: str, folder: Path) -> Path:
-    class_name, values = (IMAGES if spec is IMAGE else TEXTS)[name]
+    class_name, values = TABLES[spec.name][name]
     model_class = getattr(hf, class_name)
     torch.manual_seed(0)
     tiny.save(model_class(model_class.config_class(**values)), folder)
     assert json.loads((folder / "config.json").read_text())["model_type"] == name
     if spec is TEXT:
         _tokenizer(folder)
+    elif spec is AUDIO:
+        hf.Wav2Vec2FeatureExtractor().save_pretrained(folder)
     else:
         values = {
             "size": {"height": 32, "width": 32},
@@ -150,6 +168,9 @@ def _tokenizer(folder: Path) -> None:
 def members(spec: ModalitySpec) -> list[bytes]:
     if spec is TEXT:
         return [b"w1 w2 w3", b"w4 w5 w6 w7 w8 w9 w10 w11", b"w12"]
+    if spec is AUDIO:
+        draw = np.random.default_rng(0)
+        return [tiny.sound_bytes(draw.normal(0, 0.1, n).astype(np.float32)) for n in (3000, 4400)]
     return [tiny.image_bytes(tiny.picture(40, 40, seed=seed)) for seed in (1, 2)]
 
 
@@ -182,9 +203,15 @@ class Loaded:
         return plain, self.spec.encoder(backbone, longer)
 
     def reference(self) -> tuple[nn.Module, Tensor]:
-        class_name, _ = (IMAGES if self.spec is IMAGE else TEXTS)[self.name]
+        class_name, _ = TABLES[self.spec.name][self.name]
         model = getattr(hf, class_name).from_pretrained(self.folder).eval()
         inputs = dict(self.inputs)
+        if self.spec is AUDIO:  # by itself it pads: each sound alone
+            waves = [
+                wave[None, :n] for wave, n in zip(inputs["input_values"], inputs["samples_P"], strict=True)
+            ]
+            rows = [model(wave).last_hidden_state[0] for wave in waves]
+            return model, nn.utils.rnn.pad_sequence(rows, batch_first=True)
         if self.name == "vit_mae":
             model.config.mask_ratio = 0.0
             inputs["noise"] = torch.arange(16.0).expand(2, -1)
@@ -200,9 +227,9 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @torch.no_grad()
 def test_hidden_states_equal_transformers_own(loaded: Loaded) -> None:
-    _, ours = loaded.tokens(loaded.inputs)
+    tokens, ours = loaded.tokens(loaded.inputs)
     _, wanted = loaded.reference()
-    valid = loaded.inputs.get("attention_mask", torch.ones(ours.shape[:2])).bool()
+    valid = torch.ones(ours.shape[:2], dtype=torch.bool) if tokens.valid_NL is None else tokens.valid_NL
     torch.testing.assert_close(ours[valid], wanted[valid], atol=1e-5, rtol=1e-5)
     assert loaded.spec.width(loaded.options) == ours.shape[-1] == 32
     torch.manual_seed(0)
@@ -296,6 +323,11 @@ def test_of_a_whole_model_the_encoder_is_taken(
         (IMAGE, "wav2vec2", "it is an audio model"),
         (IMAGE, "timesformer", "it is a video model; it divides tokens by frames"),
         (TEXT, "deberta", "supported here: deberta-v2, .*DeBERTa v2 and v3 are supported"),
+        (
+            AUDIO,
+            "wavlm",
+            "it is an audio model; its attention reads its projections' weights past their adapters",
+        ),
         (TEXT, "none_such", r"'none_such' model; supported here: [a-z0-9_, -]*$"),
     ],
 )
@@ -311,6 +343,7 @@ def test_what_is_not_supported_is_told_with_the_reason(
 def test_the_command_lists_what_is_tested_here() -> None:
     listed = json.loads(invoke("encoder", "list", "--json"))
     assert set(listed["text"]) == set(TEXTS)
+    assert set(listed["audio"]) == {*SOUNDS, "audio-spectrogram-transformer"}
     assert set(listed["image"]) == {*IMAGES, "clip", "siglip", "metaclip_2"}
     assert listed["text"]["t5"] == listed["image"]["ijepa"] == "mean of the tokens"
     assert "modernbert" in invoke("encoder", "list")

@@ -48,13 +48,14 @@ def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
     return found
 
 
-#: Why mask tokens have no place in an encoder.
+#: Why an encoder cannot be adapted, or mask tokens have no place in it.
 _NO_PLACE = {
     **dict.fromkeys(
         ("swin", "swinv2", "hiera", "convnext", "convnextv2", "resnet", "pvt", "pvt_v2", "mobilevit", "bit"),
         "its stages merge or convolve neighbours, so a mask token has no place in them",
     ),
     "timesformer": "it divides tokens by frames, so a mask token belongs to none of them",
+    "wavlm": "its attention reads its projections' weights past their adapters; hubert or wav2vec2 will do",
     "deberta": "its projections are fused; DeBERTa v2 and v3 are supported",
 }
 #: How transformers sorts its models; the first list that holds one says what it reads.
