@@ -202,6 +202,10 @@ def test_a_manifest_to_predict_needs_keys_only(trained: Path, tmp_path: Path) ->
     manifest.write_bytes(b"\xef\xbb\xbfkey,text\r\na,the sea\r\nb,a boat\r\n")
     lines = run("predict", trained, "--manifest", manifest, "--top", "1").splitlines()
     assert [json.loads(line)["key"] for line in lines] == ["a", "b"]
+    manifest.write_text("key;text;year\na;N/A;3\n")
+    said = CliRunner().invoke(main, ["predict", str(trained), "--manifest", str(manifest)]).stderr
+    assert "note: columns that the recipe does not know are left out: 'year' (1 rows)" in said
+    assert "note: 1 text cells say 'N/A' (1) and are kept as they are" in said
     assert "--top" in run("predict", trained, "--text", "sea", "--top", "-1", code=2)
 
 

@@ -86,12 +86,15 @@ def _predict_manifest(model: Any, manifest: Path, top: int) -> None:
     options = model.recipe.modalities.items()
     extensions = {name: registry().spec(o.kind).extensions for name, o in options}
     problems: list[str] = []
-    rows = Manifest(manifest, extensions, default_split="predict").rows(problems)
+    table = Manifest(manifest, extensions, default_split="predict")
+    rows = table.rows(problems)
     failed = 0
     while batch := list(islice(rows, BATCH)):
         for line in _lines(model, batch, top):
             failed += "error" in line
             click.echo(json_text(line))
+    for note in table.told():
+        click.echo(f"note: {note}", err=True)
     if problems or failed:
         for problem in problems:
             click.echo(f"{manifest}: {problem}", err=True)
