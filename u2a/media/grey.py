@@ -1,8 +1,9 @@
-"""Greys of more than 8 bits, white-is-zero, and transparent greys: what the file declares, not what it holds."""
+"""Wide greys, white-is-zero, and transparent greys: what the file declares, not what it holds."""
 
 from __future__ import annotations
 
 import struct
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -25,7 +26,7 @@ def black_is_zero(data: bytes) -> bytes:
     if tags.get(_PHOTOMETRIC, (0, 1))[1] != _WHITE_IS_ZERO or tags.get(_BITS, (0, 1))[1] <= 8:
         return data
     at = tags[_PHOTOMETRIC][0]
-    order = "little" if data[:2] == b"II" else "big"
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     return data[:at] + _BLACK_IS_ZERO.to_bytes(2, order) + data[at + 2 :]
 
 

@@ -19,7 +19,7 @@ _MAX_EXIF = 1 << 20
 
 
 def strip(data: bytes) -> tuple[bytes, int | None]:
-    """The file without metadata, and the orientation (1 to 8) that its EXIF block gave; None = not looked for."""
+    """The file without metadata, and the orientation of its EXIF block; None = not looked for."""
     if data.startswith(PNG):
         return _strip_png(data)
     if data.startswith(JPEG):

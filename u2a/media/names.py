@@ -48,4 +48,6 @@ def _name(data: bytes) -> str | None:
     if data[128:132] == b"DICM":
         return "DICOM"
     start = data[:64].lstrip().lower()
-    return next((name for sign, name in _STARTS.items() if data.startswith(sign) or start.startswith(sign)), None)
+    return next(
+        (name for sign, name in _STARTS.items() if data.startswith(sign) or start.startswith(sign)), None
+    )

@@ -15,7 +15,7 @@ from typing import Any
 from u2a.contract.modality import Preprocessor
 from u2a.data.packing.manifest import Cell, Row
 from u2a.data.shards.samples import Sample
-from u2a.errors import BadSample, NoContent, U2AError
+from u2a.errors import BadSample, NoContent, PluginError, U2AError
 from u2a.media.recode import Recode
 
 _LFS = b"version https://git-lfs"
@@ -97,7 +97,7 @@ class RowPacker:
             except NoContent as error:
                 absent[modality] = str(error)
                 continue
-            except BadSample as error:
+            except (BadSample, PluginError) as error:
                 return Refused(row, modality, str(error))
             members[name], names[modality] = member, name
             if isinstance(cell.content, Path):
