@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -26,8 +25,7 @@ def black_is_zero(data: bytes) -> bytes:
     if tags.get(_PHOTOMETRIC, (0, 1))[1] != _WHITE_IS_ZERO or tags.get(_BITS, (0, 1))[1] <= 8:
         return data
     at = tags[_PHOTOMETRIC][0]
-    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
-    return data[:at] + _BLACK_IS_ZERO.to_bytes(2, order) + data[at + 2 :]
+    return data[:at] + bytes([_BLACK_IS_ZERO]) + data[at + 1 :]
 
 
 def to_8_bits(image: Image.Image, data: bytes) -> Image.Image:
@@ -97,7 +95,7 @@ def _clear_of_48_bits(data: bytes, image: Image.Image) -> np.ndarray | None:
 
 
 def tiff_tags(data: bytes) -> dict[int, tuple[int, int]]:
-    """Tags of a TIFF's first picture that hold numbers, as (where, the first number); {} for other files."""
+    """Tags of a TIFF's first picture that hold numbers, as (where its lowest byte is, the first number); {} for other files."""
     order = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}.get(data[:4])
     if order is None:
         return {}
@@ -120,5 +118,6 @@ def _read_tags(data: bytes, order: str, *, big: bool) -> list[tuple[int, tuple[i
         letter, at = _TYPES[kind], at + (12 if big else 8)
         if count * struct.calcsize(order + letter) > (8 if big else 4):
             at = struct.unpack_from(order + ("Q" if big else "I"), data, at)[0]
-        found.append((tag, (at, struct.unpack_from(order + letter, data, at)[0])))
+        least = at + (struct.calcsize(order + letter) - 1 if order == ">" else 0)
+        found.append((tag, (least, struct.unpack_from(order + letter, data, at)[0])))
     return found
