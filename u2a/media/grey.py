@@ -95,7 +95,7 @@ def _clear_of_48_bits(data: bytes, image: Image.Image) -> np.ndarray | None:
 
 
 def tiff_tags(data: bytes) -> dict[int, tuple[int, int]]:
-    """Tags of a TIFF's first picture that hold numbers, as (where its lowest byte is, the first number); {} for other files."""
+    """Numbers of a TIFF's first picture by tag: (place of the lowest byte, value); {} for other files."""
     order = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}.get(data[:4])
     if order is None:
         return {}
