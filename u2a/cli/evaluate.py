@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from u2a.recipe.sections import Recipe
 
 
-def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: Any) -> None:
+def eval_command(folder: str | None, *, sweep: bool, rates: str | None, as_json: bool, **options: Any) -> None:
     """``u2a eval``; `options` are those of `u2a.evaluation.trained.evaluate_run`."""
     from u2a.common.distributed import is_main_process
     from u2a.evaluation import trained as api
 
+    if rates is not None:
+        if sweep or options["drop"] or options["keep"]:
+            raise U2AError("--rates weighs every pattern; use it without --drop, --keep and --sweep")
+        return rates_command(folder, rates, as_json=as_json, **options)
     if sweep:
         return sweep_command(folder, as_json=as_json, **options)
     scenario, run = api.evaluate_run(folder, **options)
@@ -52,6 +56,36 @@ def sweep_command(
     return out.print(_sweep_table(scenarios, run.recipe()))
 
 
+def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: Any) -> None:
+    """``u2a eval --rates``: what to expect when modalities go missing independently."""
+    from u2a.common.distributed import is_main_process
+    from u2a.report.in_use import expect_run
+
+    found, run = expect_run(folder, rates, **{k: v for k, v in options.items() if k not in ("drop", "keep")})
+    if not is_main_process():
+        return None
+    if as_json:
+        return print_json({"run": str(run), **_conditions(options), **found})
+    missing = ", ".join(f"{name} {100 * rate:g} %" for name, rate in found["rates"].items())
+    out.print(f"run {run}, split {options['split']}, N {found['n']}; missing: {missing}")
+    low, high = found["interval"]
+    out.print(f"expected {found['metric']} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    if found["worst"]:
+        worst = found["worst"]
+        without = ", ".join(worst["missing"]) or "nothing"
+        out.print(f"worst pattern: without {without}: {worst['score']:.4f}")
+        side = "least" if found["higher_is_better"] else "most"
+        out.print(f"every pattern that can come: at {side} {found['bound']:.4f} (95 %, all patterns together)")
+    table = Table("missing", "% of samples", found["metric"], box=None)
+    for row in sorted(found["patterns"], key=lambda row: -row["share"]):
+        if row["share"]:
+            name = ", ".join(row["missing"]) or "nothing"
+            table.add_row(name, f"{100 * row['share']:.2f}", f"{row['score']:.4f}")
+    if found["nothing_left"] > 1e-12:
+        table.add_row("everything", f"{100 * found['nothing_left']:.2f}", "no prediction")
+    return out.print(table)
+
+
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in ("split", "seed", "mask_tokens")}
 
@@ -76,7 +110,7 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
         values = [f"{value:.4f}" for value in scenario.scores.values()]
         table.add_row(*dots, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
     if headline == "accuracy":
-        table.add_row(*"○" * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)")
+        table.add_row(*"○" * len(names), f"{scenarios[0].majority:.4f}", "(always the most frequent class)")
     return table
 
 
@@ -85,6 +119,9 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
 @click.option("--drop", multiple=True, metavar="M[,M]", callback=comma_list, help="Modalities to take away.")
 @click.option("--keep", multiple=True, metavar="M=SHARE", help="Keep a modality in that share of the samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the samples of --keep.")
+@click.option(
+    "--rates", metavar="M=RATE,...", help="Expected score when M is missing at that rate, each by itself."
+)
 @click.option("--sweep", is_flag=True, help="Score every availability pattern from one pass.")
 @click.option(
     "--without-mask-tokens",

@@ -26,6 +26,7 @@ def params(recipe: str, sets: tuple[str, ...], as_json: bool) -> None:
         return
     table = Table("part", "total", "learnable", box=None)
     for part in parts:
-        table.add_row(part.name, f"{part.total:,}", f"{part.learnable:,}")
+        shared = " (shared: counted above)" if not part.total else ""
+        table.add_row(part.name + shared, f"{part.total:,}", f"{part.learnable:,}")
     table.add_row("all", f"{total:,}", f"{learnable:,}")
     out.print(table)
