@@ -17,6 +17,7 @@ from u2a.report.drawing.grids import contributions, interactions, rates
 from u2a.report.drawing.style import BAD, GOOD
 from u2a.report.tables import csv_tables, worst_loss
 from u2a.report.values.analysis import Analysis
+from u2a.report.values.availability import curves
 
 NAMES = ("image", "text")
 
@@ -76,11 +77,15 @@ def test_what_helps_is_blue_and_what_hurts_orange_whichever_way_the_metric_goes(
 
 
 def test_a_curve_counts_the_samples_that_have_the_modality():
-    """Three of four have text, which alone is right: at 30 % one keeps it, at 100 % three."""
+    """Three of four have text, which alone is right: at 30 % one of them keeps it, at 100 % all three."""
     both, image_only = [[2, 0], [0, 5]], [[2, 0], [0, 0]]
     present = [[True, True]] * 3 + [[True, False]]
     found = analysis([both] * 3 + [image_only], present, [1] * 4, TaskSection(classes=("a", "b")))
-    report = {"metric": {"label": "accuracy"}, "over_seeds": None, "availability": found.availability()}
+    report = {
+        "metric": {"label": "accuracy"},
+        "over_seeds": None,
+        "availability": curves([found.availability()]),
+    }
     axes = availability(report).figure.axes[0]
     text = dict(zip(*axes.lines[-1].get_data(), strict=True))
     assert (text[0], text[30], text[100]) == (0, 25, 75)

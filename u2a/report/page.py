@@ -99,8 +99,8 @@ def rule(report: dict[str, Any]) -> str:
     """What colours a difference, in a sentence."""
     seeds = "other test samples and other seeds" if report["over_seeds"] else "other test samples"
     text = (
-        "Their 95 % intervals hold for all rows together; a difference is coloured where its interval says that "
-        f"the score is worse, allowing for {seeds}"
+        "Their 95 % intervals hold for all rows together; a difference is coloured where its interval says "
+        f"that the score is worse, allowing for {seeds}"
     )
     return text + ("." if report["over_seeds"] else "; other seeds of the training are not covered.")
 

@@ -119,7 +119,8 @@ def calibration(report: dict[str, Any], number: int) -> Chart:
     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", color=INK, fontsize=8)
     alt = (
         f"Reliability curve, {title}: Brier score {brier:.3f}; expected calibration error "
-        f"{100 * row['ece']:.1f} percent, where a calibrated model of the same confidences would show {100 * calibrated:.1f}."
+        f"{100 * row['ece']:.1f} percent, "
+        f"where a calibrated model of the same confidences would show {100 * calibrated:.1f}."
     )
     return Chart(f"calibration-{number}", figure, alt, "", "small")
 

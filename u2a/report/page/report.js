@@ -32,9 +32,9 @@ for (const section of document.querySelectorAll("[data-use]")) {
     const low = Math.max(1, Math.floor(df)), part = Math.max(df, 1) - low;
     return use.student[low - 1] * (1 - part) + (use.student[low] ?? use.student[39]) * part;
   };
-  const wilson = (center, variance, df) => {
+  const wilson = (center, variance, df, mixed) => {
     const p = Math.min(1, Math.max(0, center)), spread = p * (1 - p), q2 = student(df) ** 2;
-    const n = variance > 0 && spread > 0 ? Math.min(spread / variance, use.most) : use.most;
+    const n = variance > 0 && spread > 0 ? Math.min(spread / variance, mixed ? Infinity : use.most) : use.most;
     const middle = (p + q2 / (2 * n)) / (1 + q2 / n);
     const half = Math.sqrt(q2) / (1 + q2 / n) * Math.sqrt(spread / n + q2 / (4 * n * n));
     return [Math.max(0, middle - half), Math.min(1, middle + half)];
@@ -47,7 +47,7 @@ for (const section of document.querySelectorAll("[data-use]")) {
     const mean = (part) => total ? weight.reduce((sum, w, k) => sum + (w ? w * (use.patterns[k][part] ?? NaN) : 0), 0) : NaN;
     const own = form(weight, use.covariance), seeds = form(weight, use.seed_covariance);
     const parts = own ** 2 / Math.max(use.n - 1, 1) + (use.seeds > 1 ? seeds ** 2 / (use.seeds - 1) : 0);
-    const [low, high] = wilson(mean("corrected"), own + seeds, parts > 0 ? (own + seeds) ** 2 / parts : Infinity);
+    const [low, high] = wilson(mean("corrected"), own + seeds, parts > 0 ? (own + seeds) ** 2 / parts : Infinity, share.filter((s) => s > 0).length > 1);
     const sign = use.higher_is_better ? 1 : -1;
     const met = use.patterns.filter((p, k) => share[k] > 0 && p.bound !== null);
     const worst = met.reduce((a, b) => a && sign * a.score <= sign * b.score ? a : b, null);

@@ -130,7 +130,9 @@ def curves(runs: Sequence[Sequence[Curve]]) -> list[dict[str, Any]]:
     for same in zip(*runs, strict=True):
         first = same[0]
         score_SK = np.stack([one.score_K for one in same])
-        found = Scores(np.stack([one.value_NK for one in same]), score_SK.mean(0), first.most, share=False)
+        found = Scores(
+            np.stack([one.value_NK for one in same]), score_SK.mean(0), first.most, share=False, mixed=True
+        )
         rows.append(
             {
                 "modality": first.modality,

@@ -127,7 +127,7 @@ def expected(
     return {
         "rates": {name: float(chance) for name, chance in zip(names, chance_M, strict=True)},
         "score": score,
-        "interval": of_score(center, own + seeds, df, model["most"]),
+        "interval": of_score(center, own + seeds, df, model["most"], mixed=bool((share_K > 0).sum() > 1)),
         "worst": worst and {part: worst[part] for part in ("missing", "score", "bound")},
         "bound": sign * min((sign * p["bound"] for p in met), default=np.nan),
         "patterns": [

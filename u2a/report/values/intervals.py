@@ -30,7 +30,9 @@ def of_share(share: float, n: int, z: float = Z) -> list[float]:
     return [float(found.low), float(found.high)]
 
 
-def of_score(center: float, variance: float, df: float, most: float, z: float = Z) -> list[float]:
+def of_score(
+    center: float, variance: float, df: float, most: float, z: float = Z, *, mixed: bool = False
+) -> list[float]:
     """Wilson's interval of a score in 0..1 that is no plain share: with the effective number of samples.
 
     That is the number of samples at which a share of this size would have this variance (the design effect of
@@ -38,11 +40,15 @@ def of_score(center: float, variance: float, df: float, most: float, z: float = 
 
     Args:
         center: the score less its bias; variance: of it; df: degrees of freedom of the variance.
+        mixed: the score mixes several patterns of each sample, which tell more than one does: no limit, unless
+            there is no variance at all.
     """
     if np.isnan(center):
         return NOTHING
     center, spread = float(np.clip(center, 0, 1)), float(np.clip(center, 0, 1) * (1 - np.clip(center, 0, 1)))
-    n = min(spread / variance, most) if variance > 0 and spread > 0 else most
+    n = most
+    if variance > 0 and spread > 0:
+        n = spread / variance if mixed else min(spread / variance, most)
     q2 = student(z, df) ** 2
     middle = (center + q2 / (2 * n)) / (1 + q2 / n)
     half = np.sqrt(q2) / (1 + q2 / n) * np.sqrt(spread / n + q2 / (4 * n * n))

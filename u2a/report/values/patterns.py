@@ -42,7 +42,8 @@ def pattern_rows(
     """A row a pattern, the complete one first: means over the runs, which differ in their seed alone.
 
     Returns:
-        For each: ``present``, ``missing``, ``n``, ``n_empty``, ``scores``, ``by_seed``, ``interval`` and
+        For each: ``present``, ``missing``, ``n``, ``n_empty``, ``scores``, ``by_seed``, ``undefined``
+        (left-out samples without which there is no score; they tell nothing), ``interval`` and
         ``corrected`` (what it is built around), ``bound`` (no true score is worse, all patterns together),
         ``complete`` (on the same samples), ``difference``, ``difference_interval`` (alone),
         ``simultaneous_interval`` (all rows together) and ``beyond_chance``: whether that one says it is worse.
@@ -70,8 +71,9 @@ def pattern_rows(
                 "scores": mean,
                 "by_seed": [one.scores[metric] for one in same],
                 "interval": intervals[k],
-                "corrected": float(centers_K[k]),
+                "corrected": float(np.clip(centers_K[k], 0, 1)),
                 "bound": bounds[k],
+                "undefined": sum(one.own.undefined for one in same),
                 "complete": complete,
                 "difference": mean[metric] - complete,
                 "difference_interval": alone[k],

@@ -29,13 +29,15 @@ class Scores:
     Attributes:
         value_SNK: pseudo-values; NaN = the sample does not count.
         score_K: the scores themselves, their means over seeds.
-        most: how many decisions each rests on at most; share: whether each is a share of the samples.
+        most: how many decisions each rests on at most; share: whether each is a share of the samples; mixed:
+            whether each mixes several patterns.
     """
 
     value_SNK: Array
     score_K: Array
     most: float
     share: bool
+    mixed: bool = False
 
     @classmethod
     def of_seeds(cls, found: Sequence[PseudoValues]) -> Scores:
@@ -69,7 +71,7 @@ class Scores:
             df = _satterthwaite(
                 sample_variance, degrees_of_freedom(value_N), seed_variance, len(self.value_SNK)
             )
-            found.append(of_score(float(value_N.mean()), variance, df, self.most, z))
+            found.append(of_score(float(value_N.mean()), variance, df, self.most, z, mixed=self.mixed))
         return found
 
     def bounds(self, higher_is_better: bool, seed: int = 0) -> list[float]:
