@@ -302,3 +302,10 @@ def test_a_run_of_one_modality_has_a_report_too(checkpoints: dict[str, Path], tm
     assert "One modality: accuracy" in page
     assert 'id="figure-calibration-0"' in page
     assert 'id="contributions"' not in page
+
+
+def test_a_shared_encoder_is_said_to_be_counted_above(checkpoints: dict[str, Path], tmp_path: Path):
+    recipe = four.make(tmp_path, checkpoints)
+    told = {line.split()[0]: line for line in four.invoke("params", str(recipe)).splitlines() if line.strip()}
+    assert "(shared: counted above)" in told["right.encoder"]
+    assert "shared" not in told["left.encoder"]

@@ -110,7 +110,7 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
         values = [f"{value:.4f}" for value in scenario.scores.values()]
         table.add_row(*dots, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
     if headline == "accuracy":
-        table.add_row(*"○" * len(names), f"{scenarios[0].majority:.4f}", "(always the most frequent class)")
+        table.add_row(*"○" * len(names), f"{scenarios[0].majority:.4f}", "(majority class)")
     return table
 
 

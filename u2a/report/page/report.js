@@ -28,9 +28,8 @@ for (const section of document.querySelectorAll("[data-use]")) {
   const names = (pattern) => pattern.missing.length ? "without " + pattern.missing.join(", ") : "complete";
   const form = (w, matrix) => w.reduce((sum, a, i) => sum + a * w.reduce((s, b, j) => s + b * (b && a ? matrix[i][j] : 0), 0), 0);
   const student = (df) => {
-    if (df >= 40) { const z = use.student[39]; return 1.959964 + (z - 1.959964) * 40 / df; }
-    const low = Math.max(1, Math.floor(df)), part = Math.max(df, 1) - low;
-    return use.student[low - 1] * (1 - part) + (use.student[low] ?? use.student[39]) * part;
+    const at = (use.student.length - 1) / Math.max(1, df), low = Math.min(Math.floor(at), use.student.length - 2);
+    return use.student[low] + (at - low) * (use.student[low + 1] - use.student[low]);
   };
   const wilson = (center, variance, df, mixed) => {
     const p = Math.min(1, Math.max(0, center)), spread = p * (1 - p), q2 = student(df) ** 2;

@@ -26,8 +26,9 @@ from u2a.report.values.sources import seed_means
 Array = NDArray[np.float64]
 #: Up to this many modalities every pattern is scored for `expected`.
 MOST_MODALITIES = 10
-#: Student's quantiles for 1, 2, ... degrees of freedom, for the page's calculator.
-STUDENT = [float(stats.t.ppf((1 + LEVEL) / 2, df)) for df in range(1, 41)]
+#: Student's quantiles for 1 / df = 0, 0.005, ... 1, between which the page's calculator interpolates.
+STUDENT = [float(stats.norm.ppf((1 + LEVEL) / 2))]
+STUDENT += [float(stats.t.ppf((1 + LEVEL) / 2, 200 / step)) for step in range(1, 201)]
 
 
 def parse_rates(text: str, names: Sequence[str]) -> dict[str, Decimal]:
