@@ -88,7 +88,7 @@ def score_intervals(draw: Draw, reps: int) -> Iterator[tuple[str, ...]]:
 
 
 def hits(draw: Draw, n: int, columns: int, agree: float = 0.8, steps: Sequence[float] = (0.0,)) -> Array:
-    """``[S, N, K]`` right answers of S seeds in K patterns, all 80 % right; they agree on which samples are easy."""
+    """``[S, N, K]`` right answers of S seeds in K patterns, all 80 % right; they agree on easy samples."""
     ease_N = draw.normal(size=n) * np.sqrt(agree)
     own = draw.normal(size=(len(steps), n, columns)) * np.sqrt(1 - agree)
     return (ease_N[:, None] + own + np.reshape(steps, (-1, 1, 1)) / PER_STEP > -0.8416).astype(float)

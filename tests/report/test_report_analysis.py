@@ -95,9 +95,8 @@ def test_the_lead_calls_a_gain_no_cost_and_a_chance_a_chance():
     report: dict[str, Any] = {"metric": {"label": "accuracy", "higher_is_better": True}, "over_seeds": None}
     report["patterns"] = [row("text", 0.6, 0.5), row("image", 0.025, 0.034)]
     said = lead(report)
-    assert said == (
-        "Losing text costs most: accuracy goes from 60.0 to 50.0 %; losing image costs nothing: from 2.5 to 3.4 %."
-    )
+    assert said.startswith("Losing text costs most: accuracy goes from 60.0 to 50.0 %; ")
+    assert said.endswith("losing image costs nothing: from 2.5 to 3.4 %.")
     report["patterns"] = [row("text", 0.6, 0.59, beyond=False), row("image", 0.6, 0.595, beyond=False)]
     assert "from 60.0 to 59.0 %, which chance could do; losing image costs least" in lead(report)
     report["patterns"] = [row("text", 0.6, 0.61), row("image", 0.6, 0.62)]

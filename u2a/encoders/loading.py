@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import difflib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import (
     PretrainedOptions,
     config_folder,
@@ -16,6 +20,8 @@ from u2a.encoders.files import (
     weight_files,
     weights_folder,
 )
+from u2a.encoders.identity import file_hashes
+from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors
 from u2a.errors import CheckpointError, U2AError
 
 if TYPE_CHECKING:
@@ -23,16 +29,54 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
+_LIBRARY = threading.RLock()
+
+
 def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
     """The checkpoint's architecture, checked against what the plugin supports.
 
     Raises:
-        U2AError: another architecture; lists the supported ones.
+        U2AError: another architecture; says why, and lists the supported ones, the nearest first.
     """
     found = str(read_json(folder, "config.json").get("model_type"))
     if found not in supported:
-        raise U2AError(f"encoder {encoder} is a {found!r} model; supported here: {', '.join(supported)}")
+        near = difflib.get_close_matches(found, supported, n=3, cutoff=0.6)
+        first = [*near, *(name for name in supported if name not in near)]
+        raise U2AError(
+            f"encoder {encoder} is a {found!r} model; supported here: {', '.join(first)}{_why_not(found)}"
+        )
     return found
+
+
+#: Why an encoder cannot be adapted, or mask tokens have no place in it.
+_NO_PLACE = {
+    **dict.fromkeys(
+        ("swin", "swinv2", "hiera", "convnext", "convnextv2", "resnet", "pvt", "pvt_v2", "mobilevit", "bit"),
+        "its stages merge or convolve neighbours, so a mask token has no place in them",
+    ),
+    "timesformer": "it divides tokens by frames, so a mask token belongs to none of them",
+    "wavlm": "its attention reads its projections' weights past their adapters; hubert or wav2vec2 will do",
+    "deberta": "its projections are fused; DeBERTa v2 and v3 are supported",
+}
+#: How transformers sorts its models; the first list that holds one says what it reads.
+_READS = {
+    "it is an image model": ("IMAGE_CLASSIFICATION", "MASKED_IMAGE_MODELING"),
+    "it is a video model": ("VIDEO_CLASSIFICATION",),
+    "it is an audio model": ("AUDIO_CLASSIFICATION", "CTC", "SPEECH_SEQ_2_SEQ", "AUDIO_XVECTOR"),
+    "it is a text model": ("MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM"),
+    "it is a text model that reads from left to right only": ("CAUSAL_LM",),
+}
+
+
+def _why_not(found: str) -> str:
+    from transformers.models.auto import modeling_auto
+
+    reasons = [_NO_PLACE[found]] if found in _NO_PLACE else []
+    for what, names in _READS.items():
+        if any(found in getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {}) for name in names):
+            reasons.insert(0, what)
+            break
+    return "".join(f"; {reason}" for reason in reasons)
 
 
 def transformers_class(name: str) -> type[PreTrainedModel]:
@@ -70,6 +114,8 @@ def load_backbone(
     weights: bool,
     packaged: Path | None = None,
     unused: Sequence[str] = (),
+    decisive: Sequence[str] = (),
+    settings: Mapping[str, Any] = MappingProxyType({}),
     **init: Any,
 ) -> nn.Module:
     """Build one backbone in float32 with scaled-dot-product attention, and read its weights.
@@ -80,45 +126,104 @@ def load_backbone(
         weights: False = build from the configuration only, e.g. under ``torch.device("meta")``.
         packaged: the plugin's folder of packaged configurations, used when no weights are read.
         unused: prefixes of parameters that the plugin's forward pass does not use; they may be missing.
+        decisive: names of the files that the plugin's preprocessor reads, which decide the output as well.
+        settings: entries of the configuration that are overruled.
         init: further arguments of the class, e.g. ``add_pooling_layer=False``.
 
     Returns:
-        The module, with ``u2a_base`` (id, revision, sha256 of the weights; None without weights) and
-        ``u2a_ignored`` (names of checkpoint tensors that belong to other heads).
+        The module, with ``u2a_base`` (id, revision, sha256 of the weights, hashes of config.json and of the
+        decisive files; None without weights) and ``u2a_ignored`` (names of checkpoint tensors that belong
+        to other heads).
 
     Raises:
-        CheckpointError: the checkpoint lacks a weight that the forward pass uses, or shapes differ.
+        CheckpointError: the checkpoint lacks a weight that the forward pass uses or has one inside the
+            encoder that it does not use, shapes differ, or a weight is not finite.
         U2AError: it cannot be found or read.
     """
     folder = weights_folder(options) if weights else config_folder(options, packaged)
     config = load_config(model_class, folder)
+    for key, value in settings.items():
+        setattr(config, key, value)
     if getattr(config, "is_decoder", False):
         raise U2AError(f"encoder {options.encoder} is configured as a decoder; an encoder is needed")
+    relative = getattr(config, "position_embedding_type", None)
+    if relative in ("relative_key", "relative_key_query"):
+        raise U2AError(
+            f"{folder / 'config.json'}: position_embedding_type is {relative}, which transformers' "
+            f"{model_class.__name__} no longer computes; use a checkpoint with absolute positions"
+        )
     module: Any
     if weights:
         module, ignored = _read(model_class, config, folder, options, unused, init)
     else:
-        config._attn_implementation = "sdpa"
+        config._attn_implementation = _attention(model_class)
         module, ignored = model_class(config, **init), []
     module.u2a_base = _identity(folder, options) if weights else None
+    if weights:
+        check_finite(module, options.encoder)
+        small = config_folder(options, packaged)  # where the preprocessor reads
+        module.u2a_base["files"] = file_hashes(folder, ("config.json",)) | file_hashes(small, decisive)
     module.u2a_ignored = ignored
     return module
 
 
+def load_architecture(
+    known: Architecture,
+    options: PretrainedOptions,
+    *,
+    weights: bool,
+    packaged: Path | None = None,
+    decisive: Sequence[str] = (),
+) -> nn.Module:
+    """`load_backbone` for an architecture that is known; the module can be run by `encoders.structure`.
+
+    Returns:
+        The encoder, with what is known of it in ``u2a_architecture``.
+    """
+    from u2a.encoders.structure import prepare, split_fused
+
+    whole: Any = load_backbone(
+        transformers_class(known.class_name),
+        options,
+        weights=weights,
+        packaged=packaged,
+        unused=known.unused,
+        decisive=decisive,
+        settings=known.settings,
+        **known.init,
+    )
+    encoder = getattr(whole, known.part) if known.part else whole
+    encoder.u2a_base, encoder.u2a_ignored = whole.u2a_base, whole.u2a_ignored
+    encoder.u2a_architecture = known
+    if not known.direct:
+        split_fused(encoder)
+        prepare(encoder)
+    return encoder
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No transformers log lines or progress bars inside; the caller's settings come back afterwards."""
+    """No transformers log lines or progress bars inside; the caller's settings come back afterwards.
+
+    One thread at a time: the settings, and what transformers does while it reads weights, are the process's.
+    """
     from transformers.utils import logging
 
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
+    with _LIBRARY:
+        level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bar:
+                logging.enable_progress_bar()
+
+
+def _attention(model_class: type[PreTrainedModel]) -> str:
+    """Scaled-dot-product attention, where transformers has it for an architecture."""
+    return "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
 
 
 def _read(
@@ -135,11 +240,11 @@ def _read(
     try:
         with quiet():
             module, info = loader.from_pretrained(
-                folder,
+                None,
                 config=config,
+                state_dict=read_tensors(weight_files(folder, options.encoder)),
                 dtype=torch.float32,  # the default keeps a half-precision file in half precision
-                use_safetensors=True,
-                attn_implementation="sdpa",
+                attn_implementation=_attention(model_class),
                 output_loading_info=True,
                 trust_remote_code=False,
                 **init,
@@ -152,10 +257,10 @@ def _read(
             f"encoder {options.encoder} lacks {len(missing)} weights that the model needs, "
             f"e.g. {', '.join(missing[:3])}: is it a complete {model_class.__name__} checkpoint?"
         )
-    return module, sorted(info["unexpected_keys"])
+    return module, check_leftovers(module, info["unexpected_keys"], options.encoder)
 
 
-def _identity(folder: Path, options: PretrainedOptions) -> dict[str, str | None]:
+def _identity(folder: Path, options: PretrainedOptions) -> dict[str, Any]:
     files = weight_files(folder, options.encoder)
     # The hub's cache names a snapshot's folder after its commit.
     revision = None if is_local(options) else folder.name

@@ -15,6 +15,7 @@ from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader, read
 from u2a.data.feeding.plan import EvaluationBatches
 from u2a.data.reading.split import Split
 from u2a.errors import U2AError
+from u2a.method.finite import refuse_non_finite
 from u2a.method.model import U2A
 from u2a.recipe.sections import TaskSection
 
@@ -94,6 +95,8 @@ def _encode_batches(
             for batch in batches:
                 moved = batch.to(place.device)
                 cls_BMD, mask_BMMD = model.encode(moved.inputs, moved.present_BM)
+                tokens = cls_BMD.flatten(2), mask_BMMD.flatten(2)
+                refuse_non_finite(tokens, model, moved.inputs, moved.present_BM, moved.keys)
                 columns = cls_BMD, mask_BMMD[:, :, :T].clone(), batch.present_BM, batch.target, batch.index_B
                 parts.append(tuple(column.to(store) for column in columns))
                 on_batch(len(batch.keys))

@@ -16,6 +16,7 @@ from u2a.contract.modality import Example, Preprocessor
 from u2a.data.feeding.batches import Collator, Sample, unwrap
 from u2a.errors import BadSample, U2AError
 from u2a.evaluation.metrics import probabilities
+from u2a.method.finite import refuse_non_finite
 from u2a.method.model import U2A
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
@@ -105,6 +106,7 @@ class Predictor:
         moved = unwrap(self.collate(samples)).to(self.place.device)
         with torch.inference_mode():
             logits_BC = self.network(moved.inputs, moved.present_BM).logits_BC
+            refuse_non_finite([logits_BC], self.network, moved.inputs, moved.present_BM, moved.keys)
         p_BC = probabilities(logits_BC, self.recipe.task).cpu()
         return [self._name(p_C, sample.present) for p_C, sample in zip(p_BC, samples, strict=True)]
 

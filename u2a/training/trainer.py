@@ -20,7 +20,9 @@ from u2a.contract.extensions import LineKind
 from u2a.data.feeding.batches import Batch, Failed, reading
 from u2a.errors import U2AError
 from u2a.evaluation.metrics import higher_is_better
+from u2a.method.finite import explain_non_finite
 from u2a.method.objective import Objective
+from u2a.method.skipping import SkippedSteps, gradient_advice
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 from u2a.runs import checkpoint
@@ -30,8 +32,6 @@ from u2a.training.indexed_data import TrainingData
 from u2a.training.loggers import Loggers, check_loggers
 from u2a.training.progress import TrainingProgress, format_scores
 from u2a.training.streamed_data import StreamingData
-
-MAX_SKIPPED = 10
 
 
 def learning_rate(t: int, steps_per_epoch: int, recipe: Recipe) -> float:
@@ -73,7 +73,8 @@ class Trainer:
             self.objective = DistributedDataParallel(
                 self.objective, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
             )
-        self.done, self.saved, self.skipped = 0, -1, 0
+        self.done, self.saved = 0, -1
+        self.skipped = SkippedSteps(self.total)
         self.best: float | None = None
         self.stop_signal = 0
         self.owes_validation = False
@@ -120,26 +121,44 @@ class Trainer:
                 (losses["loss"] * self.place.size).backward()  # DDP averages; the losses are sums already
             totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.training.clip_norm or math.inf)
-        self._update(lr, float(norm))
-        self.done += 1
         values = sum_over_processes(torch.stack(list(totals.values())), self.place).tolist()
-        return {**dict(zip(totals, values, strict=True)), "lr": lr, "grad_norm": float(norm)}
+        losses = dict(zip(totals, values, strict=True))
+        taken = self._update(lr, float(norm))
+        self.done += 1
+        if not taken:
+            self._skipped(losses, micro_batches)
+        return {**losses, "lr": lr, "grad_norm": float(norm)}
 
-    def _update(self, lr: float, norm: float) -> None:
+    def _update(self, lr: float, norm: float) -> bool:
         """Take the step, unless a gradient is not finite; the norm is the same on every process."""
-        if math.isfinite(norm):
-            self.skipped = 0
+        if finite := math.isfinite(norm):
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
-        else:
-            self.skipped += 1
         self.optimizer.zero_grad(set_to_none=True)
-        if self.skipped >= MAX_SKIPPED:
-            raise U2AError(
-                f"step {self.done}: the gradient was not finite {MAX_SKIPPED} times in a row; "
-                "lower training.lr, or set training.clip_norm, or use training.precision = fp32"
-            )
+        return finite
+
+    def _skipped(self, losses: dict[str, float], micro_batches: list[Batch]) -> None:
+        """Count a step that was not taken; too many end the training, which is saved."""
+        if all(map(math.isfinite, losses.values())):
+            training = self.recipe.training
+            cause = gradient_advice(bf16=training.precision == "bf16", clipped=bool(training.clip_norm))
+        else:
+            cause = self._explain(micro_batches)
+        try:
+            self.skipped.add(self.done, cause)
+        except U2AError:
+            self._save({}, best=False)
+            raise
+
+    def _explain(self, micro_batches: list[Batch]) -> str:
+        for batch in micro_batches:
+            moved = batch.to(self.place.device)
+            with torch.no_grad():
+                logits_BC = self.model(moved.inputs, moved.present_BM).logits_BC
+            if not logits_BC.isfinite().all():
+                return explain_non_finite(self.model, moved.inputs, moved.present_BM)
+        return "a loss is not finite, though every logit of this process is"
 
     @contextlib.contextmanager
     def _sync_on(self, last: bool) -> Iterator[None]:
@@ -166,6 +185,8 @@ class Trainer:
         raise KeyboardInterrupt
 
     def _report(self, losses: dict[str, float], progress: TrainingProgress) -> None:
+        while self.skipped.said:
+            progress.say(self.skipped.said.pop(0))
         progress.step(self.done, (self.done - 1) // self.plan.steps_per_epoch, losses)
         self._record("train", {**losses, "samples_per_second": round(progress.rate, 2)})
 
@@ -216,8 +237,10 @@ class Trainer:
             "steps_per_epoch": self.plan.steps_per_epoch,
             "total_steps": self.total,
             "best": self.best,
+            "skipped_steps": self.skipped.count,
             "validation": values,
             "data_fingerprint": self.data.fingerprint,
+            "validation_fingerprint": self.data.validation_fingerprint,
             "classes": list(self.recipe.task.classes),
             "modalities": checkpoint.describe_modalities(self.model),
         }
@@ -230,17 +253,26 @@ class Trainer:
         """
         folder = checkpoint.current(self.run.checkpoints, "LAST")
         meta = checkpoint.load_adapter(folder, self.model)
-        for key, mine in (("data_fingerprint", self.data.fingerprint), ("total_steps", self.total)):
-            if meta[key] != mine:
-                what = "the training data has" if key == "data_fingerprint" else "the schedule's length has"
-                raise U2AError(f"{self.run}: cannot resume: {what} changed since ({meta[key]} is now {mine})")
+        for key, (what, mine) in self._must_be_the_same().items():
+            if meta.get(key, mine) != mine:
+                raise U2AError(
+                    f"{self.run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})"
+                )
         checkpoint.load_optimizer(folder, self.model, self.optimizer)
         self.done = self.saved = meta["step"]
         self.best = meta["best"]
+        self.skipped.count = meta.get("skipped_steps", 0)
         at_the_end_of_an_epoch = self.done > 0 and self.done % self.plan.steps_per_epoch == 0
         self.owes_validation = at_the_end_of_an_epoch and not meta["validation"]
         if self.place.main:
             self.run.forget_after(self.done)
+
+    def _must_be_the_same(self) -> dict[str, tuple[str, Any]]:
+        return {
+            "data_fingerprint": ("the training data", self.data.fingerprint),
+            "validation_fingerprint": ("the validation data", self.data.validation_fingerprint),
+            "total_steps": ("the schedule's length", self.total),
+        }
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
