@@ -15,15 +15,17 @@ def accuracy(p_NC: Tensor, target_N: Tensor) -> float:
 
 
 def f1(p_NC: Tensor, target: Tensor, average: Literal["macro", "micro"]) -> float:
-    """F1 of the most probable class, or of the classes above 0.5 for multi-label.
+    """F1 of the most probable class, or of the classes at 0.5 or more, as in `u2a predict`, for multi-label.
 
     Macro: the mean over the classes that occur, as for average precision; NaN where none does.
     """
-    score = tm.multiclass_f1_score if target.ndim == 1 else tm.multilabel_f1_score
+    single = target.ndim == 1
+    score = tm.multiclass_f1_score if single else tm.multilabel_f1_score
+    guess = p_NC if single else (p_NC >= 0.5).long()
     if average == "micro":
-        return float(score(p_NC, target, p_NC.shape[1], average="micro"))
+        return float(score(guess, target, p_NC.shape[1], average="micro"))
     occurs_C = _truth(p_NC, target).any(0)
-    values_C = score(p_NC, target, p_NC.shape[1], average="none")
+    values_C = score(guess, target, p_NC.shape[1], average="none")
     return float(values_C[occurs_C].mean())
 
 

@@ -103,6 +103,14 @@ def test_accuracy_and_f1_by_hand() -> None:
     assert found["f1_macro"] == pytest.approx((1 + 1 / 2) / 2)
 
 
+def test_a_probability_of_exactly_one_half_is_a_guess_as_in_predict() -> None:
+    logits_NC, target = torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])
+    found = scores(logits_NC, target, task("multi_label", "f1_micro", classes="ab"))
+    assert found["f1_micro"] == pytest.approx(2 / 3)
+    shown = Predictions.of(logits_NC, target, task("multi_label", "f1_micro", classes="ab"))
+    assert shown.score() == pytest.approx(2 / 3)
+
+
 def test_the_headline_metric_comes_first_and_no_samples_give_nan() -> None:
     assert next(iter(scores(torch.zeros(2, 5), torch.tensor([0, 1]), task("single_label", "map")))) == "map"
     assert all(np.isnan(v) for v in scores(torch.zeros(0, 5), torch.zeros(0, 5), task("multi_label")).values())

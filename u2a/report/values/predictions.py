@@ -50,7 +50,7 @@ class Predictions:
         """From logits and a split's target, as `u2a.evaluation.metrics.scores` reads them."""
         p_NC, multi_label = probabilities(logits_NC, task), task.kind == "multi_label"
         if multi_label:
-            guess_NC, truth_NC = p_NC > 0.5, target.bool()
+            guess_NC, truth_NC = p_NC >= 0.5, target.bool()
         else:
             classes_C = torch.arange(p_NC.shape[1])
             guess_NC = p_NC.argmax(1)[:, None] == classes_C
