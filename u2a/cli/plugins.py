@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,9 @@ import click
 from u2a.cli.base import Group, json_option, print_json
 from u2a.common.streams import print_table
 from u2a.contract.blame import Owner
+from u2a.errors import U2AError
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group(cls=Group)
@@ -29,6 +33,38 @@ def list_command(as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Show the modality NAME: its options, file extensions and an example for a recipe."""
     print_modality(name, as_json)
+
+
+@plugins.command()
+@click.argument("name")
+@click.argument("files", nargs=-1, required=True, metavar="FILE FILE ...", type=_file)
+@click.option("--bad", multiple=True, metavar="FILE", type=_file, help="A file that must be refused.")
+@click.option("--set", "sets", multiple=True, metavar="OPTION=VALUE", help="An option of the modality.")
+def check(name: str, files: tuple[Path, ...], bad: tuple[Path, ...], sets: tuple[str, ...]) -> None:
+    """Hold the modality NAME against the whole contract, on files that it reads, without pytest.
+
+    At least two files of different content and, where the modality pads, of different lengths.
+
+    u2a plugins check depth a.png b.png --set encoder=./tiny
+    """
+    from u2a.plugins.loading import registry
+    from u2a.recipe.file import parse_options
+    from u2a.recipe.kept import plain
+    from u2a.testing.case import Case
+    from u2a.testing.checks import run_checks
+
+    if len(files) < 2:
+        raise click.UsageError("give at least two files")
+    options = parse_options(name, sets, registry())
+    spec = registry().spec(options.kind)
+    values = {key: value for key, value in plain(options).items() if key != "kind"}
+    case = Case(spec, values, [file.read_bytes() for file in files], [file.read_bytes() for file in bad])
+    failed = 0
+    for one, failures in run_checks(case):
+        failed += bool(failures)
+        click.echo("\n".join(failures) if failures else f"ok: {one.name}")
+    if failed:
+        raise U2AError(f"modality {name!r} ({registry().owners[options.kind]}): {failed} checks failed")
 
 
 @plugins.command()
