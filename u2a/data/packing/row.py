@@ -129,7 +129,13 @@ class RowPacker:
             return cell.extension, data
         sharing = [m for m, other in row.cells.items() if other.content == cell.content]
         allowed = set.intersection(*(set(self.extensions[m]) for m in sharing))
-        return self.recode(cell.extension, data, allowed)
+        try:
+            return self.recode(cell.extension, data, allowed)
+        except U2AError:
+            raise
+        except Exception as error:  # of a codec, for one file: it must not stop the rest
+            reason = " ".join(str(error).split())[:200]
+            raise BadSample(f"cannot be re-encoded: {type(error).__name__}: {reason}") from error
 
     def _check(self, modality: str, member: bytes) -> None:
         if self.preprocessors is not None:
