@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
 from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
-from u2a.common.streams import dots
-from u2a.common.terminal import out, print_table
+from u2a.common.streams import dots, print_table
 from u2a.errors import U2AError
 
 if TYPE_CHECKING:
@@ -18,11 +16,15 @@ if TYPE_CHECKING:
     from u2a.recipe.sections import Recipe
 
 
-def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: Any) -> None:
+def eval_command(folder: str | None, *, sweep: bool, rates: str | None, as_json: bool, **options: Any) -> None:
     """``u2a eval``; `options` are those of `u2a.evaluation.trained.evaluate_run`."""
     from u2a.common.distributed import is_main_process
     from u2a.evaluation import trained as api
 
+    if rates is not None:
+        if sweep or options["drop"] or options["keep"]:
+            raise U2AError("--rates weighs every pattern; use it without --drop, --keep and --sweep")
+        return rates_command(folder, rates, as_json=as_json, **options)
     if sweep:
         return sweep_command(folder, as_json=as_json, **options)
     scenario, run = api.evaluate_run(folder, **options)
@@ -30,8 +32,8 @@ def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: A
         return None
     if as_json:
         return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
-    out.print(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
-    return print_table(_scenario_table(scenario))
+    click.echo(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
+    return print_table(*_scenario_table(scenario))
 
 
 def sweep_command(
@@ -49,37 +51,66 @@ def sweep_command(
     if as_json:
         patterns = [scenario.as_dict() for scenario in scenarios]
         return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
-    out.print(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
-    return print_table(_sweep_table(scenarios, run.recipe()))
+    click.echo(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
+    return print_table(*_sweep_table(scenarios, run.recipe()))
+
+
+def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: Any) -> None:
+    """``u2a eval --rates``: what to expect when modalities go missing independently."""
+    from u2a.common.distributed import is_main_process
+    from u2a.report.in_use import expect_run
+
+    found, run = expect_run(folder, rates, **{k: v for k, v in options.items() if k not in ("drop", "keep")})
+    if not is_main_process():
+        return None
+    if as_json:
+        return print_json({"run": str(run), **_conditions(options), **found})
+    missing = ", ".join(f"{name} {100 * rate:g} %" for name, rate in found["rates"].items())
+    click.echo(f"run {run}, split {options['split']}, N {found['n']}; missing: {missing}")
+    low, high = found["interval"]
+    click.echo(f"expected {found['metric']} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    if found["worst"]:
+        worst = found["worst"]
+        without = ", ".join(worst["missing"]) or "nothing"
+        click.echo(f"worst pattern: without {without}: {worst['score']:.4f}")
+        side = "least" if found["higher_is_better"] else "most"
+        click.echo(f"every pattern that can come: at {side} {found['bound']:.4f} (95 %, all patterns together)")
+    rows = []
+    for row in sorted(found["patterns"], key=lambda row: -row["share"]):
+        if row["share"]:
+            name = ", ".join(row["missing"]) or "nothing"
+            rows.append([name, f"{100 * row['share']:.2f}", f"{row['score']:.4f}"])
+    if found["nothing_left"] > 1e-12:
+        rows.append(["everything", f"{100 * found['nothing_left']:.2f}", "no prediction"])
+    return print_table(("missing", "% of samples", found["metric"]), rows)
 
 
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in ("split", "seed", "mask_tokens")}
 
 
-def _scenario_table(scenario: Scenario) -> Table:
-    table = Table("modalities", *scenario.complete, box=None)
-    table.add_row("complete", *(f"{value:.4f}" for value in scenario.complete.values()))
+def _scenario_table(scenario: Scenario) -> tuple[list[str], list[list[str]]]:
+    """Header and rows."""
+    rows = [["complete", *(f"{value:.4f}" for value in scenario.complete.values())]]
     kept = [f"{name} kept in {share:g} of the samples" for name, share in scenario.kept.items()]
     changed = [f"without {name}" for name in scenario.dropped] + kept
     if changed:
-        table.add_row(", ".join(changed), *(f"{value:.4f}" for value in scenario.scores.values()))
-    return table
+        rows.append([", ".join(changed), *(f"{value:.4f}" for value in scenario.scores.values())])
+    return ["modalities", *scenario.complete], rows
 
 
-def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
-    """A row a pattern: filled dots are present modalities; the difference is to the complete data."""
+def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[str], list[list[str]]]:
+    """Header and a row a pattern: full dots are present modalities; the change is from the complete data."""
     names, headline = tuple(recipe.modalities), next(iter(scenarios[0].scores))
-    present, missing = dots()
-    table = Table(*names, *scenarios[0].scores, "change", "N", "n_empty", box=None)
+    (present, missing), rows = dots(), []
     for scenario in scenarios:
         marks = [missing if name in scenario.dropped else present for name in names]
         difference = scenario.scores[headline] - scenario.complete[headline]
         values = [f"{value:.4f}" for value in scenario.scores.values()]
-        table.add_row(*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
+        rows.append([*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty)])
     if headline == "accuracy":
-        table.add_row(*missing * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)")
-    return table
+        rows.append([*missing * len(names), f"{scenarios[0].majority:.4f}", "(majority class)"])
+    return [*names, *scenarios[0].scores, "change", "N", "n_empty"], rows
 
 
 @click.command("eval", cls=Command)
@@ -87,6 +118,9 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
 @click.option("--drop", multiple=True, metavar="M[,M]", callback=comma_list, help="Modalities to take away.")
 @click.option("--keep", multiple=True, metavar="M=SHARE", help="Keep a modality in that share of the samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the samples of --keep.")
+@click.option(
+    "--rates", metavar="M=RATE,...", help="Expected score when M is missing at that rate, each by itself."
+)
 @click.option("--sweep", is_flag=True, help="Score every availability pattern from one pass.")
 @click.option(
     "--without-mask-tokens",

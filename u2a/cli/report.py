@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
-from u2a.common.terminal import print_table
+from u2a.common.streams import can_print, print_table
 from u2a.errors import U2AError
 
 split_option = click.option("--split", default="test", show_default=True, help="The split to score.")
 checkpoint_option = click.option(
     "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
 )
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 folder_type = click.Path(file_okay=False, writable=True, path_type=Path)
 
 
@@ -63,7 +59,8 @@ def report(
 def compare(runs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """How much better or worse than the first RUN the others are, on the same samples.
 
-    The interval is a paired bootstrap: every resample scores all runs.
+    Runs that differ in their seed alone are one recipe: give several seeds of each, and the intervals count
+    both other test samples and other seeds. With one seed each they count other test samples alone.
     """
     from u2a.report.compare import compare_runs
 
@@ -131,42 +128,52 @@ def _say(line: str) -> None:
 
 
 def print_comparison(result: dict[str, Any]) -> None:
-    """A row a run: score and difference to the first, both in percent with 95 % intervals."""
+    """A row a recipe: score and difference to the first, both in percent with 95 % intervals."""
     missing = f", without {', '.join(result['dropped'])}" if result["dropped"] else ""
-    console.print(
-        f"split {result['split']}{missing}, N {result['n']}, n_empty {result['n_empty']}", markup=False
-    )
-    table = Table("run", f"{result['metric']} % (95 %)", "difference (95 %)", "better in", box=None)
+    click.echo(f"split {result['split']}{missing}, N {result['n']}, n_empty {result['n_empty']}")
+    rows = []
     for row in result["runs"]:
-        cells = [_escape(row["run"]), _value(row["score"], row["interval"], "{:.2f}")]
+        more = f" and {len(row['members']) - 1} more" if len(row["members"]) > 1 else ""
+        cells = [row["run"] + more, str(len(row["seeds"])), _value(row["score"], row["interval"], "{:.2f}")]
         if "difference" in row:
-            cells.append(_value(row["difference"], row["difference_interval"], "{:+.2f}"))
-            cells.append(f"{100 * row['better']:.1f} % of resamples")
-        table.add_row(*cells)
-    print_table(table)
+            cells.append(_value(row["difference"], row["simultaneous_interval"], "{:+.2f}"))
+            cells += [f"{100 * row['better']:.1f} %", row["verdict"] or "seeds not covered"]
+        rows.append(cells)
+    score = f"{result['metric']} % (95 %)"
+    print_table(("run", "seeds", score, "difference (95 %)", "better in", "verdict"), rows)
+    click.echo(comparison_rule(result))
+
+
+def comparison_rule(result: dict[str, Any]) -> str:
+    """What the intervals of a comparison cover, in a sentence."""
+    others = result["runs"][1:]
+    rows = "all rows together" if len(others) > 1 else "the one row"
+    if all(row["seeds_counted"] for row in others):
+        return f"Differences: other test samples and other seeds are counted, {rows} in 95 %."
+    return (
+        f"Differences: other test samples are counted, {rows} in 95 %; other seeds are not, where a recipe has "
+        "one run: such a row says nothing of its recipe. Give runs of several seeds."
+    )
 
 
 def print_sweep(result: dict[str, Any]) -> None:
     """A row a cell of the grid: mean ± standard deviation over seeds in percent, with all that the data has."""
     if not result["cells"]:
-        return console.print("no training is finished")
+        return click.echo("no training is finished")
     keys, metrics = result["cells"][0]["values"], result["cells"][0]["patterns"][0]["mean"]
-    table = Table(*keys, "seeds", *(f"{metric} %" for metric in metrics), box=None)
+    rows = []
     for cell in result["cells"]:
         complete = cell["patterns"][0]
         scores = [_mean_sd(complete["mean"][metric], complete["sd"][metric]) for metric in metrics]
-        table.add_row(*map(_escape, cell["values"].values()), str(len(cell["seeds"])), *scores)
-    return print_table(table)
+        rows.append([*cell["values"].values(), str(len(cell["seeds"])), *scores])
+    return print_table([*keys, "seeds", *(f"{metric} %" for metric in metrics)], rows)
 
 
 def _mean_sd(mean: float, sd: float | None) -> str:
-    return f"{100 * mean:.2f}" if sd is None else f"{100 * mean:.2f} ± {100 * sd:.2f}"
+    sign = "±" if can_print("±") else "+-"
+    return f"{100 * mean:.2f}" if sd is None else f"{100 * mean:.2f} {sign} {100 * sd:.2f}"
 
 
 def _value(value: float, interval: list[float], form: str) -> str:
     low, high = (form.format(100 * bound) for bound in interval)
     return f"{form.format(100 * value)} ({low} to {high})"
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

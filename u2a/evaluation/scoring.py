@@ -53,6 +53,8 @@ class Scenario:
         n: samples scored; n_empty: samples left out because the pattern would empty them.
         scores, complete: metric names to values in 0..1.
         kept: modalities that only a share of the samples keeps, with that share.
+        majority: the share of the most frequent class in the samples: what always guessing it would reach; None
+            for multi-label tasks.
     """
 
     dropped: tuple[str, ...]
@@ -61,6 +63,7 @@ class Scenario:
     scores: dict[str, float]
     complete: dict[str, float]
     kept: Mapping[str, float] = field(default_factory=dict)
+    majority: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -105,7 +108,21 @@ class Scorer:
             logits_NC = classify(self.model, self.encoded, remaining_NM)
             reduced = scores(logits_NC[usable_N], self.encoded.target[usable_N], self.task)
         n = int(usable_N.sum())
-        return Scenario(tuple(dropped), n, len(usable_N) - n, reduced, complete, dict(shares or {}))
+        return Scenario(
+            tuple(dropped),
+            n,
+            len(usable_N) - n,
+            reduced,
+            complete,
+            dict(shares or {}),
+            self._majority(usable_N),
+        )
+
+    def _majority(self, usable_N: Tensor) -> float | None:
+        if self.task.kind == "multi_label":
+            return None
+        target_N = self.encoded.target[usable_N]
+        return float(target_N.bincount().max() / len(target_N))
 
     def _scores_of_complete(self, usable_N: Tensor) -> dict[str, float]:
         key = usable_N.numpy().tobytes()

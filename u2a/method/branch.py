@@ -74,7 +74,7 @@ class UnimodalBranch(nn.Module):
             self._check_hidden(hidden_NLD, tokens)
         n_tokens = tokens.hidden_NLD.shape[1]
         dtype = self.mask_tokens_KD.dtype
-        cls_ND = hidden_NLD[:, list(tokens.cls)].to(dtype).mean(1)
+        cls_ND = class_token(hidden_NLD[:, :n_tokens].to(dtype), tokens)
         mask_NKD = hidden_NLD[:, n_tokens:].to(dtype)
         return (
             self.projection(mean_of_rows(cls_ND, tokens.rows_P)),
@@ -127,6 +127,16 @@ class UnimodalBranch(nn.Module):
             yield from ((f"backbone.{name}", p) for name, p in self.backbone.named_parameters())
         else:
             yield from lora_parameters(self.backbone, self.targets)
+
+
+def class_token(hidden_NLD: Tensor, tokens: Tokens) -> Tensor:
+    """Each row's class token, of the encoder's own L tokens (without mask tokens); ``cls_ND``."""
+    if tokens.cls is not None:
+        return hidden_NLD[:, list(tokens.cls)].mean(1)
+    if tokens.valid_NL is None:
+        return hidden_NLD.mean(1)
+    valid_NL1 = tokens.valid_NL.unsqueeze(2).to(hidden_NLD.dtype)
+    return (hidden_NLD * valid_NL1).sum(1) / valid_NL1.sum(1).clamp(min=1)
 
 
 def mean_of_rows(x_N: Tensor, rows_P: Tensor | None) -> Tensor:

@@ -97,13 +97,15 @@ class Trainer:
             for notice in self.data.notices():
                 progress.say(notice)
             if self.owes_validation:
-                last = self._end_epoch(progress)
+                with progress.not_training():
+                    last = self._end_epoch(progress)
             while self.done < self.total:
                 micro_batches = self._next(batches, progress)
                 line = self.train_step(micro_batches)
                 self._report(line, progress)
                 if self.done % self.plan.steps_per_epoch == 0:
-                    last = self._end_epoch(progress)
+                    with progress.not_training():
+                        last = self._end_epoch(progress)
         return last
 
     def train_step(self, micro_batches: list[Batch]) -> dict[str, float]:
@@ -190,7 +192,7 @@ class Trainer:
 
     def _record(self, kind: LineKind, values: dict[str, float]) -> None:
         if self.place.main:
-            epoch = (self.done - (kind == "train")) // self.plan.steps_per_epoch
+            epoch = (self.done - 1) // self.plan.steps_per_epoch + 1  # counted from 1, as people are told
             self.run.log({"type": kind, "step": self.done, "epoch": epoch, **values})
             self.loggers.log({"epoch": epoch, **values}, self.done, kind)
 

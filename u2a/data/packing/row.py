@@ -15,7 +15,7 @@ from typing import Any
 from u2a.contract.modality import Preprocessor
 from u2a.data.packing.manifest import Cell, Row
 from u2a.data.shards.samples import Sample
-from u2a.errors import BadSample, NoContent, U2AError
+from u2a.errors import BadSample, NoContent, PluginError, U2AError
 from u2a.media.recode import Recode
 
 _LFS = b"version https://git-lfs"
@@ -97,7 +97,7 @@ class RowPacker:
             except NoContent as error:
                 absent[modality] = str(error)
                 continue
-            except BadSample as error:
+            except (BadSample, PluginError) as error:
                 return Refused(row, modality, str(error))
             members[name], names[modality] = member, name
             if isinstance(cell.content, Path):
@@ -114,6 +114,7 @@ class RowPacker:
             label=row.labels[0] if single and row.labels else None,
             labels=None if single else row.labels,
             members={m: name for m, name in names.items() if name.split(".")[0] != m},
+            group=row.group,
         )
 
     def _member(self, row: Row, modality: str, cell: Cell) -> tuple[str, bytes]:
@@ -128,7 +129,13 @@ class RowPacker:
             return cell.extension, data
         sharing = [m for m, other in row.cells.items() if other.content == cell.content]
         allowed = set.intersection(*(set(self.extensions[m]) for m in sharing))
-        return self.recode(cell.extension, data, allowed)
+        try:
+            return self.recode(cell.extension, data, allowed)
+        except U2AError:
+            raise
+        except Exception as error:  # of a codec, for one file: it must not stop the rest
+            reason = " ".join(str(error).split())[:200]
+            raise BadSample(f"cannot be re-encoded: {type(error).__name__}: {reason}") from error
 
     def _check(self, modality: str, member: bytes) -> None:
         if self.preprocessors is not None:
