@@ -1,4 +1,4 @@
-"""Everything is computed where its inputs are: on torch's meta device, which mixes with no other, as a GPU's."""
+"""Everything is computed where its inputs are: on torch's meta device, which no other mixes with."""
 
 from __future__ import annotations
 
