@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from golden import (
+    ALONE,
     CLASSES,
     MODEL,
     THREE,
@@ -37,6 +40,8 @@ from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model
 from u2a.runs.checkpoint import learnable
+from u2a.runs.folder import Run
+from u2a.training.trainer import Trainer
 
 #: What evaluation must treat otherwise than training: dropout of every kind, augmentation.
 NOISY: Case = {
@@ -184,6 +189,38 @@ def test_best_is_the_best_and_of_equals_the_first(
     assert (tmp_path / "run/checkpoints/LAST").read_text().strip() == "step-00000005"
     scores = u2a.load(tmp_path / "run").evaluate((), "val").scores  # the best is what is loaded
     assert scores[metric] == pytest.approx(values[best], abs=1e-5)
+
+
+def test_a_resumed_run_knows_what_was_best(golden_data: dict[str, Path], tmp_path: Path) -> None:
+    case = settings({"training": {**TRAINING, "epochs": 5, "lr": 0.6, "warmup_epochs": 2}})
+    recipe = load_recipe(write_recipe(tmp_path, case, with_validation(golden_data["complete"]), "surprise"))
+    values = {}
+    for name, stop_after in (("whole", 5), ("parts", 4)):
+        run = Run(tmp_path / name)
+        run.create(recipe, registry())
+        trainer = Trainer(recipe, run, ALONE, registry())
+        if stop_after < 5:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(trainer, "train_step", partial(_stop, trainer, trainer.train_step, stop_after))
+                with pytest.raises(KeyboardInterrupt):
+                    trainer.fit()
+            trainer = Trainer(recipe, run, ALONE, registry())
+            trainer.resume()
+            assert trainer.done == stop_after
+        trainer.fit()
+        values[name] = [line["surprise"] for line in validations(run.folder)]
+        assert (run.checkpoints / "BEST").read_text() != (run.checkpoints / "LAST").read_text()
+    assert values["parts"] == values["whole"]
+    best, best_of_parts = ((tmp_path / name / "checkpoints/BEST").read_text() for name in values)
+    assert best == best_of_parts
+
+
+def _stop(
+    trainer: Trainer, step: Callable[[Any], dict[str, float]], after: int, batches: Any
+) -> dict[str, float]:
+    if trainer.done == after:
+        raise KeyboardInterrupt
+    return step(batches)
 
 
 def _initial(tmp_path: Path, seed: int) -> dict[str, Tensor]:
