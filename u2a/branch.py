@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from u2a.adapters import inject_lora, lora_parameters
 from u2a.errors import PluginError
+from u2a.method.read_out import Tokens as Read
 from u2a.modality import Inputs, ModalityOptions, ModalitySpec, Tokens
 from u2a.plugins import Owner, blame
 
@@ -65,8 +66,8 @@ class UnimodalBranch(nn.Module):
         self.mask_tokens_KD = nn.Parameter(torch.randn(n_mask_tokens, own_width) * MASK_TOKEN_STD)
         self.projection = nn.Linear(own_width, width, bias=False) if own_width != width else nn.Identity()
 
-    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Inputs of the P present samples to ``cls_PD`` and ``mask_PKD`` in the learnable tensors' dtype."""
+    def forward(self, inputs: Inputs) -> Read:
+        """Inputs of the P present samples to class, mean and mask tokens, in the learnable tensors' dtype."""
         with blame(self.name, self.owner, "embedding or encoder"):
             tokens = self.spec.embedding(self.backbone, inputs)  # eq. 1
             self._check_tokens(tokens)
@@ -75,11 +76,9 @@ class UnimodalBranch(nn.Module):
         n_tokens = tokens.hidden_NLD.shape[1]
         dtype = self.mask_tokens_KD.dtype
         cls_ND = hidden_NLD[:, list(tokens.cls)].to(dtype).mean(1)
+        mean_ND = mean_of_valid(hidden_NLD[:, :n_tokens].to(dtype), tokens.valid_NL)
         mask_NKD = hidden_NLD[:, n_tokens:].to(dtype)
-        return (
-            self.projection(mean_of_rows(cls_ND, tokens.rows_P)),
-            self.projection(mean_of_rows(mask_NKD, tokens.rows_P)),
-        )
+        return Read(*(self.projection(mean_of_rows(x, tokens.rows_P)) for x in (cls_ND, mean_ND, mask_NKD)))
 
     def _append_mask_tokens(self, tokens: Tokens) -> Tokens:
         """Eq. 2: ``[CLS, tokens, MT]``; last, without position embedding, always attended to."""
@@ -136,3 +135,11 @@ def mean_of_rows(x_N: Tensor, rows_P: Tensor | None) -> Tensor:
     owner_N = torch.repeat_interleave(torch.arange(len(rows_P), device=x_N.device), rows_P.to(x_N.device))
     sums_P = x_N.new_zeros((len(rows_P), *x_N.shape[1:])).index_add(0, owner_N, x_N)
     return sums_P / rows_P.to(x_N.device).view(-1, *[1] * (x_N.dim() - 1))
+
+
+def mean_of_valid(hidden_NLD: Tensor, valid_NL: Tensor | None) -> Tensor:
+    """The mean of each row's real tokens, ``[N, D]``."""
+    if valid_NL is None:
+        return hidden_NLD.mean(1)
+    weight_NL = valid_NL.to(hidden_NLD.dtype)
+    return (hidden_NLD * weight_NL.unsqueeze(2)).sum(1) / weight_NL.sum(1, keepdim=True).clamp(min=1)

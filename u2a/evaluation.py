@@ -67,6 +67,34 @@ def encode_split(
     Raises:
         U2AError: bad data; on all processes, whichever met it.
     """
+    columns = encode_columns(
+        model, split, preprocessors, task, place, _selected, places=places, workers=workers, on_batch=on_batch
+    )
+    cls_NMD, mask_NMTD, *others = (column.cpu() for column in columns)
+    return Encoded(cls_NMD, mask_NMTD.expand(-1, -1, len(model.names), -1), *others)
+
+
+def _selected(model: U2A, batch: Batch) -> tuple[Tensor, ...]:
+    cls_BMD, mask_BMMD = model.encode(batch.inputs, batch.present_BM)
+    return cls_BMD, mask_BMMD[:, :, : model.distinct_targets].clone()
+
+
+def encode_columns(
+    model: U2A,
+    split: Split,
+    preprocessors: Mapping[str, Preprocessor],
+    task: TaskSection,
+    place: World,
+    columns: Callable[[U2A, Batch], tuple[Tensor, ...]],
+    *,
+    places: np.ndarray | None = None,
+    workers: int = 0,
+    on_batch: Callable[[int], None] = lambda n: None,
+) -> list[Tensor]:
+    """One pass over (part of) a split: the columns that `columns` makes of a batch, then presence, target, place.
+
+    Rows stand in the order of their places, all of them on every process, on the device (one process: the CPU).
+    """
     wanted = np.arange(len(split)) if places is None else places
     batches = EvaluationBatches(wanted, split.present_NM, BATCH_SIZE, place.rank, place.size)
     collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
@@ -74,58 +102,68 @@ def encode_split(
     parts, error = [], None
     try:
         with reading(loader) as read:
-            parts = _encode_batches(model, map(unwrap, read), place, on_batch)
+            parts = _encode_batches(model, map(unwrap, read), place, columns, on_batch)
     except U2AError as met:
         error = met
     fail_together(error, place)
-    columns = [gather_rows(column, place) for column in _join(parts, model, task)]
-    order = columns[-1].argsort()
-    cls_NMD, mask_NMTD, *others = (column[order].cpu() for column in columns)
-    encoded = Encoded(cls_NMD, mask_NMTD.expand(-1, -1, len(model.names), -1), *others)
-    if not torch.equal(encoded.place_N, torch.from_numpy(np.sort(wanted))):
+    joined = [gather_rows(column, place) for column in _join(parts, model, task, place, columns)]
+    order = joined[-1].argsort()
+    if not torch.equal(joined[-1][order].cpu(), torch.from_numpy(np.sort(wanted))):
         raise RuntimeError("evaluation did not see every sample exactly once")
-    return encoded
+    return [column[order] for column in joined]
 
 
 def _encode_batches(
-    model: U2A, batches: Iterable[Batch], place: World, on_batch: Callable[[int], None]
+    model: U2A,
+    batches: Iterable[Batch],
+    place: World,
+    columns: Callable[[U2A, Batch], tuple[Tensor, ...]],
+    on_batch: Callable[[int], None],
 ) -> list[tuple[Tensor, ...]]:
     """The columns of each batch, where they are wanted next: processes exchange them on their devices."""
-    was_training, T = model.training, model.distinct_targets
+    was_training = model.training
     store = place.device if place.size > 1 else torch.device("cpu")
     parts: list[tuple[Tensor, ...]] = []
     model.eval()
     try:
         with torch.inference_mode():
             for batch in batches:
-                moved = batch.to(place.device)
-                cls_BMD, mask_BMMD = model.encode(moved.inputs, moved.present_BM)
-                columns = cls_BMD, mask_BMMD[:, :, :T].clone(), batch.present_BM, batch.target, batch.index_B
-                parts.append(tuple(column.to(store) for column in columns))
+                made = columns(model, batch.to(place.device))
+                rows = *made, batch.present_BM, batch.target, batch.index_B
+                parts.append(tuple(column.to(store) for column in rows))
                 on_batch(len(batch.keys))
     finally:
         model.train(was_training)
     return parts
 
 
-def _join(parts: Sequence[tuple[Tensor, ...]], model: U2A, task: TaskSection) -> list[Tensor]:
+def _join(
+    parts: Sequence[tuple[Tensor, ...]],
+    model: U2A,
+    task: TaskSection,
+    place: World,
+    columns: Callable[[U2A, Batch], tuple[Tensor, ...]],
+) -> list[Tensor]:
     """Columns of all batches; a process without samples still needs columns of the right sizes."""
     if parts:
         return [torch.cat(column) for column in zip(*parts, strict=True)]
-    M, D, C, weight = len(model.names), model.width, len(task.classes), model.head.weight
-    target = weight.new_zeros(0, C) if task.kind == "multi_label" else weight.new_zeros(0, dtype=torch.long)
-    return [
-        weight.new_zeros(0, M, D),
-        weight.new_zeros(0, M, model.distinct_targets, D),
-        weight.new_zeros(0, M, dtype=torch.bool),
-        target,
-        weight.new_zeros(0, dtype=torch.long),
-    ]
+    none = torch.zeros(0, dtype=torch.long)
+    multi = task.kind == "multi_label"
+    empty = Batch(
+        {},
+        torch.zeros(0, len(model.names), dtype=torch.bool),
+        torch.zeros(0, len(task.classes)) if multi else none,
+        (),
+        none,
+    ).to(place.device)
+    with torch.inference_mode():
+        made = columns(model, empty)
+    return [*made, empty.present_BM, empty.target, empty.index_B]
 
 
 def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
     """Logits of every sample with the given presence (a subset of the data's own): ``logits_NC``, CPU."""
-    device = model.head.weight.device
+    device = model.device
     with torch.inference_mode():
         chunks = [
             model.classify(cls.to(device), mask.to(device), present.to(device)).cpu()
@@ -136,7 +174,7 @@ def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
                 strict=True,
             )
         ]
-    return torch.cat(chunks) if chunks else torch.empty(0, model.head.out_features)
+    return torch.cat(chunks) if chunks else torch.empty(0, model.n_classes)
 
 
 @dataclass(frozen=True)

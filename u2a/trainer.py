@@ -29,6 +29,7 @@ from u2a.recipe import Recipe
 from u2a.run import Run
 from u2a.seeds import stable_seed
 from u2a.streaming_data import StreamingData
+from u2a.training.head_start import head_start, parameter_groups
 from u2a.training_data import TrainingData
 
 MAX_SKIPPED = 10
@@ -60,7 +61,7 @@ class Trainer:
         self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
         training = recipe.training
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=training.lr, eps=training.eps, weight_decay=training.weight_decay
+            parameter_groups(self.model, training.lr_factors), lr=training.lr, eps=training.eps, weight_decay=training.weight_decay
         )
         self.objective: torch.nn.Module = Objective(
             self.model,
@@ -95,7 +96,11 @@ class Trainer:
         with self._signals(), progress, reading(loader) as batches, self.loggers:
             for notice in self.data.notices():
                 progress.say(notice)
-            if self.owes_validation:
+            if self.done == 0 and self.saved < 0 and self.model.read_outs is not None and self.recipe.training.head_start:
+                summary = head_start(self.model, self.data, self.recipe, self.place)
+                print(summary)
+                last = self._end_epoch(progress)
+            elif self.owes_validation:
                 last = self._end_epoch(progress)
             while self.done < self.total:
                 micro_batches = self._next(batches, progress)
@@ -128,7 +133,7 @@ class Trainer:
         if math.isfinite(norm):
             self.skipped = 0
             for group in self.optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["factor"]
             self.optimizer.step()
         else:
             self.skipped += 1
@@ -187,7 +192,7 @@ class Trainer:
         if values is None:
             self._save({}, best=True)
             return {}
-        headline = values[self.recipe.task.headline]
+        headline = values.pop("select")
         better = self._is_better(headline)
         self.best = headline if better else self.best
         epoch = self.done // self.plan.steps_per_epoch
@@ -199,7 +204,7 @@ class Trainer:
     def _is_better(self, value: float) -> bool:
         if self.best is None or math.isnan(self.best):
             return True
-        return value > self.best if higher_is_better(self.recipe.task.headline) else value < self.best
+        return value >= self.best if higher_is_better(self.recipe.task.headline) else value <= self.best
 
     def _save(self, values: dict[str, float], *, best: bool) -> None:
         if self.place.main:

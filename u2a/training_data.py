@@ -13,7 +13,7 @@ from u2a.data.prefetch import PrefetchedBatches
 from u2a.data.split import Split, split_names
 from u2a.distributed import World, default_workers
 from u2a.errors import RecipeError
-from u2a.evaluation import encode_split, evaluation_split, score_scenario
+from u2a.evaluation import Scorer, encode_split, evaluation_split
 from u2a.losses import Counts
 from u2a.model import U2A
 from u2a.plugins import Registry
@@ -100,7 +100,15 @@ class TrainingData:
             places=self._places,
             workers=self.workers,
         )
-        return score_scenario(model, encoded, self.recipe.task).scores
+        scorer = Scorer(model, encoded, self.recipe.task)
+        complete = scorer.drop()
+        others = [scorer.drop([name]) for name in model.names] if len(model.names) > 1 else []
+        headline = self.recipe.task.headline
+        if self.recipe.task.metric is None and self.recipe.task.kind == "multi_label":
+            headline = "map"
+        values = [one.scores[headline] for one in (complete, *others)]
+        select = {"mean": sum(values) / len(values), "complete": values[0], "worst": min(values)}
+        return {**complete.scores, "select": select[self.recipe.task.select_on]}
 
     def _choose_validation(self) -> tuple[Split | None, np.ndarray | None]:
         if self.recipe.data.holdout is not None:
