@@ -15,9 +15,9 @@ from collections.abc import Callable
 
 import click
 
-from u2a import api
-from u2a.evaluation import score_scenario
-from u2a.report.scenarios import sweep
+from u2a.evaluation import trained as api
+from u2a.evaluation.scenarios import sweep
+from u2a.evaluation.scoring import score_scenario
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from u2a.plugins import registry
+from u2a.plugins.loading import registry
 from u2a.quickstart.world import MODALITIES, SIGNS
-from u2a.recipe_file import load_recipe
-from u2a.shipped import shipped_recipes
+from u2a.recipe.file import load_recipe
+from u2a.recipe.shipped import shipped_recipes
 
 
 def features(options: Any, members: list[bytes]) -> Tensor:

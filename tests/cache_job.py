@@ -6,8 +6,8 @@ usage: cache_job.py URL CACHE LIMIT OUT : the samples' bytes in hex, a line each
 import sys
 from pathlib import Path
 
-from u2a.data.cache import Cache
-from u2a.data.split import open_split
+from u2a.data.reading.split import open_split
+from u2a.data.storage.cache import Cache
 
 if __name__ == "__main__":
     url, folder, limit, out = sys.argv[1:]

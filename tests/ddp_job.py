@@ -8,21 +8,21 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-import u2a.trainer
-from u2a.build import build_model
-from u2a.checkpoint import adapter_state
-from u2a.distributed import World, world
-from u2a.plugins import registry
-from u2a.recipe_file import load_recipe
-from u2a.run import Run
+import u2a.training.trainer
+from u2a.common.distributed import World, world
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.build import build_model
+from u2a.runs.checkpoint import adapter_state
+from u2a.runs.folder import Run
 
-u2a.trainer.build_model = lambda *args, **kwargs: build_model(*args, **kwargs).double()
+u2a.training.trainer.build_model = lambda *args, **kwargs: build_model(*args, **kwargs).double()
 
 
 def train(recipe_file: str, out: str, accumulation: str, place: World) -> None:
     recipe = load_recipe(recipe_file, [f"training.accumulation={accumulation}"])
     run = Run(Path(f"{out}-{accumulation}-run"))
-    trainer = u2a.trainer.Trainer(recipe, run, place, registry())
+    trainer = u2a.training.trainer.Trainer(recipe, run, place, registry())
     if place.main:
         run.create(recipe, registry())
     trainer.fit()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from u2a.plugins import registry
+from u2a.plugins.loading import registry
 
 
 def install(

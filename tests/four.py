@@ -10,9 +10,9 @@ import numpy as np
 import tiny
 from click.testing import CliRunner
 
-from u2a.cli import main
-from u2a.data.pack import pack_manifest
-from u2a.recipe_file import load_recipe
+from u2a.cli.main import main
+from u2a.data.packing.pack import pack_manifest
+from u2a.recipe.file import load_recipe
 
 #: Class names are untrusted text: markup, mathtext and letters that not every font has.
 CLASSES = ("sea", "<b>boat</b>", "$town$ & co", "フィルム")

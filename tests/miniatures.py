@@ -12,6 +12,8 @@ import av
 import numpy as np
 import tiny
 
+from u2a.data.prepare import DATA_SETS
+
 
 @cache
 def picture(seed: int = 0) -> bytes:
@@ -132,3 +134,18 @@ def crema_d(root: Path) -> Path:
     lines = [f'"{n}","{name}"' for n, name in enumerate(crema_names(), 1)]
     write(root / "SentenceFilenames.csv", "\n".join(['"Stimulus_Number","Filename"', *lines]) + "\n")
     return root
+
+
+def small(name, checkpoints):
+    """The recipe with tiny encoders."""
+    of = {"image": "clip", "text": "bert", "audio": "ast", "video": "clip"}
+    extra = {
+        "image": "resolution=32",
+        "text": "max_length=24",
+        "audio": "max_length=64",
+        "video": "resolution=32",
+    }
+    names = DATA_SETS[name].columns
+    return [f"modalities.{m}.encoder={checkpoints[of[m]]}" for m in names] + [
+        f"modalities.{m}.{extra[m]}" for m in names
+    ]

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from u2a.distributed import world
-from u2a.losses import Counts
-from u2a.plugins import registry
-from u2a.recipe_file import load_recipe
-from u2a.run import Run
-from u2a.trainer import Trainer
+from u2a.common.distributed import world
+from u2a.method.losses import Counts
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.folder import Run
+from u2a.training.trainer import Trainer
 
 if __name__ == "__main__":
     with world("cpu") as place:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from u2a.data.pack import pack_manifest
-from u2a.recipe_file import load_recipe
+from u2a.data.packing.pack import pack_manifest
+from u2a.recipe.file import load_recipe
 
 WORDS = ("sea", "boat", "town", "film")
 RECIPE = """

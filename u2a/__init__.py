@@ -3,16 +3,21 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from u2a.extensions import Logger, LoggerSpec, MetricSpec
-from u2a.hookspecs import hookimpl
-from u2a.modality import ModalityOptions, ModalitySpec, Tokens
+from u2a.contract.extensions import Logger, LoggerSpec, MetricSpec
+from u2a.contract.hookspecs import hookimpl
+from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens
+from u2a.errors import BadSample, U2AError
 
 if TYPE_CHECKING:
-    from u2a.api import Model, evaluate, load, train
-    from u2a.predict import Prediction
+    from u2a.evaluation.predict import Prediction
+    from u2a.evaluation.trained import Model, evaluate, load
+    from u2a.training.start import train
 
 __version__ = version("u2a")
 __all__ = [
+    "BadSample",
+    "Example",
+    "Inputs",
     "Logger",
     "LoggerSpec",
     "MetricSpec",
@@ -20,15 +25,21 @@ __all__ = [
     "ModalitySpec",
     "Model",
     "Prediction",
+    "Preprocessor",
     "Tokens",
+    "U2AError",
     "evaluate",
     "hookimpl",
     "load",
     "train",
 ]
-_LAZY = {"Model": "u2a.api", "Prediction": "u2a.predict"} | dict.fromkeys(
-    ("evaluate", "load", "train"), "u2a.api"
-)
+_LAZY = {
+    "Model": "u2a.evaluation.trained",
+    "Prediction": "u2a.evaluation.predict",
+    "evaluate": "u2a.evaluation.trained",
+    "load": "u2a.evaluation.trained",
+    "train": "u2a.training.start",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -38,3 +49,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

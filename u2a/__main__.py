@@ -1,5 +1,5 @@
 """``python -m u2a``, which is also what ``torchrun -m u2a train RECIPE`` starts."""
 
-from u2a.cli import main
+from u2a.cli.main import main
 
 main()

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from u2a.errors import BadSample, NoContent
-from u2a.media import open_container
+from u2a.media.containers import open_container
 
 MAX_RATE = 384_000
 MAX_CHANNELS = 64

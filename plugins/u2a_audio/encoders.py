@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from u2a.encoders.files import config_folder
+from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
 from u2a.errors import U2AError
-from u2a.pretrained import load_backbone, load_config, model_type, transformers_class
-from u2a.pretrained_files import config_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from u2a_audio.spec import AudioOptions
+    from u2a_audio.options import AudioOptions
 
 ARCHITECTURES = ("audio-spectrogram-transformer",)
 _SPECIAL = 2  # class and distillation token
@@ -30,7 +30,7 @@ def configuration(options: AudioOptions, packaged: Path) -> Any:
 
 
 def load(options: AudioOptions, *, weights: bool, packaged: Path) -> nn.Module:
-    """Build the encoder and fit its position table to ``max_length``; see `u2a.pretrained.load_backbone`.
+    """Build the encoder and fit its position table to ``max_length``; see `u2a.encoders.loading.load_backbone`.
 
     Raises:
         U2AError: also if ``max_length`` is shorter than one patch.

@@ -12,15 +12,15 @@ import torch
 from torchaudio.compliance import kaldi
 from torchaudio.functional import resample
 
+from u2a.contract.modality import Example, Inputs
+from u2a.encoders.files import config_folder, read_json
 from u2a.errors import NoContent, U2AError
-from u2a.modality import Example, Inputs
-from u2a.pretrained_files import config_folder, read_json
 from u2a_audio.decode import decode_mono
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from u2a_audio.spec import AudioOptions
+    from u2a_audio.options import AudioOptions
 
 FRAME_SHIFT = 0.010  # seconds, and
 FRAME_LENGTH = 0.025  # Kaldi's defaults, which AST was trained with

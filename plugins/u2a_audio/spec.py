@@ -6,10 +6,8 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
-from u2a.pretrained_files import PretrainedOptions
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a_audio.options import AudioOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,20 +15,8 @@ if TYPE_CHECKING:
 CONFIGS = Path(__file__).parent / "configs"
 
 
-class AudioOptions(PretrainedOptions):
-    """A recipe's section of kind ``audio``."""
-
-    max_length: int | None = Field(
-        None,
-        ge=16,
-        le=8192,
-        description="frames of 10 ms; longer sounds are cut, shorter padded; another length than the "
-        "checkpoint's (the default) interpolates its position table in time",
-    )
-
-
 def backbone(options: AudioOptions, *, weights: bool) -> nn.Module:
-    """The audio encoder; see `u2a.pretrained.load_backbone`."""
+    """The audio encoder; see `u2a.encoders.loading.load_backbone`."""
     from u2a_audio import encoders
 
     return encoders.load(options, weights=weights, packaged=CONFIGS)
@@ -43,7 +29,7 @@ def embedding(backbone: Any, inputs: Inputs) -> Tokens:
 
 def encoder(backbone: Any, tokens: Tokens) -> Tensor:
     """All blocks and the final norm."""
-    from u2a.pretrained_blocks import run_blocks
+    from u2a.encoders.blocks import run_blocks
 
     return backbone.layernorm(run_blocks(backbone, tokens.hidden_NLD, tokens.valid_NL))
 
@@ -56,8 +42,8 @@ def width(options: AudioOptions) -> int:
 
 
 def lora_targets(backbone: nn.Module) -> list[list[str]]:
-    """See `u2a.pretrained_blocks.lora_targets`."""
-    from u2a.pretrained_blocks import lora_targets
+    """See `u2a.encoders.blocks.lora_targets`."""
+    from u2a.encoders.blocks import lora_targets
 
     return lora_targets(backbone)
 

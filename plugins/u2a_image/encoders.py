@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from u2a.encoders.blocks import run_blocks
+from u2a.encoders.files import PretrainedOptions, config_folder
+from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
 from u2a.errors import U2AError
-from u2a.pretrained import load_backbone, load_config, model_type, transformers_class
-from u2a.pretrained_blocks import run_blocks
-from u2a.pretrained_files import PretrainedOptions, config_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,7 +27,7 @@ UNUSED = ("embeddings.mask_token",)
 
 
 def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Module:
-    """Build the encoder that the checkpoint's ``model_type`` names; see `u2a.pretrained.load_backbone`.
+    """Build the encoder that the checkpoint's ``model_type`` names; see `u2a.encoders.loading.load_backbone`.
 
     Raises:
         U2AError: an unsupported architecture, or a resolution smaller than one patch.

@@ -13,15 +13,15 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from u2a.contract.modality import Example, Inputs
+from u2a.encoders.files import PretrainedOptions, config_folder, read_json
 from u2a.errors import U2AError
-from u2a.modality import Example, Inputs
-from u2a.pretrained_files import PretrainedOptions, config_folder, read_json
 from u2a_image.decode import decode_rgb
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from u2a_image.spec import ImageOptions
+    from u2a_image.options import ImageOptions
 
 #: Pillow's numbers for filters, as they stand in preprocessor_config.json.
 _FILTERS = {

@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator, Field
-
-from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
-from u2a.pretrained_files import PretrainedOptions
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a_image.options import CONFIGS, ImageOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CONFIGS = Path(__file__).parent / "configs"
-
-
-def _increasing(scale: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < scale[0] <= scale[1] <= 1:
-        raise ValueError("crop_scale must be two shares of the area, 0 < smallest <= largest <= 1")
-    return scale
-
-
-class ImageOptions(PretrainedOptions):
-    """A recipe's section of kind ``image``."""
-
-    resolution: int | None = Field(
-        None, gt=0, le=4096, description="side of the square input in pixels; the checkpoint's if left out"
-    )
-    augment: bool = Field(True, description="random crops in training; otherwise the centre, as in evaluation")
-    flip: bool = Field(True, description="mirror half of the training images")
-    crop_scale: Annotated[tuple[float, float], AfterValidator(_increasing)] = Field(
-        (0.08, 1.0), description="smallest and largest share of the area that a random crop keeps"
-    )
-
 
 def backbone(options: ImageOptions, *, weights: bool) -> nn.Module:
-    """The vision encoder; see `u2a.pretrained.load_backbone`."""
+    """The vision encoder; see `u2a.encoders.loading.load_backbone`."""
     from u2a_image import encoders
 
     return encoders.load(options, weights=weights, packaged=CONFIGS)
@@ -65,8 +41,8 @@ def width(options: ImageOptions) -> int:
 
 
 def lora_targets(backbone: nn.Module) -> list[list[str]]:
-    """See `u2a.pretrained_blocks.lora_targets`."""
-    from u2a.pretrained_blocks import lora_targets
+    """See `u2a.encoders.blocks.lora_targets`."""
+    from u2a.encoders.blocks import lora_targets
 
     return lora_targets(backbone)
 

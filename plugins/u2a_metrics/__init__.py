@@ -10,7 +10,7 @@ import u2a
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from u2a.extensions import TaskKind
+    from u2a.contract.extensions import TaskKind
 
 
 @u2a.hookimpl

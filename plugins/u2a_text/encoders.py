@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from u2a.modality import Tokens
-from u2a.pretrained import load_backbone, load_config, model_type, transformers_class
-from u2a.pretrained_files import PretrainedOptions, config_folder
+from u2a.contract.modality import Tokens
+from u2a.encoders.files import PretrainedOptions, config_folder
+from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,7 +20,7 @@ UNUSED = ("pooler.",)
 
 
 def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Module:
-    """Build the encoder that the checkpoint's ``model_type`` names; see `u2a.pretrained.load_backbone`."""
+    """Build the encoder that the checkpoint's ``model_type`` names; see `encoders.loading.load_backbone`."""
     return load_backbone(
         architecture(options, packaged), options, weights=weights, packaged=packaged, unused=UNUSED
     )

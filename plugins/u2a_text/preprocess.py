@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from u2a.contract.modality import Example, Inputs
+from u2a.encoders.files import config_folder
+from u2a.encoders.loading import quiet
 from u2a.errors import BadSample, NoContent, RecipeError, U2AError
-from u2a.modality import Example, Inputs
-from u2a.pretrained import quiet
-from u2a.pretrained_files import config_folder
 from u2a_text import encoders
 
 if TYPE_CHECKING:
-    from u2a_text.spec import TextOptions
+    from u2a_text.options import TextOptions
 
 DEFAULT_LENGTH = 512
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")

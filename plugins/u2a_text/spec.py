@@ -6,11 +6,9 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
 from u2a.errors import BadSample
-from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
-from u2a.pretrained_files import PretrainedOptions
+from u2a_text.options import TextOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,19 +16,8 @@ if TYPE_CHECKING:
 CONFIGS = Path(__file__).parent / "configs"
 
 
-class TextOptions(PretrainedOptions):
-    """A recipe's section of kind ``text``."""
-
-    max_length: int | None = Field(
-        None,
-        ge=3,
-        description="most tokens of a text, CLS and SEP included; longer texts are cut; 512 or "
-        "what the checkpoint allows if left out",
-    )
-
-
 def backbone(options: TextOptions, *, weights: bool) -> nn.Module:
-    """The text encoder; see `u2a.pretrained.load_backbone`."""
+    """The text encoder; see `u2a.encoders.loading.load_backbone`."""
     from u2a_text import encoders
 
     return encoders.load(options, weights=weights, packaged=CONFIGS)
@@ -45,7 +32,7 @@ def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
 
 def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
     """All blocks; each ends with its own norm, so there is no other. Padding is never attended to."""
-    from u2a.pretrained_blocks import run_blocks
+    from u2a.encoders.blocks import run_blocks
 
     return run_blocks(backbone, tokens.hidden_NLD, tokens.valid_NL)
 
@@ -58,8 +45,8 @@ def width(options: TextOptions) -> int:
 
 
 def lora_targets(backbone: nn.Module) -> list[list[str]]:
-    """See `u2a.pretrained_blocks.lora_targets`."""
-    from u2a.pretrained_blocks import lora_targets
+    """See `u2a.encoders.blocks.lora_targets`."""
+    from u2a.encoders.blocks import lora_targets
 
     return lora_targets(backbone)
 

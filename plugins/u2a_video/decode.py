@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from u2a.errors import BadSample
-from u2a.media import open_container
+from u2a.media.containers import open_container
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from u2a.modality import Example, Inputs
+from u2a.contract.modality import Example, Inputs
 from u2a_image.preprocess import PixelTransform
 from u2a_video.decode import decode_frames
 
 if TYPE_CHECKING:
-    from u2a_video.spec import VideoOptions
+    from u2a_video.options import VideoOptions
 
 
 @dataclass(frozen=True)

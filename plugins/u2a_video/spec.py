@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
-from u2a_image.spec import CONFIGS, IMAGE, ImageOptions
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a_image.options import CONFIGS
+from u2a_image.spec import IMAGE
+from u2a_video.options import VideoOptions
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-class VideoOptions(ImageOptions):
-    """A recipe's section of kind ``video``: an image section and the number of frames."""
-
-    frames: int = Field(
-        3,
-        gt=0,
-        le=256,
-        description="frames of a clip: one of each equal part, random in training, else its middle",
-    )
 
 
 def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:

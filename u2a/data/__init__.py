@@ -1,0 +1,1 @@
+"""From the disk to the batch. Nothing here knows the model."""

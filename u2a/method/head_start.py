@@ -18,9 +18,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from u2a.losses import task_losses
+from u2a.method.losses import task_losses
 from u2a.method.read_out import ModalityHead, Proxy, ReadOuts, Tokens, beside_mask, both
-from u2a.selection import subsets
+from u2a.method.selection import subsets
 
 #: What a modality's read-out may be: which halves of class and mean token side by side.
 READ_OUTS = {"cls": (True, False), "mean": (False, True), "both": (True, True)}
@@ -211,9 +211,7 @@ def minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: in
     optimizer.step(closure)
 
 
-def _fit_proxies(
-    read_outs: ReadOuts, train: FrozenTokens, validation: FrozenTokens, summary: Summary
-) -> None:
+def _fit_proxies(read_outs: ReadOuts, train: FrozenTokens, validation: FrozenTokens, summary: Summary) -> None:
     """Ridge regression of every read-out on every other modality's tokens, cut to rank R, in place.
 
     The mask tokens of a network that has not been trained say nothing yet: their part starts at zero.
@@ -317,7 +315,9 @@ class _Patterns:
         weights = list(head.each_weight())
         own = [x_NF @ w.T for x_NF, w in zip(self.own, weights, strict=True)]
         stand_ins = {
-            (i, j): code_NR @ (up_FR.T @ weights[j].T) for (i, j), (code_NR, up_FR) in self.codes.items() if gate
+            (i, j): code_NR @ (up_FR.T @ weights[j].T)
+            for (i, j), (code_NR, up_FR) in self.codes.items()
+            if gate
         }
         total_N = self.target.new_zeros(len(self.target), dtype=head.bias.dtype)
         for kept in subsets(len(weights)):

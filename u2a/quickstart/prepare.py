@@ -11,8 +11,8 @@ from typing import Any
 
 from u2a.errors import U2AError
 from u2a.quickstart.generate import SIZES, VERSION, generate
-from u2a.recipe_file import load_recipe
-from u2a.shipped import shipped_recipes
+from u2a.recipe.file import load_recipe
+from u2a.recipe.shipped import shipped_recipes
 
 #: Written into a complete folder; says what it holds.
 MARKER = "quickstart.json"
@@ -51,7 +51,7 @@ def prepare(out: Path, seed: int = 0, sizes: Mapping[str, int] = SIZES) -> bool:
 
 def _make(work: Path, wanted: Mapping[str, Any]) -> Path:
     """The complete folder, inside ``work``."""
-    from u2a.data.pack import pack_manifest
+    from u2a.data.packing.pack import pack_manifest
 
     manifest = generate(work / FILES, wanted["seed"], wanted["sizes"])
     made = work / "made"

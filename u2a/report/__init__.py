@@ -1,0 +1,1 @@
+"""One page from one encoding. Scores come from evaluation; values know nothing of drawing."""

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from u2a import api
-from u2a.build import count_parameters
-from u2a.data.split import Split
+from u2a.data.reading.opening import evaluation_split
+from u2a.data.reading.split import Split
 from u2a.errors import U2AError
-from u2a.evaluation import evaluation_split
-from u2a.metrics import higher_is_better
-from u2a.recipe import Recipe
-from u2a.report.analysis import Analysis
-from u2a.report.predictions import metric_labels
-from u2a.report.rates import Condition, conditions_of, rate_map, train_condition
+from u2a.evaluation import trained as api
+from u2a.evaluation.metrics import higher_is_better
+from u2a.recipe.sections import Recipe
+from u2a.report.values.analysis import Analysis
+from u2a.report.values.predictions import metric_labels
+from u2a.report.values.rates import Condition, conditions_of, rate_map, train_condition
+from u2a.runs.build import count_parameters
 
 Say = Callable[[str], None]
 #: Keys of the recipe's data section that say where a run is computed, not what.
@@ -56,7 +56,7 @@ def build_report(
     Raises:
         U2AError: a run that cannot be loaded, or runs that are not about the same task and data.
     """
-    from u2a.run import find_run
+    from u2a.runs.folder import find_run
 
     found = [find_run(run) for run in runs]
     conditions = conditions_of([run.recipe(tuple(sets)) for run in found])

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from u2a import api
+from u2a.data.reading.opening import evaluation_split
 from u2a.errors import U2AError
-from u2a.evaluation import check_dropped, classify, evaluation_split
-from u2a.metrics import higher_is_better
-from u2a.report.bootstrap import interval, resamples, scores_at
-from u2a.report.predictions import Predictions
-from u2a.run import find_run
+from u2a.evaluation import trained as api
+from u2a.evaluation.metrics import higher_is_better
+from u2a.evaluation.scoring import check_dropped, classify
+from u2a.report.values.bootstrap import interval, resamples, scores_at
+from u2a.report.values.predictions import Predictions
+from u2a.runs.folder import find_run
 
 
 def compare_runs(

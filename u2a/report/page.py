@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from u2a.report.style import Chart, to_svg
+from u2a.report.drawing.style import Chart, to_svg
 from u2a.report.tables import worst_first, worst_loss
 
 HERE = Path(__file__).parent / "page"
@@ -25,7 +25,7 @@ SECTIONS = {
 
 
 def render(report: dict[str, Any], charts: list[Chart]) -> str:
-    """The page; call within `u2a.report.style.chart_style`.
+    """The page; call within `u2a.report.drawing.style.chart_style`.
 
     Everything in `report` is untrusted text to the template, which escapes it; a content security policy
     forbids the page to load or run anything that is not in it.

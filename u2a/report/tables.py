@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from u2a.files import write_json, write_text
+from u2a.common.files import write_json, write_text
 
 Row = dict[str, Any]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from u2a.files import without_nan, write_text
+from u2a.common.files import without_nan, write_text
 from u2a.report.build import build_report
-from u2a.report.figures import draw_charts
+from u2a.report.drawing.figures import draw_charts
+from u2a.report.drawing.style import chart_style, save_figures
 from u2a.report.page import render
-from u2a.report.style import chart_style, save_figures
 from u2a.report.tables import write_tables
-from u2a.run import find_run
+from u2a.runs.folder import find_run
 
 
 def write_report(

@@ -6,23 +6,21 @@ tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from u2a.data.batches import Batch
-from u2a.data.split import Split
-from u2a.distributed import World
-from u2a.evaluation import encode_columns
+from u2a.common.distributed import World
+from u2a.common.seeds import stable_seed
+from u2a.data.feeding.batches import Batch
+from u2a.data.reading.split import Split
+from u2a.evaluation.scoring import encode_columns
 from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
+from u2a.method.model import U2A
 from u2a.method.read_out import ModalityHead, ReadOuts, Tokens
-from u2a.model import U2A
-from u2a.recipe import LrFactors, Recipe
-from u2a.seeds import stable_seed
+from u2a.recipe.sections import LrFactors, Recipe
 
 #: Tokens kept in memory for the fit; beyond it, samples are drawn.
 CACHE_BYTES = 2 << 30
@@ -68,7 +66,14 @@ def _places(model: U2A, places: np.ndarray, recipe: Recipe) -> np.ndarray:
 def encode_tokens(model: U2A, split: Split, places: np.ndarray, data: Any) -> FrozenTokens:
     """What the encoders make of the given samples, without augmentation, in evaluation mode."""
     columns = encode_columns(
-        model, split, data.preprocessors, data.recipe.task, data.place, _columns, places=places, workers=data.workers
+        model,
+        split,
+        data.preprocessors,
+        data.recipe.task,
+        data.place,
+        _columns,
+        places=places,
+        workers=data.workers,
     )
     *tokens, present_NM, target, _ = columns
     M = len(model.names)

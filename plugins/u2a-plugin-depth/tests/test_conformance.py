@@ -9,7 +9,7 @@ import pytest
 from u2a_plugin_depth.decode import encode_npy
 from u2a_plugin_depth.spec import DEPTH
 
-from u2a.testing import Case
+from u2a.testing.case import Case
 
 
 @pytest.fixture(scope="module")

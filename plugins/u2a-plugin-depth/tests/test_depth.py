@@ -14,7 +14,7 @@ from u2a_plugin_depth.preprocess import inverse_depth
 from u2a_plugin_depth.spec import DEPTH
 
 from u2a.errors import BadSample
-from u2a.plugins import load_registry
+from u2a.plugins.loading import load_registry
 
 MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.2, 0.1])
 

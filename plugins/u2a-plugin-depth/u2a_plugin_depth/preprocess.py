@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from u2a.modality import Example, Inputs
+from u2a.contract.modality import Example, Inputs
+from u2a_image.options import CONFIGS
 from u2a_image.preprocess import PixelTransform
-from u2a_image.spec import CONFIGS
 from u2a_plugin_depth.decode import decode_depth
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from u2a_plugin_depth.spec import DepthOptions
+    from u2a_plugin_depth.options import DepthOptions
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
-from u2a.modality import Inputs, ModalitySpec, Preprocessor, Tokens
-from u2a_image.spec import IMAGE, ImageOptions
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a_image.spec import IMAGE
+from u2a_plugin_depth.options import DepthOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-
-class DepthOptions(ImageOptions):
-    """A recipe's section of kind ``depth``: an image encoder, and the range of depths."""
-
-    near: float = Field(0.3, gt=0, description="nearest depth in metres that is told apart; nearer is white")
-    far: float = Field(10.0, gt=0, description="farthest depth in metres that is told apart; farther is black")
-
-    @model_validator(mode="after")
-    def _range(self) -> DepthOptions:
-        if self.near >= self.far:
-            raise ValueError(f"near ({self.near:g} m) must be smaller than far ({self.far:g} m)")
-        return self
 
 
 def backbone(options: DepthOptions, *, weights: bool) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from u2a_plugin_keyword.spec import KEYWORD
 
-from u2a.testing import Case
+from u2a.testing.case import Case
 from u2a_audio.decode import encode_wav
 
 

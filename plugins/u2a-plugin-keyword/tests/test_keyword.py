@@ -17,7 +17,7 @@ from torchaudio.functional import resample
 from u2a_plugin_keyword.spec import KEYWORD
 
 from u2a.errors import BadSample, CheckpointError, U2AError
-from u2a.plugins import load_registry
+from u2a.plugins.loading import load_registry
 from u2a_audio.decode import encode_wav
 
 PUBLISHED = Path("/work/shared/encoders/kwt1")

@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from u2a.errors import CheckpointError, U2AError
+from u2a_plugin_keyword.config import Config
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,28 +18,6 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FRONT_END = "fe."
-
-
-class Config(BaseModel):
-    """The entries of ``config.json`` that the network and its front end need."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    d_model: int = Field(gt=0)
-    layers: int = Field(gt=0)
-    heads: int = Field(gt=0)
-    mlp: int = Field(gt=0)
-    tokens: int = Field(gt=1)
-    ln_eps: float = Field(1e-6, gt=0)
-    sample_rate: int = Field(gt=0)
-    win: int = Field(gt=0)
-    hop: int = Field(gt=0)
-    n_mfcc: int = Field(gt=0)
-
-    @property
-    def samples(self) -> int:
-        """Length in samples of the sound that fills all positions: one second for KWT-1."""
-        return self.win + (self.tokens - 2) * self.hop
 
 
 def read_config(folder: str) -> Config:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from u2a_plugin_keyword.checkpoint import Config
+    from u2a_plugin_keyword.config import Config
 
 
 class Attention(nn.Module):

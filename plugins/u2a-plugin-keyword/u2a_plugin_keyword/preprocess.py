@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from u2a.contract.modality import Example, Inputs
 from u2a.errors import BadSample, CheckpointError
-from u2a.modality import Example, Inputs
 from u2a_audio.decode import decode_mono
 from u2a_audio.preprocess import to_rate
-from u2a_plugin_keyword.checkpoint import FRONT_END, WEIGHTS, Config, read_config, read_tensors
+from u2a_plugin_keyword.checkpoint import FRONT_END, WEIGHTS, read_config, read_tensors
+from u2a_plugin_keyword.config import Config
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field
 
 import u2a
-from u2a.modality import Inputs, Preprocessor, Tokens
-from u2a.paths import PathOrUrl, is_url
+from u2a.contract.modality import Inputs, Preprocessor, Tokens
+from u2a.contract.paths import PathOrUrl, is_url
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

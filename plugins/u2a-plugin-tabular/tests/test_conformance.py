@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from u2a_plugin_tabular.spec import TABULAR
 
-from u2a.testing import Case
+from u2a.testing.case import Case
 
 COLUMNS = {
     "age": {"mean": 40, "std": 10},

@@ -12,10 +12,10 @@ from u2a_plugin_tabular.checkpoint import build, save
 from u2a_plugin_tabular.preprocess import MISSING, UNKNOWN
 from u2a_plugin_tabular.spec import TABULAR
 
-from u2a.build import build_model
 from u2a.errors import BadSample, CheckpointError, U2AError
-from u2a.plugins import load_registry, registry
-from u2a.recipe_file import load_recipe
+from u2a.plugins.loading import load_registry, registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.build import build_model
 
 COLUMNS = {"age": {"mean": 40, "std": 10}, "city": {"values": ["Lima", "Oslo"]}, "size": {"mean": 0, "std": 2}}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.errors import CheckpointError, U2AError
-from u2a_plugin_tabular.spec import Numbers, TabularOptions
+from u2a_plugin_tabular.options import Numbers, TabularOptions
 
 if TYPE_CHECKING:
     from u2a_plugin_tabular.network import TabularTransformer

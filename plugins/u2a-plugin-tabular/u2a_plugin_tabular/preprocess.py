@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from u2a.contract.modality import Example, Inputs
 from u2a.errors import BadSample
-from u2a.modality import Example, Inputs
-from u2a_plugin_tabular.spec import Categories, Columns, Numbers
+from u2a_plugin_tabular.options import Categories, Columns, Numbers
 
 #: A row is a handful of cells; more than this is something else.
 MAX_BYTES = 1 << 24

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from u2a.data.manifest import Cell, Row
+from u2a.data.packing.manifest import Cell, Row
 from u2a.errors import U2AError
 
 
@@ -77,7 +77,7 @@ class DataSet:
 
 
 class Rows:
-    """A `u2a.data.manifest.RowSource` over what a reader found."""
+    """A `u2a.data.packing.manifest.RowSource` over what a reader found."""
 
     def __init__(self, path: Path, extensions: Mapping[str, tuple[str, ...]], rows: list[Row]) -> None:
         self.path = path

@@ -10,18 +10,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from u2a.data.dataset import read_dataset
-from u2a.data.index import index_path
-from u2a.data.pack import Progress, pack_rows, read_extensions
-from u2a.data.pack_plan import PackOptions, Plan, plan_rows
-from u2a.data.pack_summary import SplitSummary, Summary
+from u2a.common.files import write_json, write_text
+from u2a.data.packing.pack import Progress, pack_rows, read_extensions
+from u2a.data.packing.plan import PackOptions, Plan, plan_rows
+from u2a.data.packing.staging import check_target
+from u2a.data.packing.summary import SplitSummary, Summary
 from u2a.data.prepare import DATA_SETS, Choice, DataSet
 from u2a.data.prepare.common import Report, Rows, usable_rows
-from u2a.data.staging import check_target
+from u2a.data.shards.dataset import read_dataset
+from u2a.data.shards.index import index_path
 from u2a.errors import U2AError
-from u2a.files import write_json, write_text
-from u2a.plugins import Registry, registry
-from u2a.recipe import Recipe
+from u2a.plugins.loading import registry
+from u2a.plugins.registry import Registry
+from u2a.recipe.sections import Recipe
 
 
 class SplitCount(BaseModel):
@@ -80,7 +81,7 @@ def prepare(
         overwrite: replace the data set that `out` holds, once the new one is complete.
         plugins: where the recipe's modalities come from; the installed ones by default.
         progress: called as samples are written.
-        how: fields of `u2a.data.pack_plan.PackOptions`; here files are checked, and clips without sound kept.
+        how: fields of `packing.plan.PackOptions`; here files are checked, and clips without sound kept.
 
     Raises:
         U2AError: the layout is not as expected, an undecodable file, or `out` cannot be used.

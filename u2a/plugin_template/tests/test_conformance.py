@@ -9,7 +9,7 @@ import pytest
 from u2a_plugin_mymodality.decode import encode_npy
 from u2a_plugin_mymodality.spec import MYMODALITY
 
-from u2a.testing import Case
+from u2a.testing.case import Case
 
 
 def series(steps: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from u2a_plugin_mymodality.decode import encode_npy
 
-from u2a.cli import main
+from u2a.cli.main import main
 
 RECIPE = """
 name = "example"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from u2a.modality import Example, Inputs
+from u2a.contract.modality import Example, Inputs
 from u2a_plugin_mymodality.decode import decode_series
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 import u2a
-from u2a.modality import Inputs, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, Preprocessor, Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

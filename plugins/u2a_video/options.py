@@ -1,0 +1,18 @@
+"""The fields of a recipe's video section."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from u2a_image.options import ImageOptions
+
+
+class VideoOptions(ImageOptions):
+    """A recipe's section of kind ``video``: an image section and the number of frames."""
+
+    frames: int = Field(
+        3,
+        gt=0,
+        le=256,
+        description="frames of a clip: one of each equal part, random in training, else its middle",
+    )

@@ -1,0 +1,315 @@
+"""The commands on a trained toy run: what is printed, what is refused, and that bad input is one clear line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import toys
+from click.testing import CliRunner
+
+import u2a
+from u2a.cli.main import main
+from u2a.errors import BadSample, U2AError
+from u2a.recipe.file import load_recipe
+from u2a.runs.folder import latest_run, new_run
+
+
+def run(*args: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    gaps = lambda i: (i % 8 != 3, i % 8 != 6)  # noqa: E731
+    return toys.make(folder, checkpoints, counts={"train": 32, "val": 8, "test": 24}, presence=gaps)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: Path) -> Path:
+    folder = recipe.parent / "runs/toy-001"
+    run("train", recipe, "--run", folder, "--set", "training.epochs=12")
+    return folder
+
+
+def test_help_lists_every_command_and_imports_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from u2a.cli.main import main;"
+        "r = CliRunner().invoke(main, ['--help']); print(r.output);"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    for command in ("train", "eval", "predict", "params", "data", "recipe", "plugins", "report", "quickstart"):
+        assert f"  {command} " in done.stdout
+
+
+def test_plugins_list() -> None:
+    rows = {row["modality"]: row for row in json.loads(run("plugins", "list", "--json"))}
+    assert {"image", "text", "audio", "video"} <= set(rows)
+    assert rows["audio"]["distribution"] == "u2a"
+    assert "wav" in rows["audio"]["extensions"]
+    assert rows["audio"]["status"] == "ok"
+
+
+def test_eval_prints_the_complete_score_on_the_same_samples(trained: Path) -> None:
+    found = json.loads(run("eval", trained, "--drop", "image", "--json"))
+    assert (found["n"], found["n_empty"]) == (21, 3)
+    assert set(found["scores"]) == set(found["complete"]) == {"accuracy", "f1_macro", "map"}
+    assert found["run"] == str(trained)
+    plain = json.loads(run("eval", trained, "--json"))
+    assert (plain["n"], plain["n_empty"]) == (24, 0)
+    assert plain["scores"] == plain["complete"]
+
+
+def test_eval_takes_the_newest_run_and_says_which(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained.parents[1])
+    assert f"run {trained.relative_to(trained.parents[1])}" in run("eval")
+
+
+def test_one_mask_token_for_all_targets_is_stored_once(trained: Path) -> None:
+    encoded = u2a.load(trained).encode("test")
+    N, M, D = encoded.cls_NMD.shape
+    assert encoded.mask_NMMD.shape == (N, M, M, D)
+    assert encoded.mask_NMMD.untyped_storage().nbytes() == N * M * D * 4
+
+
+def on_two_processes(*words: object) -> str:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launcher, *map(str, words)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_a_script_under_torchrun_has_a_model_in_each_process(trained: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, u2a\n"
+        "scores = u2a.load(sys.argv[1]).evaluate(drop=['image']).scores\n"
+        "print(scores['accuracy'])\n"
+    )
+    alone = json.loads(run("eval", trained, "--drop", "image", "--json"))["scores"]["accuracy"]
+    assert [float(line) for line in on_two_processes(script, trained).split()] == [alone, alone]
+
+
+def test_eval_on_two_processes_gives_the_same_scores(trained: Path) -> None:
+    alone = json.loads(run("eval", trained, "--drop", "image", "--json"))
+    together = json.loads(on_two_processes("-m", "u2a", "eval", trained, "--drop", "image", "--json"))
+    for name in ("n", "n_empty"):
+        assert together[name] == alone[name]
+    for name in ("accuracy", "f1_macro"):  # mean average precision ranks by the last bits of ties
+        assert together["scores"][name] == alone["scores"][name]
+
+
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [("smell", "--drop smell: no such modality; this run has image, text"), ("image,text", "must remain")],
+)
+def test_eval_refuses_unknown_modalities_and_dropping_all(trained: Path, drop: str, message: str) -> None:
+    output = run("eval", trained, "--drop", drop, code=2)
+    assert message in output
+    assert output.count("\n") == 1
+
+
+def test_a_run_is_not_overwritten_and_resume_of_a_finished_one_is_quick(recipe: Path, trained: Path) -> None:
+    assert "holds a run already" in run("train", recipe, "--run", trained, code=2)
+    output = run("train", recipe, "--run", trained, "--resume", "--set", "training.epochs=12")
+    assert "done; score it with" in output
+    changes = ("--set", "training.lr=1e-5", "--set", "seed=3")
+    changed = run("train", recipe, "--run", trained, "--resume", *changes, code=2)
+    assert "another recipe (seed, training.epochs, training.lr differ)" in changed
+
+
+def test_bad_data_stops_two_processes_together(recipe: Path, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(recipe.parent / "shards", tmp_path / "shards")
+    shard = next((tmp_path / "shards").glob("test-*0.tar"))
+    shard.write_bytes(shard.read_bytes().replace(b"\x89PNG", b"\0\0\0\0", 1))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launcher, "-m", "u2a", "eval", str(trained), "--set", f"data.shards={tmp_path / 'shards'}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert f"error: {shard.name}: sample 'test-0': image: cannot be decoded" in done.stderr
+    assert "error (process 1): another process met bad data" in done.stderr
+
+
+def test_two_processes_refuse_together(recipe: Path, trained: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launcher, "-m", "u2a", "--", "train", str(recipe), "--run", str(trained)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert f"error: {trained} holds a run already" in done.stderr
+    assert "broadcast" not in done.stderr
+
+
+def test_trainings_that_start_together_take_different_folders(recipe: Path, tmp_path: Path) -> None:
+    loaded = load_recipe(recipe)
+    (tmp_path / "toy-999").mkdir()
+    runs = [new_run(loaded, tmp_path) for _ in range(3)]
+    assert [r.folder.name for r in runs] == ["toy-1000", "toy-1001", "toy-1002"]
+    assert latest_run(loaded, tmp_path) is None
+    for begun in (tmp_path / "toy-999", runs[0].folder):
+        (begun / "recipe.toml").touch()
+    assert str(latest_run(loaded, tmp_path)) == str(runs[0])
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "more than the 32" in run("train", recipe, "--set", "training.batch_size=64", code=2)
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "odd [/b] :smile: name"  # rich would read markup and an emoji in it
+    assert f"run {folder}" in run("train", recipe, "--run", folder, "--set", "training.epochs=1")
+    shutil.rmtree(folder / "checkpoints")
+    assert f"run {folder}" in run("train", folder, "--resume")
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 4]
+    assert f"run {folder}" in run("eval", folder)
+
+
+def test_other_classes_or_modalities_than_the_trained_ones_are_refused(recipe: Path, trained: Path) -> None:
+    turned = run("eval", trained, "--set", 'task.classes=["boat", "sea", "town", "film"]', code=2)
+    assert "was trained on other classes" in turned
+    encoder = f"modalities.sketch.encoder={recipe.parent / 'clip'}"
+    more = run("eval", trained, "--set", "modalities.sketch.kind=image", "--set", encoder, code=2)
+    assert "was trained on image, text, but the recipe has image, text, sketch" in more
+
+
+def test_what_the_file_system_refuses_is_one_line(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert run("train", recipe, "--run", tmp_path / "file", code=2).endswith(
+        "/file/checkpoints: Not a directory\n"
+    )
+    output = run("recipe", "copy", "movies", "--out", tmp_path / "file", code=2)
+    assert output == f"error: {tmp_path}/file: File exists\n"
+    assert "cannot be read: Not a directory" in run("recipe", "check", tmp_path / "file/x.toml", code=2)
+
+
+def test_predict_on_the_command_line_equals_the_python_api(trained: Path) -> None:
+    picture = trained.parents[1] / "test-0.png"
+    found = json.loads(run("predict", trained, "--image", picture, "--text=the old sea", "--json", "--top", 4))
+    model = u2a.load(trained)
+    prediction = model.predict({"image": picture, "text": "the old sea"})
+    assert found["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-5)
+    assert (found["used"], found["filled"]) == (["image", "text"], [])
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    text = run("predict", trained, "--text", "the old boat")
+    assert "used text; filled in image" in text
+
+
+def test_a_text_may_begin_with_a_dash(trained: Path) -> None:
+    """Both hold an h, which click would take for -h."""
+    for text in ("-10 degrees at the shore", "-h"):
+        assert "used text" in run("predict", trained, "--text", text)
+
+
+def test_a_file_of_text_is_read_on_the_command_line(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "plot.txt").write_text("the old sea")
+    told, read = (
+        json.loads(run("predict", trained, "--text", value, "--json"))
+        for value in ("the old sea", tmp_path / "plot.txt")
+    )
+    assert told == read
+
+
+def test_predicting_a_test_set_gives_the_evaluated_accuracy(trained: Path) -> None:
+    manifest = trained.parents[1] / "manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    lines = {
+        (r["key"]): json.loads(x)
+        for r, x in zip(rows, run("predict", trained, "--manifest", manifest).splitlines(), strict=True)
+    }
+    test = [row for row in rows if row["split"] == "test"]
+    accuracy = sum(lines[row["key"]]["labels"] == [row["label"]] for row in test) / len(test)
+    assert accuracy == pytest.approx(json.loads(run("eval", trained, "--json"))["scores"]["accuracy"])
+
+
+def test_a_manifest_to_predict_needs_keys_only(trained: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "texts.csv"
+    manifest.write_bytes(b"\xef\xbb\xbfkey,text\r\na,the sea\r\nb,a boat\r\n")
+    lines = run("predict", trained, "--manifest", manifest, "--top", "1").splitlines()
+    assert [json.loads(line)["key"] for line in lines] == ["a", "b"]
+    assert "--top" in run("predict", trained, "--text", "sea", "--top", "-1", code=2)
+
+
+def test_a_batch_of_samples_with_different_presence(trained: Path) -> None:
+    model, image = u2a.load(trained), tiny.picture(seed=3)
+    values = [{"image": image, "text": "a sea"}, {"text": "a small red boat", "image": None}, {"image": image}]
+    together = model.predict(values)
+    assert [p.filled for p in together] == [(), ("image",), ("text",)]
+    for one, prediction in zip(values, together, strict=True):
+        assert model.predict(one).probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
+
+
+def test_python_train_and_evaluate(recipe: Path, tmp_path: Path) -> None:
+    model = u2a.train(recipe, run=tmp_path / "run")
+    scenario = u2a.evaluate(tmp_path / "run", drop=["text"])
+    assert scenario == model.evaluate(drop=["text"])
+    assert scenario.n + scenario.n_empty == 24
+    with pytest.raises(U2AError, match="sets are for a recipe file"):
+        u2a.train(load_recipe(recipe), run=tmp_path / "other", sets=["training.epochs=1"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "give at least one of image, text"),
+        ({"smell": b"x"}, "smell: no such modality"),
+        ({"image": b"not a picture"}, "image: "),
+        ({"image": "nowhere.png"}, "nowhere.png: no such file"),
+        ({"text": "  "}, "text"),
+        ({"image": 3}, "image: "),
+    ],
+)
+def test_values_that_cannot_be_read_are_named(trained: Path, values: dict, message: str) -> None:
+    with pytest.raises(U2AError, match=message) as caught:
+        u2a.load(trained).predict(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_sample_in_a_manifest_costs_only_itself(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"nonsense")
+    rows = [{"key": "a", "text": "the sea"}, {"key": "b", "image": "x.png"}, {"key": "c", "text": "a boat"}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    result = CliRunner().invoke(main, ["predict", str(trained), "--manifest", str(tmp_path / "m.jsonl")])
+    assert result.exit_code == 2
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["key"] for line in lines] == ["a", "b", "c"]
+    assert "image" in lines[1]["error"]
+    assert lines[2]["used"] == ["text"]
+
+
+def test_debug_shows_the_traceback(trained: Path) -> None:
+    result = CliRunner().invoke(main, ["eval", str(trained), "--drop", "smell", "--debug"])
+    assert isinstance(result.exception, U2AError)
+
+
+BAD = {
+    "undecodable image": ("image", "png", b"nonsense"),
+    "cut image": ("image", "png", tiny.image_bytes(tiny.picture())[:200]),
+    "zero-length audio": ("audio", "wav", tiny.sound_bytes(tiny.tone()[:0])),
+    "audio without sound": ("audio", "mp4", tiny.clip_bytes(tiny.numbered_frames(3))),
+    "video without frames": ("video", "mp4", tiny.clip_bytes(None, tiny.tone())),
+    "empty text": ("text", "txt", b"   "),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_members_are_one_clear_line(name: str, checkpoints: dict[str, Path]) -> None:
+    from u2a.plugins.loading import registry
+
+    kind, _, member = BAD[name]
+    encoder = {"image": "clip", "video": "clip", "audio": "ast", "text": "bert"}[kind]
+    spec = registry().spec(kind)
+    options = spec.options.model_validate({"kind": kind, "encoder": str(checkpoints[encoder])})
+    with pytest.raises(BadSample) as caught:
+        spec.preprocessor(options)(member, train=False, seed=0)
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,277 @@
+"""``u2a data index`` on shards that webdataset itself wrote for others, and everything odd in them."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import re
+import tarfile
+import warnings
+from pathlib import Path
+
+import pytest
+import webdataset
+from click.testing import CliRunner
+from servers import WebServer
+from webdataset.writer import TarWriter
+
+from u2a.cli.main import main
+from u2a.data.reading.split import open_split
+from u2a.data.shards.dataset import read_dataset
+from u2a.data.shards.index import ShardIndex
+from u2a.data.storage.cache import Cache
+from u2a.errors import ShardError
+
+CLASSES = ("cat", "dog", "owl")
+MAP = ("--map", "jpg=image", "--map", "png=image", "--map", "txt=text")
+
+
+def shard(path: Path, samples: list[dict[str, object]]) -> Path:
+    """Written by webdataset's own writer."""
+    with TarWriter(str(path)) as writer:
+        for sample in samples:
+            writer.write(sample)
+    return path
+
+
+def raw(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def ordinary(first: int, count: int) -> list[dict[str, object]]:
+    return [
+        {"__key__": f"{i:05d}", ("jpg", "png")[i % 2]: b"picture %d" % i, "txt": f"words {i}", "cls": i % 3}
+        for i in range(first, first + count)
+    ]
+
+
+def run(*args: object) -> str:
+    result = CliRunner().invoke(main, ["data", "index", *map(str, args)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def fails(*args: object) -> str:
+    result = CliRunner().invoke(main, ["data", "index", *map(str, args)])
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert len([line for line in result.stderr.splitlines() if line.startswith("error:")]) == 1
+    return result.stderr.strip()
+
+
+def test_shards_of_others_read_as_one_split(tmp_path: Path) -> None:
+    for number in range(2):
+        shard(tmp_path / f"x-{number}.tar", ordinary(number * 5, 5))
+    said = run(
+        tmp_path / "x-{0..1}.tar", *MAP, "--label", "cls", "--classes", "cat,dog,owl", "--split", "train"
+    )
+    assert "indexed 2 shards, 10 samples" in said
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it leaves its files open
+        paths = [str(tmp_path / f"x-{i}.tar") for i in range(2)]
+        theirs = list(webdataset.WebDataset(paths, shardshuffle=False))
+        gc.collect()
+    for shards in (str(tmp_path), {"train": [str(tmp_path / "x-0.tar"), str(tmp_path / "x-1.tar")]}):
+        split = open_split(
+            shards, "train", modalities=("text", "image"), classes=CLASSES, multi_label=False, verify=True
+        )
+        for i, sample in enumerate(theirs):
+            assert split.key(i) == sample["__key__"]
+            picture = sample.get("jpg", sample.get("png"))
+            assert split.members(i, ("text", "image")) == {"text": sample["txt"], "image": picture}
+            assert split.labels(i) == (int(sample["cls"]),)
+        assert len(split) == 10
+        assert split.present_NM.all()
+
+
+def test_dataset_json_is_what_a_later_split_adds_to(tmp_path: Path) -> None:
+    for number in range(2):
+        shard(tmp_path / f"x-{number}.tar", ordinary(number * 3, 3))
+    for number, split in enumerate(("train", "test")):
+        run(tmp_path / f"x-{number}.tar", *MAP, "--label", "cls", "--split", split)
+    found = read_dataset(str(tmp_path))
+    assert [entry.name for split in ("train", "test") for entry in found.splits[split]] == [
+        "x-0.tar",
+        "x-1.tar",
+    ]
+    assert found.classes == {str(c): {"train": 1, "test": 1} for c in range(3)}
+    assert found.task_kind == "single_label"
+    assert "belongs to split 'train' already" in fails(
+        tmp_path / "x-0.tar", *MAP, "--label", "cls", "--split", "val"
+    )
+
+
+def test_what_a_sample_may_lack_is_declared_and_stored(tmp_path: Path) -> None:
+    samples = ordinary(0, 4)
+    del samples[1]["txt"], samples[2]["jpg"]
+    path = shard(tmp_path / "x.tar", samples)
+    options = (*MAP, "--label", "cls", "--classes", "cat,dog,owl")
+    assert "sample '00001': 00001.txt is lost" in fails(path, *options)
+    said = fails(path, *options, "--missing-ok", "text")
+    assert "sample '00002': 00002.jpg or 00002.png is lost" in said
+    assert "--missing-ok image" in said
+    run(path, *options, "--missing-ok", "text,image")
+    split = open_split({"a": str(path)}, "a", modalities=("image", "text"), classes=CLASSES, multi_label=False)
+    assert split.present_NM.tolist() == [[True, True], [True, False], [False, True], [True, True]]
+    mapping = ShardIndex(path).info.mapping
+    assert mapping is not None
+    assert mapping.model_dump() == {
+        "modalities": {"image": ("jpg", "png"), "text": ("txt",)},
+        "may_lack": ("text", "image"),
+        "ignored": (),
+        "label": "cls",
+    }
+
+
+def test_json_labels_shared_members_and_ignored_ones(tmp_path: Path) -> None:
+    tags = [["cat"], ["dog", "owl"], []]
+    path = shard(
+        tmp_path / "x.tar",
+        [
+            {"__key__": f"dir/{i}", "mp4": b"film", "json": {"meta": {"tags": t}}, "flac": b""}
+            for i, t in enumerate(tags)
+        ],
+    )
+    run(path, "--map", "mp4=audio", "--map", "mp4=video", "--ignore", "flac", "--label", "json:meta.tags")
+    split = open_split({"a": str(path)}, "a", modalities=("audio", "video"), classes=CLASSES, multi_label=True)
+    assert [split.labels(i) for i in range(3)] == [(0,), (1, 2), ()]
+    assert split.members(1, ("audio", "video")) == {"audio": b"film", "video": b"film"}
+    assert split.key(2) == "dir/2"
+
+
+ODD = {
+    "unmapped": ([("a.jpg", b"x"), ("a.txt", b"y"), ("a.seg.png", b"z")], "a.seg.png: is mapped to nothing"),
+    "two for one": (
+        [("a.jpg", b"x"), ("a.png", b"x"), ("a.txt", b"y")],
+        "jpg and png are two members for image",
+    ),
+    "scattered": ([("a.jpg", b"x"), ("b.jpg", b"x"), ("a.txt", b"y")], "00|not next to|is lost"),
+    "twice": ([("a.jpg", b"x"), ("a.jpg", b"x")], "a.jpg: is there twice"),
+    "empty": ([("a.jpg", b""), ("a.txt", b"y")], "a.jpg: is empty"),
+    "first dot": ([("a.v1.jpg", b"x"), ("a.v2.jpg", b"x")], "a.v[12].jpg: is mapped to nothing"),
+    "resource fork": ([("._a.jpg", b"x")], "has no <key>.<extension>"),
+    "no extension": ([("README", b"x")], "has no <key>.<extension>"),
+    "deleted": ([("a.__bad__", b"x")], "reserved extension"),
+    "climbs": ([("../a.jpg", b"x")], "unsafe name"),
+    "nothing": ([], "holds no samples"),
+    "no modality": ([("a.cls", b"1")], "a.jpg or a.png is lost"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_everything_odd_is_named(tmp_path: Path, odd: str) -> None:
+    members, message = ODD[odd]
+    path = raw(tmp_path / "odd.tar", members)
+    said = fails(path, *MAP, *(("--label", "cls") if odd == "no modality" else ()))
+    assert str(path) in said
+    assert re.search(message, said), said
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_scattered_members_are_named_even_when_both_halves_could_be_samples(tmp_path: Path) -> None:
+    path = raw(tmp_path / "odd.tar", [("a.jpg", b"x"), ("b.txt", b"x"), ("a.txt", b"y")])
+    said = fails(path, *MAP, "--missing-ok", "image,text")
+    assert "a.txt: the members of 'a' are not next to each other" in said
+
+
+@pytest.mark.parametrize("cut", [1, 511, 512, 1024, 1025, 2048])
+def test_truncation_anywhere_is_refused(tmp_path: Path, cut: int) -> None:
+    path = shard(tmp_path / "x.tar", ordinary(0, 1))
+    with tarfile.open(path) as tar:
+        end = max(info.offset_data + -(-info.size // 512) * 512 for info in tar) + 1024
+    whole = path.read_bytes()[:end]
+    path.write_bytes(whole)
+    run(path, *MAP, "--label", "cls")
+    path.with_name("x.tar.idx").unlink()
+    path.write_bytes(whole[:-cut])
+    said = fails(path, *MAP, "--label", "cls")
+    assert "truncated" in said or "not a whole" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "label", "message"),
+    [
+        (b"3", "cls", "a.cls: label '3' is none of the 3 classes, nor a place in them"),
+        (b"", "cls", "a.cls: '' is not a label"),
+        (b"\xff", "cls", "a.cls: 'utf-8' codec"),
+        (b"[", "json:x", "a.json: is not JSON"),
+        (b"{}", "json:x", "a.json: has no 'x'"),
+        (b'{"x": 1.5}', "json:x", "a.json: 1.5 is not a label"),
+        (b'{"x": true}', "json:x", "a.json: True is not a label"),
+        (b'{"x": ["cat", "cat"]}', "json:x", "sample 'a': has a label twice"),
+        (b"[" * 100000, "json:x", "a.json: "),
+    ],
+)
+def test_odd_labels_are_named(tmp_path: Path, data: bytes, label: str, message: str) -> None:
+    suffix = label.partition(":")[0]
+    path = raw(tmp_path / "x.tar", [("a.jpg", b"x"), (f"a.{suffix}", data)])
+    said = fails(path, "--map", "jpg=image", "--label", label, "--classes", "cat,dog,owl")
+    assert message in said
+
+
+def test_extensions_may_be_written_in_any_way(tmp_path: Path) -> None:
+    path = raw(tmp_path / "x.tar", [("a.JPG", b"x"), ("a.Cls", b"dog"), ("a.url", b"y")])
+    run(path, "--map", ".jpg=image", "--map", "JPG=image", "--label", ".CLS", "--ignore", ".URL")
+    split = open_split({"a": str(path)}, "a", modalities=("image",), classes=CLASSES, multi_label=False)
+    assert split.labels(0) == (1,)
+    run(path, "--map", "jpg=image", "--label", "CLS", "--ignore", "url")
+
+
+def test_wrong_options_are_told(tmp_path: Path) -> None:
+    path = shard(tmp_path / "x.tar", ordinary(0, 2))
+    assert "--map jpg: expected EXTENSION=MODALITY" in fails(path, "--map", "jpg")
+    assert "--missing-ok audio: no extension" in fails(path, *MAP, "--missing-ok", "audio")
+    assert "go with --map" in fails(path, "--label", "cls")
+    assert "has no 00000.json" in fails(path)
+    assert "cannot be read: No such file" in fails(tmp_path / "nowhere.tar", *MAP)
+
+
+def test_another_label_is_seen_by_those_who_cached_the_old_index(tmp_path: Path) -> None:
+    path = raw(tmp_path / "x.tar", [("a.txt", b"words"), ("a.cls", b"cat"), ("a.other", b"dog")])
+    server = WebServer(tmp_path)
+    seen = []
+    try:
+        for label, ignored in (("cls", "other"), ("other", "cls"), ("other", "cls")):
+            run(path, "--map", "txt=text", "--label", label, "--ignore", ignored, "--split", "train")
+            server.sent_by_name.clear()
+            split = open_split(
+                server.url,
+                "train",
+                modalities=("text",),
+                classes=CLASSES,
+                multi_label=False,
+                cache=Cache(tmp_path / "cache"),
+            )
+            seen.append((split.labels(0), split.fingerprint, server.sent_by_name["x.tar.idx"] > 0))
+    finally:
+        server.stop()
+    (old, old_data, _), (new, new_data, fetched), again = seen
+    assert (old, new, fetched) == ((0,), (1,), True)
+    assert old_data != new_data
+    assert again == (new, new_data, False)
+
+
+def test_a_shard_that_changes_after_indexing_is_refused(tmp_path: Path) -> None:
+    path = shard(tmp_path / "x.tar", ordinary(0, 2))
+    run(path, *MAP, "--label", "cls", "--classes", "cat,dog,owl")
+    path.write_bytes(path.read_bytes() + b"\0" * 512)
+    with pytest.raises(ShardError, match="when it was indexed"):
+        open_split({"a": str(path)}, "a", modalities=("image",), classes=CLASSES, multi_label=False)
+
+
+def test_own_shards_need_no_mapping(tmp_path: Path) -> None:
+    from u2a.data.shards.samples import Sample
+    from u2a.data.shards.writer import SplitWriter
+
+    with SplitWriter(tmp_path, "train", ("image",), 10) as writer:
+        writer.add("a", Sample(present=("image",), label="cat"), {"image.jpg": b"x"})
+    before = (tmp_path / "train-000000.tar.idx").read_bytes()
+    (tmp_path / "train-000000.tar.idx").unlink()
+    run(tmp_path / "train-000000.tar")
+    assert (tmp_path / "train-000000.tar.idx").read_bytes() == before
+    assert json.loads(ShardIndex(tmp_path / "train-000000.tar").info.model_dump_json())["mapping"] is None

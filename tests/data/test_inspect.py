@@ -1,0 +1,140 @@
+"""``u2a data inspect``: counts against the files, everything wrong that was planted, escaped pages."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toys
+from click.testing import CliRunner
+from PIL import Image
+
+from u2a.cli.main import main
+from u2a.data.packing.pack import pack_manifest
+from u2a.errors import BadSample
+from u2a.media.probe import draw_wave, picture, probe
+from u2a.recipe.file import load_recipe
+
+
+def run(*args: object) -> str:
+    result = CliRunner().invoke(main, ["data", "inspect", *map(str, args)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def sound(seconds: float, rate: int) -> bytes:
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes((np.sin(np.arange(int(seconds * rate)) / 9) * 9000).astype("<i2").tobytes())
+    return stream.getvalue()
+
+
+def png(width: int, height: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 10, 10)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    """Two splits with everything wrong that inspect knows; a hostile key and text."""
+    folder = tmp_path_factory.mktemp("inspect")
+    recipe = toys.make(folder, checkpoints)
+    train = [toys.row(folder, "train", i, (i != 5, True)) for i in range(20) if i % 4 != 2 or i == 2]
+    train = [row for row in train if row["label"] != "film"]
+    test = [toys.row(folder, "test", i, (True, True)) for i in range(30, 38)]
+    test[0] |= {"key": "<img src=x onerror=alert(1)>", "label": "film", "text": "<script>alert(2)</script>"}
+    test[-2] |= {"key": "train-0", "image": "train-0.png", "text": "only here"}
+    for name, rows in (("train", train), ("test", test)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        pack_manifest(load_recipe(recipe), folder / f"{name}.jsonl", folder / name)
+    shards = '{train = "train/train-000000.tar", test = "test/test-000000.tar"}'
+    recipe.write_text(recipe.read_text().replace('"shards"', shards))
+    return recipe
+
+
+def test_counts_and_everything_wrong(odd: Path) -> None:
+    report = json.loads(run(odd, "--json"))
+    train = report["splits"]["train"]
+    assert train["samples"] == 11
+    assert train["classes"] == {"sea": 5, "boat": 5, "town": 1, "film": 0}
+    assert train["presence"] == {"image + text": 10, "text": 1}
+    assert train["formats"] == {"image": {"image": 10}, "text": {"text": 11}}
+    assert train["measures"]["image"]["width (px)"] == [44, 44, 44]
+    assert train["measures"]["image"]["height (px)"] == [40, 40, 40]
+    sizes = [path.stat().st_size for path in odd.parent.glob("train-*.png") if path.stem != "train-5"]
+    assert (
+        min(sizes)
+        <= train["measures"]["image"]["bytes"][0]
+        <= train["measures"]["image"]["bytes"][2]
+        <= max(sizes)
+    )
+    wrong = "\n".join(report["wrong"])
+    assert "class 'film': never in train, but in test (3)" in wrong
+    assert "class 'town': only 1 training samples" in wrong
+    assert "class 'sea'" not in wrong
+    assert "1 keys are in train and test: 'train-0'" in wrong
+    assert "1 image files are the same in train and test: 'train-0'" in wrong
+    assert "text files are the same" in wrong
+
+
+def test_the_page_is_self_contained_and_escaped(odd: Path, tmp_path: Path) -> None:
+    page, sheet = tmp_path / "g.html", tmp_path / "g.png"
+    said = run(odd, "--gallery", page, "--sheet", sheet)
+    assert "what looks wrong" in said
+    html = page.read_text()
+    assert "&lt;script&gt;alert(2)" in html
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html
+    assert "<script" not in html
+    assert "onerror=alert(1)>" not in html
+    links = re.findall(r"""<[a-z]+ [^>]*(?:src|href)\s*=\s*["']?([^"'\s>]+)""", html)
+    assert links
+    assert all(link.startswith("data:image/png;base64,") for link in links)
+    assert "http:" not in html
+    assert "https:" not in html
+    assert html.count("data:image/png;base64,") >= 10
+    with Image.open(sheet) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500  # pictures, not an empty sheet
+
+
+def test_missing_tables_show(odd: Path) -> None:
+    said = run(odd, "--split", "train", "--set", "data.missing.rate=0.5")
+    assert "train: missing each at rate 0.5, seed 0: 5 of 11 samples" in said
+    assert "test:" not in said
+
+
+def test_formats_are_told_from_bytes(tmp_path: Path) -> None:
+    assert probe(png(30, 20)).numbers == {"width (px)": 30, "height (px)": 20}
+    assert probe(sound(1.5, 8000)).format == "audio"
+    assert probe(sound(1.5, 8000)).numbers == {"seconds": 1.5, "sound (Hz)": 8000}
+    assert probe("drei Wörter hier".encode()).numbers == {"characters": 16, "words": 3}
+    assert probe(b"\xff\xfe\0\0").format == "unknown"
+    drawn = picture(sound(1.0, 8000), 90)
+    assert isinstance(drawn, Image.Image)
+    assert drawn.width == 90
+    with pytest.raises(BadSample, match="no format that can be shown"):
+        picture(b"\xff\xfe\0\0", 90)
+    with pytest.raises(BadSample, match="cannot be decoded as a picture"):
+        picture(png(300, 200)[:-40], 90)
+
+
+def test_a_waveform_is_as_tall_as_the_sound_is_loud() -> None:
+    samples = np.concatenate([np.zeros(1000), np.sin(np.arange(1000))]).astype(np.float32)
+    pixels = np.asarray(draw_wave(samples, 20, 30).convert("L"))
+    dark = (pixels < 128).sum(0)
+    assert dark[:10].max() <= 2
+    assert dark[11:].min() >= 28
+
+
+def test_nothing_wrong_is_said(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
+    recipe = toys.make(tmp_path / "fine", checkpoints, counts={"train": 40})
+    assert "nothing looks wrong" in run(recipe)

@@ -1,0 +1,257 @@
+"""Streaming without an index: trains, and what webdataset would swallow stops it by name."""
+
+from __future__ import annotations
+
+import errno
+import io
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import toys
+from servers import WebServer
+
+from u2a.common.distributed import World
+from u2a.data.feeding import stream
+from u2a.data.feeding.batches import unwrap
+from u2a.data.storage import remote
+from u2a.errors import RecipeError, U2AError
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.folder import Run
+from u2a.training.trainer import Trainer
+
+ALONE = World(0, 1, 0, 1, torch.device("cpu"))
+JOB = Path(__file__).parents[1] / "stream_job.py"
+STREAM = ["data.streaming=true", "data.samples_per_epoch=24", "training.modality_dropout=random"]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    """Six shards of four samples, some incomplete, and an indexed test split; no index beside the others."""
+    recipe = toys.make(
+        tmp_path_factory.mktemp("stream"),
+        checkpoints,
+        counts={"train": 24, "test": 8},
+        presence=lambda i: (i % 5 != 1, i % 5 != 2),
+        shard_size=4,
+    )
+    for path in (recipe.parent / "shards").glob("train*.idx"):
+        path.unlink()
+    return recipe
+
+
+def trainer(toy: Path, run: Path, *sets: str) -> Trainer:
+    recipe = load_recipe(toy, [*STREAM, *sets])
+    made = Trainer(recipe, Run(run), ALONE, registry())
+    made.run.create(recipe, registry())
+    return made
+
+
+def keys(made: Trainer, first: int, count: int) -> list[str]:
+    batches = itertools.islice(made.data.loader(first, 0), count)
+    return [key for batch in batches for key in unwrap(batch).keys]
+
+
+def test_a_pass_reads_every_sample_once_and_each_pass_and_resume_another_order(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BUFFER", 1)
+    made = trainer(toy, tmp_path / "run")
+    read = keys(made, 0, 6)
+    everything = [f"train-{i}" for i in range(24)]
+    assert sorted(read[:24]) == sorted(read[24:]) == sorted(everything)
+    assert read[:24] != read[24:] != everything
+    assert keys(made, 0, 6) == read
+    assert keys(made, 3, 6) != read
+
+
+def test_streaming_trains_with_and_without_workers(toy: Path, tmp_path: Path) -> None:
+    for workers in (0, 2):
+        run = tmp_path / f"run{workers}"
+        trainer(toy, run, f"data.workers={workers}", "training.accumulation=2").fit()
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if line["type"] == "train"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_dropout_is_one_draw_a_step(toy: Path, tmp_path: Path) -> None:
+    from u2a.method.selection import draw_kept
+
+    made = trainer(toy, tmp_path / "run", "training.accumulation=2", "data.workers=2")
+    dropped = set()
+    for n, batch in enumerate(itertools.islice(made.data.loader(5, 0), 16)):
+        kept = draw_kept(2, 0, 5 + n // 2)
+        for present in unwrap(batch).present_BM.tolist():
+            assert sum(present)
+            if sum(present) == 2:
+                assert all(kept)
+        dropped.add(kept)
+    assert len(dropped) > 1
+
+
+def test_two_processes_agree_on_counts_and_steps(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "plan", "training.accumulation=2")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    recipe = str(made.run.recipe_file)
+    result = subprocess.run(
+        [*launcher, str(JOB), recipe, str(tmp_path / "run")], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert (tmp_path / "run/metrics.jsonl").read_text().count('"train"') == 6
+
+
+def damaged(toy: Path, folder: Path, how: str) -> Path:
+    shutil.copytree(toy.parent / "shards", folder)
+    path = folder / "train-000002.tar"
+    with tarfile.open(path) as tar:
+        members = [(info.name, tar.extractfile(info).read()) for info in tar]
+        last = max(info.offset for info in tar.getmembers())
+    if how == "cut between members":
+        path.write_bytes(path.read_bytes()[:last])
+        return path
+    if how == "scattered":
+        members = members[1:3] + members[4:] + members[:1]
+    elif how == "twice":
+        members = [*members, members[-1]]
+    elif how == "lost":
+        members = [
+            (name, data)
+            for name, data in members
+            if not name.startswith(members[0][0].split(".")[0]) or name.endswith("json")
+        ]
+    elif how == "pickle":
+        members = [*members[:1], (members[0][0].split(".")[0] + ".pyd", b"cos\nsystem\n"), *members[1:]]
+    elif how == "label":
+        members = [(name, data.replace(b'"label":"sea"', b'"label":"lake"')) for name, data in members]
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("cut between members", "truncated"),
+        ("scattered", "not next to"),
+        ("twice", "twice"),
+        ("lost", "is lost"),
+        ("pickle", "pyd"),
+        ("label", "label 'lake' is not one of the recipe's classes"),
+    ],
+)
+def test_damage_stops_the_training_by_name(toy: Path, tmp_path: Path, how: str, message: str) -> None:
+    path = damaged(toy, tmp_path / "shards", how)
+    made = trainer(toy, tmp_path / "run", f"data.shards={path.parent}", "data.workers=1")
+    with pytest.raises(U2AError, match=message) as caught:
+        made.fit()
+    assert "train-000002.tar" in str(caught.value)
+    assert (tmp_path / "run/checkpoints/LAST").exists()
+
+
+def test_fewer_shards_than_readers_is_told_and_does_not_hang(toy: Path, tmp_path: Path) -> None:
+    shards = f'data.shards={{train=["{toy.parent}/shards/train-000000.tar"]}}'
+    made = trainer(toy, tmp_path / "run", shards, "data.workers=2")
+    with pytest.raises(U2AError, match=r"1 shards cannot be streamed by 2 processes"):
+        made.fit()
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (["data.streaming=true", "training.modality_dropout=off"], r"data\.samples_per_epoch: is required"),
+        ([*STREAM, "data.samples_per_epoch=7"], "less than the batch size"),
+        ([*STREAM, "data.holdout=0.1"], r"data\.holdout: needs an index"),
+        ([*STREAM, "data.missing.rate=0.5"], r"data\.missing: a table for train needs an index"),
+        ([*STREAM, "training.modality_dropout=auto"], "a stream cannot tell in advance"),
+    ],
+)
+def test_what_a_stream_cannot_do_is_refused(toy: Path, tmp_path: Path, sets: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Trainer(load_recipe(toy, sets), Run(tmp_path), ALONE, registry())
+
+
+def test_a_server_that_dies_and_returns_costs_nothing(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(remote, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(stream, "BUFFER", 1)
+    server = WebServer(toy.parent / "shards")
+    made = trainer(toy, tmp_path / "run", f"data.shards={server.url}")
+    local = trainer(toy, tmp_path / "local")
+    batches, read = iter(made.data.loader(0, 0)), []
+    for n in range(6):
+        if n == 2:
+            server.stop()
+            back = threading.Timer(0.5, server.start)
+            back.start()
+        server.cut_next = int(n == 4)
+        read += unwrap(next(batches)).keys
+    back.join()
+    server.stop()
+    assert read == keys(local, 0, 6)
+
+
+@pytest.fixture
+def server(toy: Path) -> Iterator[WebServer]:
+    made = WebServer(toy.parent / "shards")
+    yield made
+    made.stop()
+
+
+def signed(server: WebServer, signature: str) -> str:
+    return f'data.shards={{train=["{server.url}/train-{{000000..000005}}.tar?signature={signature}"]}}'
+
+
+def test_a_run_resumes_from_addresses_that_were_signed_again(
+    toy: Path, server: WebServer, tmp_path: Path
+) -> None:
+    made = trainer(toy, tmp_path / "run", signed(server, "a"))
+    made.fit()
+    again = Trainer(load_recipe(toy, [*STREAM, signed(server, "b")]), Run(tmp_path / "run"), ALONE, registry())
+    again.resume()
+    assert again.done == made.done
+    fewer = signed(server, "a").replace("000005", "000004")
+    other = Trainer(load_recipe(toy, [*STREAM, fewer]), Run(tmp_path / "run"), ALONE, registry())
+    with pytest.raises(U2AError, match="data"):
+        other.resume()
+
+
+def test_shards_pass_through_the_cache_folder_and_its_faults_are_told(
+    toy: Path, server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def full(address: str, target: Path) -> None:
+        seen.append(target)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = tmp_path / "cache"
+    sets = [signed(server, "secret"), f"data.cache_dir={folder}"]
+    made = trainer(toy, tmp_path / "run", *sets)
+    monkeypatch.setattr(stream, "download", full)
+    with pytest.raises(
+        U2AError, match=rf"^{folder}: cannot hold .*\.tar: No space left .* data\.cache_dir"
+    ) as caught:
+        made.fit()
+    assert "secret" not in str(caught.value)
+    assert [target.parent for target in seen] == [folder]
+    assert list(folder.iterdir()) == []
+    monkeypatch.undo()
+    trainer(toy, tmp_path / "workers", *sets, "data.workers=2").fit()
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    folder.write_text("a file")
+    with pytest.raises(U2AError, match=rf"^{folder}: cannot hold"):
+        trainer(toy, tmp_path / "other", *sets).fit()

@@ -1,0 +1,104 @@
+"""Eqs. 6 and 7 against references written from the paper; sums do not depend on how a batch is divided."""
+
+import itertools
+
+import pytest
+import torch
+from tokens import B, D, random_case
+from torch.nn import functional
+
+from u2a.method.losses import Counts, alignment_loss, compute_losses, exhaustive_task_losses, task_losses
+from u2a.method.selection import select_tokens, subsets
+
+
+def reference(cls: torch.Tensor, mask: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    M, total = cls.shape[1], torch.zeros(())
+    for i, j in itertools.permutations(range(M), 2):
+        both = [b for b in range(len(cls)) if present[b, i] and present[b, j]]
+        token = [mask[b, i, j] if mask.dim() == 4 else mask[b, i] for b in both]
+        errors = [((t - cls[b, j]) ** 2).mean() for t, b in zip(token, both, strict=True)]
+        total = total + (sum(errors) / len(errors) if errors else 0)
+    return total * (2 / (M * (M - 1)) if M > 1 else 0)
+
+
+@pytest.mark.parametrize("per_target", [False, True])
+@pytest.mark.parametrize("M", [1, 2, 3, 4])
+def test_alignment_matches_the_reference(M: int, per_target: bool) -> None:
+    for seed in range(5):
+        case = random_case(M, seed, per_target)
+        torch.testing.assert_close(alignment_loss(*case), reference(*case))
+
+
+def test_two_modalities_are_the_papers_equation_6() -> None:
+    cls, mask, _ = random_case(2, 0, per_target=False)
+    everything = torch.ones(B, 2, dtype=torch.bool)
+    paper = functional.mse_loss(mask[:, 0], cls[:, 1]) + functional.mse_loss(mask[:, 1], cls[:, 0])
+    torch.testing.assert_close(alignment_loss(cls, mask, everything), paper)
+
+
+def test_no_complete_pair_gives_zero() -> None:
+    cls, mask, _ = random_case(2, 0, per_target=False)
+    present = torch.tensor([[True, False], [False, True]])
+    assert alignment_loss(cls[:2], mask[:2], present) == 0
+
+
+def test_absent_places_have_no_effect_even_as_nan() -> None:
+    cls, mask, present = random_case(3, 4, per_target=True)
+    dirty_cls = cls.masked_fill(~present[..., None], float("nan")).requires_grad_()
+    dirty_mask = mask.masked_fill(~present[..., None, None], float("nan")).requires_grad_()
+    loss = alignment_loss(dirty_cls, dirty_mask, present)
+    torch.testing.assert_close(loss, reference(cls, mask, present))
+    loss.backward()
+    assert dirty_cls.grad is not None
+    assert torch.isfinite(dirty_cls.grad).all()
+
+
+def test_gradient_flows_through_both_sides_unless_detached() -> None:
+    cls, mask, present = random_case(2, 5, per_target=False)
+    present[:] = True
+    for detach, expected in ((False, True), (True, False)):
+        leaf = cls.clone().requires_grad_()
+        loss = alignment_loss(leaf, mask.clone().requires_grad_(), present, detach_target=detach)
+        loss.backward()
+        assert (leaf.grad is not None and bool(leaf.grad.any())) is expected
+
+
+def test_half_precision_tokens_are_compared_in_float32() -> None:
+    cls, mask, present = random_case(2, 6, per_target=False)
+    loss = alignment_loss(cls.bfloat16(), mask.bfloat16(), present)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, reference(cls.bfloat16().float(), mask.bfloat16().float(), present))
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("parts", [(17,), (9, 8), (1, 6, 10)])
+def test_sums_over_parts_are_the_mean_over_the_whole(parts: tuple[int, ...], multi_label: bool) -> None:
+    cls, mask, present = random_case(3, 7, per_target=False)
+    logits = torch.randn(B, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(B) % 4
+    target = functional.one_hot(labels, 4).float() if multi_label else labels
+    counts, total = Counts.of(present), torch.zeros(())
+    for rows in torch.arange(B).split(parts):
+        alignment = alignment_loss(cls[rows], mask[rows], present[rows], pairs_MM=counts.pairs_MM)
+        losses = compute_losses(task_losses(logits[rows], target[rows]), alignment, counts, 0.2)
+        total = total + losses["loss"]
+    entropy = functional.binary_cross_entropy_with_logits if multi_label else functional.cross_entropy
+    torch.testing.assert_close(total, entropy(logits, target) + 0.2 * reference(cls, mask, present))
+
+
+def test_exhaustive_dropout_averages_over_the_subsets_of_each_samples_own_presence() -> None:
+    cls, mask, present = random_case(3, 8, per_target=False)
+    head = torch.randn(D, 4, generator=torch.Generator().manual_seed(1))
+    target = torch.arange(B) % 4
+
+    def classify(kept: torch.Tensor) -> torch.Tensor:
+        return select_tokens(cls, mask, kept).sum(1) @ head
+
+    losses = exhaustive_task_losses(classify, present, target)
+    for b in range(B):
+        own = [
+            torch.tensor(s) for s in subsets(3) if all(p or not k for p, k in zip(present[b], s, strict=True))
+        ]
+        logits = [select_tokens(cls[b : b + 1], mask[b : b + 1], s[None]).sum(1) @ head for s in own]
+        expected = torch.stack([functional.cross_entropy(x, target[b : b + 1]) for x in logits]).mean()
+        torch.testing.assert_close(losses[b], expected)

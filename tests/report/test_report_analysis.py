@@ -1,0 +1,87 @@
+"""What a report says of encodings made by hand, where the right answer is plain to see."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from torch import Tensor
+
+from u2a.evaluation.encoding import Encoded
+from u2a.recipe.sections import TaskSection
+from u2a.report.drawing.figures import availability
+from u2a.report.drawing.grids import contributions, interactions, rates
+from u2a.report.drawing.style import BAD, GOOD
+from u2a.report.tables import csv_tables, worst_loss
+from u2a.report.values.analysis import Analysis
+
+NAMES = ("image", "text")
+
+
+def analysis(logits_NMC: Any, present_NM: Any, target: Any, task: TaskSection) -> Analysis:
+    """Of a model whose logits are the sum of what the present modalities say."""
+    cls_NMD, present_NM = torch.tensor(logits_NMC, dtype=torch.float), torch.tensor(present_NM)
+    N, M, C = cls_NMD.shape
+
+    def classify(cls_BMD: Tensor, mask_BMMD: Tensor, present_BM: Tensor) -> Tensor:
+        return (cls_BMD * present_BM[:, :, None]).sum(1)
+
+    network: Any = SimpleNamespace(names=NAMES, head=torch.nn.Linear(C, C), classify=classify)
+    encoded = Encoded(cls_NMD, torch.zeros(N, M, M, C), present_NM, torch.tensor(target), torch.arange(N))
+    return Analysis(network, encoded, task, [str(n) for n in range(N)])
+
+
+def test_the_loss_of_a_class_is_measured_on_the_samples_that_the_modality_leaves():
+    """Two samples that text alone gets right, and two that have text alone and are wrong."""
+    both, text_only = [[0, 2], [5, 0]], [[0, 0], [0, 5]]
+    task = TaskSection(classes=("a", "b"))
+    found = analysis(
+        [both, both, text_only, text_only], [[True, True]] * 2 + [[False, True]] * 2, [0] * 4, task
+    )
+    (row,) = found.classes()
+    assert row["complete"] == 0.5
+    assert row["missing"] == {"image": 0.5, "text": 0.0}
+    assert worst_loss(row) == 1.0
+    empty: Any = {"patterns": [], "availability": [], "tokens": [], "calibration": [], "rates": None}
+    empty |= {"over_seeds": None, "contributions": {"values": {}, "pairs": [], "classes": {}}}
+    (cells,) = csv_tables({**empty, "classes": [row]})["classes"]
+    assert (cells["complete beside text"], cells["without text"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("higher", "helps", "hurts"), [(True, 0.2, -0.1), (False, -0.2, 0.1)])
+def test_what_helps_is_blue_and_what_hurts_orange_whichever_way_the_metric_goes(
+    higher: bool, helps: float, hurts: float
+):
+    values = [{"value": value, "interval": [value, value]} for value in (helps, hurts)]
+    report = {
+        "metric": {"label": "score", "higher_is_better": higher},
+        "contributions": {
+            "values": dict(zip(NAMES, values, strict=True)),
+            "pairs": [{"pair": list(NAMES), **values[0]}],
+        },
+        "rates": {
+            "trained": ["complete"],
+            "tested": ["complete"],
+            "cells": [{"trained": "complete", "tested": "complete", "mean": 0.5}],
+        },
+    }
+    bars = contributions(report).figure.axes[0].patches
+    assert [to_hex(bar.get_facecolor()) for bar in bars] == [GOOD, BAD]
+    side = "Right" if helps > 0 else "Left"
+    assert interactions(report).caption.startswith(f"{side} of zero: the pair tells more")
+    assert rates(report).caption.endswith("Strong is better." if higher else "Pale is better.")
+
+
+def test_a_curve_counts_the_samples_that_have_the_modality():
+    """Three of four have text, which alone is right: at 30 % one keeps it, at 100 % three."""
+    both, image_only = [[2, 0], [0, 5]], [[2, 0], [0, 0]]
+    present = [[True, True]] * 3 + [[True, False]]
+    found = analysis([both] * 3 + [image_only], present, [1] * 4, TaskSection(classes=("a", "b")))
+    report = {"metric": {"label": "accuracy"}, "over_seeds": None, "availability": found.availability()}
+    axes = availability(report).figure.axes[0]
+    text = dict(zip(*axes.lines[-1].get_data(), strict=True))
+    assert (text[0], text[30], text[100]) == (0, 25, 75)
+    assert axes.get_xlabel().endswith("% of the samples that have it)")

@@ -1,0 +1,425 @@
+"""Training as users run it: real shards, tiny checkpoints, one and two gloo processes, kill -9, resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import toys
+from safetensors.torch import load_file
+
+from u2a.common.distributed import World, default_workers, pick_device
+from u2a.data.feeding.batches import unwrap
+from u2a.data.feeding.plan import TrainingPlan
+from u2a.errors import CheckpointError, RecipeError, U2AError
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs import checkpoint
+from u2a.runs.folder import Run
+from u2a.training.trainer import Trainer, learning_rate
+
+ALONE = World(0, 1, 0, 1, torch.device("cpu"))
+JOB = Path(__file__).parents[1] / "ddp_job.py"
+
+
+def trainer(recipe_file: Path, run: Path, *sets: str) -> Trainer:
+    recipe = load_recipe(recipe_file, sets)
+    made = Trainer(recipe, Run(run), ALONE, registry())
+    made.run.create(recipe, registry())
+    return made
+
+
+def torchrun(processes: int, *args: str) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    result = subprocess.run([*launcher, *args], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def training_with_a_checkpoint(recipe_file: Path, run: Path, *sets: str) -> subprocess.Popen[str]:
+    """`u2a train` in a process of its own, that has saved its first checkpoint and goes on."""
+    command = [sys.executable, "-m", "u2a", "train", str(recipe_file), "--run", str(run)]
+    command += [word for one in sets for word in ("--set", one)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints/LAST").exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def sometimes(i: int) -> tuple[bool, bool]:
+    """A quarter of the samples has a text, the others only a picture; every ninth only a text."""
+    return (i % 9 != 4, i % 4 == 1 or i % 9 == 4)
+
+
+@pytest.fixture(scope="module")
+def gappy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    folder = tmp_path_factory.mktemp("gappy")
+    return toys.make(folder, checkpoints, counts={"train": 34, "test": 8}, presence=sometimes)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    counts = {"train": 20, "val": 8, "test": 8}
+    return toys.make(tmp_path_factory.mktemp("toy"), checkpoints, counts=counts, dropout=0.1)
+
+
+def test_processes_and_accumulation_do_not_change_the_weights(gappy: Path, tmp_path: Path) -> None:
+    sets = ["training.modality_dropout=random", "model.mask_tokens=per_target", "training.epochs=4"]
+    plan = trainer(gappy, tmp_path / "plan", *sets).plan
+    steps = [plan.step(t).present_BM for t in range(16)]
+    assert any(not p[:, m].any() for p in steps for m in (0, 1)), "no step lacks a modality on all processes"
+    halves = [(p[:4, m].any(), p[4:, m].any()) for p in steps for m in (0, 1)]
+    assert any(bool(a) != bool(b) for a, b in halves), "no step lacks a modality on one process alone"
+    recipe = tmp_path / "resolved.toml"
+    recipe.write_text((tmp_path / "plan/recipe.toml").read_text())
+    torchrun(1, str(JOB), str(recipe), str(tmp_path / "one"), "1", "4")
+    torchrun(2, str(JOB), str(recipe), str(tmp_path / "two"), "1", "2")
+    reference = load_file(tmp_path / "one-1.safetensors")
+    assert all(tensor.dtype == torch.float64 for tensor in reference.values())
+    for other in ("one-4", "two-1", "two-2"):
+        for name, tensor in load_file(tmp_path / f"{other}.safetensors").items():
+            torch.testing.assert_close(tensor, reference[name], rtol=1e-9, atol=1e-11, msg=f"{other}: {name}")
+
+
+BUFFERS_JOB = """
+import sys
+from dataclasses import replace
+import torch
+import u2a.training.trainer
+from u2a.runs.build import build_model
+from u2a.common.distributed import world
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.folder import Run
+
+def trained_whole(*args, **kwargs):
+    model = build_model(*args, **kwargs)
+    branch = next(model.each_branch())
+    branch.spec = replace(branch.spec, tune="full")
+    branch.backbone.register_buffer("running_mean", torch.full((3,), 5.0 + place.rank))
+    return model
+
+u2a.training.trainer.build_model = trained_whole
+with world("cpu") as place:
+    run = Run(sys.argv[2])
+    recipe = load_recipe(sys.argv[1], ["training.epochs=1"])
+    trainer = u2a.training.trainer.Trainer(recipe, run, place, registry())
+    if place.main:
+        run.create(recipe, registry())
+    trainer.fit()
+    buffer = next(trainer.model.each_branch()).backbone.running_mean
+    assert buffer.tolist() == [5.0] * 3, buffer
+"""
+
+
+def test_what_two_processes_validate_is_what_the_first_saves(toy: Path, tmp_path: Path) -> None:
+    """Buffers of an encoder that is trained whole, such as a batch norm's, drift apart between processes."""
+    (tmp_path / "job.py").write_text(BUFFERS_JOB)
+    torchrun(2, str(tmp_path / "job.py"), str(toy), str(tmp_path / "run"))
+    state = load_file(next((tmp_path / "run/checkpoints").glob("step-*/adapter.safetensors")))
+    (name,) = (name for name in state if name.endswith("running_mean"))
+    assert state[name].tolist() == [5.0] * 3
+
+
+def test_a_modality_that_a_step_lacks_altogether_does_not_move(gappy: Path, tmp_path: Path) -> None:
+    made = trainer(gappy, tmp_path / "run", "training.modality_dropout=random", "training.epochs=4")
+    batches = iter(made.data.loader(0, made.total))
+    lacking = 0
+    for t in range(made.total):
+        before = {name: p.detach().clone() for name, p in checkpoint.learnable(made.model)}
+        made.train_step([unwrap(next(batches))])
+        if t and not made.plan.step(t).present_BM[:, 1].any():
+            lacking += 1
+            for name, p in checkpoint.learnable(made.model):
+                assert torch.equal(p, before[name]) is name.startswith("text."), name
+    assert lacking
+
+
+def test_training_learns_and_the_run_folder_holds_what_it_should(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run", "training.epochs=20", "training.modality_dropout=off")
+    scores = made.fit()
+    assert scores["map"] > 0.9  # chance is about 0.4
+    run = tmp_path / "run"
+    best = checkpoint.current(run / "checkpoints", "BEST")
+    assert {path.name for path in best.iterdir()} == {
+        "adapter.json",
+        "adapter.safetensors",
+        "manifest.json",
+        "optimizer.safetensors",
+    }
+    adapter = json.loads((best / "adapter.json").read_text())
+    assert adapter["classes"] == list(toys.WORDS)
+    assert len(adapter["modalities"]["image"]["base"]["sha256"]) == 64
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines if x["type"] == "train"] == list(range(1, made.total + 1))
+    assert len([x for x in lines if x["type"] == "validation"]) == 20
+    assert (
+        json.loads((run / "versions.json").read_text())["libraries"]["torch"] == torch.__version__.split("+")[0]
+    )
+    size = sum(path.stat().st_size for path in best.glob("adapter.*"))
+    assert size < 100_000
+
+
+def test_resumed_training_equals_one_that_never_stopped(toy: Path, tmp_path: Path) -> None:
+    sets = ["training.epochs=4", "model.lora_dropout=0.1"]
+    whole = trainer(toy, tmp_path / "whole", *sets)
+    whole.fit()
+    first = trainer(toy, tmp_path / "parts", *sets)
+    batches = iter(first.data.loader(0, first.total))
+    first.objective.train()
+    for _ in range(3):
+        first.train_step([unwrap(next(batches))])
+    first._save({}, best=False)
+    second = trainer(toy, tmp_path / "parts", *sets)
+    second.resume()
+    assert second.done == 3
+    second.fit()
+    for name, tensor in checkpoint.adapter_state(second.model).items():
+        assert torch.equal(tensor, checkpoint.adapter_state(whole.model)[name]), name
+
+
+def test_kill_9_loses_no_saved_epoch(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with training_with_a_checkpoint(toy, run, "training.epochs=300") as process:
+        time.sleep(0.5)
+        process.kill()
+    meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
+    again = Trainer(Run(run).recipe(), Run(run), ALONE, registry())
+    again.resume()
+    assert again.done == meta["step"] > 0
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert max(steps) == again.done
+
+
+def test_an_interrupt_saves_and_says_how_to_go_on(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = training_with_a_checkpoint(toy, run, "training.epochs=3000", "data.workers=1")
+    os.kill(process.pid, signal.SIGTERM)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert f"u2a train {run} --resume" in error
+    assert "Traceback" not in error
+    meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert max(steps) == meta["step"]
+
+
+def test_a_second_ctrl_c_in_a_long_validation_stops_at_once_and_costs_nothing(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trainer(toy, tmp_path / "whole")
+    whole.fit()
+    made = trainer(toy, tmp_path / "run")
+
+    def validate(model: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert made.stop_signal == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the second one was ignored")
+
+    monkeypatch.setattr(made.data, "validate", validate)
+    with pytest.raises(KeyboardInterrupt):
+        made.fit()
+    again = trainer(toy, tmp_path / "run")
+    again.resume()
+    assert again.done == again.plan.steps_per_epoch
+    assert again.owes_validation
+    again.fit()
+    assert again.best == whole.best
+    for (name, mine), (_, theirs) in zip(
+        checkpoint.learnable(again.model), checkpoint.learnable(whole.model), strict=True
+    ):
+        assert torch.equal(mine, theirs), name
+
+
+def test_workers_do_not_change_the_losses(toy: Path, tmp_path: Path) -> None:
+    for workers in (0, 2):
+        trainer(toy, tmp_path / str(workers), f"data.workers={workers}").fit()
+    losses = [
+        [json.loads(line).get("loss") for line in (tmp_path / w / "metrics.jsonl").read_text().splitlines()]
+        for w in ("0", "2")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_bad_data_in_the_middle_saves_what_is_done(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    recipe = toys.make(tmp_path, checkpoints)
+    shard = next((tmp_path / "shards").glob("train-*1.tar"))
+    png = shard.read_bytes().rindex(b"\x89PNG")
+    with shard.open("r+b") as file:
+        file.seek(png)
+        file.write(b"\0" * 64)
+    made = trainer(recipe, tmp_path / "run", "training.modality_dropout=off", "training.epochs=6")
+    with pytest.raises(U2AError, match=rf"{shard.name}.*train-\d+.*image"):
+        made.fit()
+    assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "LAST"))["step"] == made.done
+
+
+def test_bad_validation_data_costs_nothing_once_it_is_mended(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    counts = {"train": 16, "val": 8, "test": 8}
+    recipe = toys.make(tmp_path, checkpoints, counts=counts)
+    whole = trainer(recipe, tmp_path / "whole")
+    whole.fit()
+    shard = next((tmp_path / "shards").glob("val-*.tar"))
+    good = shard.read_bytes()
+    shard.write_bytes(good.replace(b"\x89PNG", b"\0\0\0\0"))
+    made = trainer(recipe, tmp_path / "run")
+    with pytest.raises(U2AError, match=rf"{shard.name}.*val-\d+.*image"):
+        made.fit()
+    shard.write_bytes(good)
+    again = trainer(recipe, tmp_path / "run")
+    again.resume()
+    assert again.done == 2
+    again.fit()
+    assert again.best == whole.best
+    first, second = (
+        [
+            {**json.loads(line), "samples_per_second": 0}
+            for line in made.run.metrics_file.read_text().splitlines()
+        ]
+        for made in (whole, again)
+    )
+    assert first == second
+
+
+class Deadly:
+    """A preprocessor that kills its worker, as the kernel does when there is no memory."""
+
+    def __call__(self, member: bytes, *, train: bool, seed: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_told_of_in_a_line(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run", "data.workers=1")
+    made.data.preprocessors["image"] = Deadly()
+    with pytest.raises(U2AError, match="a data worker died: too little memory"):
+        made.fit()
+
+
+def test_a_damaged_checkpoint_and_other_base_weights_are_refused(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run")
+    made._save({}, best=True)
+    folder = checkpoint.current(made.run.checkpoints, "BEST")
+    made.model.names = ("text", "image")
+    with pytest.raises(CheckpointError, match="was trained on image, text, but the recipe has text, image"):
+        checkpoint.load_adapter(folder, made.model)
+    made.model.names = ("image", "text")
+    made.model.branches[0].base = {**made.model.branches[0].base, "sha256": "0" * 64}
+    with pytest.raises(CheckpointError, match="modality 'image' was trained on base weights"):
+        checkpoint.load_adapter(folder, made.model)
+    tensors = folder / "adapter.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(CheckpointError, match="checksum mismatch"):
+        checkpoint.verify(folder)
+    for nonsense in ("[]", '{"format": 1}', '{"format": 1, "files": {}}', '{"format": 1, "files": []}', "\xff"):
+        (folder / "manifest.json").write_text(nonsense, encoding="latin-1")
+        with pytest.raises(CheckpointError, match="not a complete adapter checkpoint"):
+            checkpoint.verify(folder)
+    (made.run.checkpoints / "BEST").write_text("..")
+    with pytest.raises(CheckpointError, match="BEST"):
+        checkpoint.current(made.run.checkpoints, "BEST")
+
+
+def test_a_checkpoint_is_replaced_or_kept_whole(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run")
+    made._save({}, best=True)
+    first = checkpoint.current(made.run.checkpoints, "LAST")
+    assert first.stat().st_mode & 0o055 == 0o055  # others may read it, as they may the rest of the run
+    made._save({"accuracy": 0.5}, best=False)
+    assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "BEST"))["validation"] == {
+        "accuracy": 0.5
+    }
+    assert sorted(p.name for p in made.run.checkpoints.iterdir()) == ["BEST", "LAST", first.name]
+    made.run.checkpoints.rename(tmp_path / "aside")
+    made.run.checkpoints.write_text("in the way")
+    with pytest.raises(CheckpointError, match="step-00000000: the checkpoint cannot be written: File exists"):
+        made._save({}, best=False)
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_then_refused(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run", "training.epochs=10")
+    batches = iter(made.data.loader(0, made.total))
+    before = {name: p.detach().clone() for name, p in checkpoint.learnable(made.model)}
+    with torch.no_grad():
+        made.model.head.bias[0] = torch.nan
+    for _ in range(9):
+        made.train_step([unwrap(next(batches))])
+    with pytest.raises(U2AError, match="not finite 10 times in a row"):
+        made.train_step([unwrap(next(batches))])
+    for name, p in checkpoint.learnable(made.model):
+        assert name == "head.bias" or torch.equal(p, before[name])
+
+
+def test_metrics_of_a_step_that_went_wrong_are_still_json(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.log({"step": 1, "loss": float("nan"), "grad_norm": float("inf"), "lr": 0.5})
+
+    def refuse(word: str) -> None:
+        pytest.fail(f"{word} is not JSON")
+
+    line = json.loads(run.metrics_file.read_text(), parse_constant=refuse)
+    assert line == {"step": 1, "loss": None, "grad_norm": None, "lr": 0.5}
+
+
+def test_devices_and_loader_processes_for_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    assert default_workers(World(0, 1000, 0, 1000, cpu)) == 0  # more processes than cores
+    assert default_workers(World(0, 1000, 0, 1000, gpu)) == 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda", 1, 2) == pick_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(U2AError, match="cuda:1 is one device for 2 processes"):
+        pick_device("cuda:1", 0, 2)
+    with pytest.raises(U2AError, match="cuda:2 is not there; GPUs that are visible: 2"):
+        pick_device("cuda:2")
+    with pytest.raises(U2AError, match="3 processes want a GPU each; GPUs that are visible: 2"):
+        pick_device("auto", 2, 3)
+
+
+def test_the_papers_schedule(toy: Path) -> None:
+    recipe = load_recipe(toy, ["training.epochs=10", "training.warmup_epochs=5", "training.lr=1e-3"])
+    rates = [learning_rate(t, 4, recipe) for t in range(40)]
+    assert rates[:20] == [pytest.approx(1e-4)] * 20
+    assert rates[20] == pytest.approx(1e-3)
+    assert rates[30] == pytest.approx(1e-3 * 0.5**0.9)
+    assert rates[39] == pytest.approx(1e-3 * (1 / 20) ** 0.9)
+
+
+def test_the_batch_must_divide(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="not divisible by accumulation"):
+        load_recipe(toy, ["training.accumulation=3"])
+    two = World(0, 2, 0, 2, torch.device("cpu"))
+    with pytest.raises(RecipeError, match="not divisible by 2 processes x accumulation 8"):
+        Trainer(load_recipe(toy, ["training.accumulation=8"]), Run(tmp_path), two, registry())
+
+
+def test_an_epoch_uses_each_sample_once_and_orders_differ() -> None:
+    plan = TrainingPlan(
+        np.ones((23, 2), bool), [10, 10, 3], use_N=np.ones(23, bool), batch_size=5, seed=0, dropout=False
+    )
+    orders = [plan.order(epoch) for epoch in range(2)]
+    assert all(sorted(order.tolist()) == list(range(23)) for order in orders)
+    assert orders[0].tolist() != orders[1].tolist()
+    assert plan.steps_per_epoch == 4
+    seen = np.concatenate([plan.step(t).index_B for t in range(4)])
+    assert len(set(seen.tolist())) == 20
+
+
+def test_a_holdout_is_never_trained_on(toy: Path, tmp_path: Path) -> None:
+    made = trainer(toy, tmp_path / "run", "data.holdout=0.2", "training.epochs=3")
+    assert made.data._places is not None
+    held = set(made.data._places.tolist())
+    assert len(held) == 4
+    trained = {int(i) for t in range(made.total) for i in made.plan.step(t).index_B}
+    assert not held & trained
+    assert "accuracy" in made.fit()

@@ -1,0 +1,91 @@
+"""What all commands share: ``--set``, ``--debug``, and errors for people instead of tracebacks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from u2a.common.files import without_nan
+from u2a.errors import U2AError
+
+#: What a file system refuses, whoever asks: permissions, no space, too long a name, a file for a folder.
+MACHINE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command with ``--debug`` whose `U2AError` becomes a line on stderr and exit code 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--debug"], is_flag=True, expose_value=False, help="Show tracebacks.", callback=_debug
+            )
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except U2AError as error:
+            if ctx.meta.get("debug"):
+                raise
+            rank = os.environ.get("RANK", "0")
+            prefix = "error" if rank == "0" else f"error (process {rank})"
+            for line in str(error).splitlines():
+                click.echo(f"{prefix}: {line}", err=True)
+            sys.exit(2)
+        except BrokenPipeError:  # `u2a ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except OSError as error:
+            if ctx.meta.get("debug") or error.errno not in MACHINE:
+                raise
+            click.echo(f"error: {error.filename or 'writing'}: {error.strerror}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            if ctx.meta.get("debug"):
+                raise
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+
+
+def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta["debug"] = value
+
+
+class Group(click.Group):
+    """A group whose commands are `Command`s."""
+
+    command_class = Command
+    group_class = type
+
+
+set_option = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a recipe key, e.g. --set training.lr=1e-4.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON, with null for NaN."""
+    click.echo(json.dumps(without_nan(value), indent=2, ensure_ascii=False))
+
+
+def comma_list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """``--drop a,b --drop c`` to ``("a", "b", "c")``."""
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    return tuple(dict.fromkeys(names))

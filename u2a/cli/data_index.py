@@ -1,0 +1,82 @@
+"""``u2a data index``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from u2a.cli.base import Command, comma_list
+from u2a.errors import U2AError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from u2a.data.shards.index import IndexInfo
+
+
+@click.command(cls=Command)
+@click.argument("shards", nargs=-1, required=True)
+@click.option("--map", "pairs", multiple=True, metavar="EXT=MODALITY", help="What an extension holds.")
+@click.option(
+    "--missing-ok", multiple=True, callback=comma_list, metavar="M[,M]", help="Modalities that may be absent."
+)
+@click.option("--ignore", multiple=True, callback=comma_list, metavar="EXT[,EXT]", help="Members to leave out.")
+@click.option(
+    "--label", metavar="EXT|json:KEY", help="The member that holds the label, e.g. cls or json:label."
+)
+@click.option(
+    "--classes", metavar="FILE|A,B", help="Class names, one a line of a file; numeric labels are places."
+)
+@click.option("--split", metavar="NAME", help="Also name the shards as this split in dataset.json.")
+def index(
+    shards: tuple[str, ...],
+    pairs: tuple[str, ...],
+    missing_ok: tuple[str, ...],
+    ignore: tuple[str, ...],
+    label: str | None,
+    classes: str | None,
+    split: str | None,
+) -> None:
+    """Write the index beside each of SHARDS (tar files; brace ranges will do).
+
+    Without --map the shards are u2a's own. With --map they were made elsewhere: every extension must be mapped
+    to a modality, hold the label, or be ignored, and a sample must have all mapped modalities but those
+    of --missing-ok. Anything odd is an error that names the member.
+    """
+    from u2a.data.shards.foreign import add_split, index_shards, parse_mapping
+
+    if not pairs and (missing_ok or ignore or label or classes):
+        raise U2AError("--missing-ok, --ignore, --label and --classes go with --map")
+    mapping = parse_mapping(pairs, may_lack=missing_ok, ignored=ignore, label=label) if pairs else None
+    paths = _paths(shards)
+    infos = index_shards(paths, mapping, _classes(classes), on_shard=_tell)
+    click.echo(f"indexed {len(paths)} shards, {sum(info.samples for info in infos)} samples")
+    if split:
+        click.echo(f"wrote {add_split(paths, split)}")
+
+
+def _paths(shards: tuple[str, ...]) -> list[Path]:
+    from u2a.data.shards.dataset import local_path, shard_addresses
+
+    return [local_path(address) for address, _ in shard_addresses({"SHARDS": shards}, "SHARDS")]
+
+
+def _classes(given: str | None) -> tuple[str, ...]:
+    from pathlib import Path
+
+    if given is None:
+        return ()
+    path = Path(given)
+    try:
+        names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else given.split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        raise U2AError(f"--classes {given}: cannot be read: {error}") from None
+    found = tuple(name.strip() for name in names if name.strip())
+    if len(set(found)) != len(found):
+        raise U2AError(f"--classes {given}: names a class twice")
+    return found
+
+
+def _tell(shard: Path, info: IndexInfo) -> None:
+    click.echo(f"{shard}: {info.samples} samples, {', '.join(info.modalities)}", err=True)

@@ -1,0 +1,105 @@
+"""``u2a eval``: score a run, complete and with modalities dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
+from u2a.common.terminal import out
+from u2a.errors import U2AError
+
+if TYPE_CHECKING:
+    from u2a.evaluation.scoring import Scenario
+    from u2a.recipe.sections import Recipe
+
+
+def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: Any) -> None:
+    """``u2a eval``; `options` are those of `u2a.evaluation.trained.evaluate_run`."""
+    from u2a.common.distributed import is_main_process
+    from u2a.evaluation import trained as api
+
+    if sweep:
+        return sweep_command(folder, as_json=as_json, **options)
+    scenario, run = api.evaluate_run(folder, **options)
+    if not is_main_process():
+        return None
+    if as_json:
+        return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
+    out.print(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
+    return out.print(_scenario_table(scenario))
+
+
+def sweep_command(
+    folder: str | None, *, as_json: bool, drop: Sequence[str], keep: Sequence[str], **options: Any
+) -> None:
+    """``u2a eval --sweep``: every availability pattern from one pass of the encoders."""
+    from u2a.common.distributed import is_main_process
+    from u2a.evaluation import trained as api
+
+    if drop or keep:
+        raise U2AError("--sweep scores every pattern; use it without --drop and --keep")
+    scenarios, run = api.sweep_run(folder, **options)
+    if not is_main_process():
+        return None
+    if as_json:
+        patterns = [scenario.as_dict() for scenario in scenarios]
+        return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
+    out.print(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
+    return out.print(_sweep_table(scenarios, run.recipe()))
+
+
+def _conditions(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("split", "seed", "mask_tokens")}
+
+
+def _scenario_table(scenario: Scenario) -> Table:
+    table = Table("modalities", *scenario.complete, box=None)
+    table.add_row("complete", *(f"{value:.4f}" for value in scenario.complete.values()))
+    kept = [f"{name} kept in {share:g} of the samples" for name, share in scenario.kept.items()]
+    changed = [f"without {name}" for name in scenario.dropped] + kept
+    if changed:
+        table.add_row(", ".join(changed), *(f"{value:.4f}" for value in scenario.scores.values()))
+    return table
+
+
+def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
+    """A row a pattern: filled dots are present modalities; the difference is to the complete data."""
+    names, headline = tuple(recipe.modalities), next(iter(scenarios[0].scores))
+    table = Table(*names, *scenarios[0].scores, "change", "N", "n_empty", box=None)
+    for scenario in scenarios:
+        dots = ["○" if name in scenario.dropped else "●" for name in names]
+        difference = scenario.scores[headline] - scenario.complete[headline]
+        values = [f"{value:.4f}" for value in scenario.scores.values()]
+        table.add_row(*dots, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
+    if headline == "accuracy":
+        table.add_row(*"○" * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)")
+    return table
+
+
+@click.command("eval", cls=Command)
+@click.argument("run", required=False)
+@click.option("--drop", multiple=True, metavar="M[,M]", callback=comma_list, help="Modalities to take away.")
+@click.option("--keep", multiple=True, metavar="M=SHARE", help="Keep a modality in that share of the samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses the samples of --keep.")
+@click.option("--sweep", is_flag=True, help="Score every availability pattern from one pass.")
+@click.option(
+    "--without-mask-tokens",
+    "mask_tokens",
+    flag_value=False,
+    default=True,
+    help="Fill missing modalities with zeros instead.",
+)
+@click.option("--split", default="test", show_default=True, help="The split to score.")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@set_option
+@json_option
+def evaluate(run: str | None, **options: Any) -> None:
+    """Score RUN (the newest if none is named), complete and with modalities dropped.
+
+    Samples that dropping would empty are left out (n_empty); the complete score is on the same samples.
+    """
+    eval_command(run, **options)

@@ -1,0 +1,31 @@
+"""``u2a params``: how many parameters a recipe has, part by part."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+
+from u2a.cli.base import Command, json_option, print_json, set_option
+from u2a.common.terminal import out
+
+
+@click.command(cls=Command)
+@click.argument("recipe")
+@set_option
+@json_option
+def params(recipe: str, sets: tuple[str, ...], as_json: bool) -> None:
+    """Count RECIPE's parameters, without reading any weights."""
+    from u2a.plugins.loading import registry
+    from u2a.recipe.file import load_recipe
+    from u2a.runs.build import build_model, count_parameters
+
+    parts = count_parameters(build_model(load_recipe(recipe, sets), registry(), weights=False))
+    total, learnable = sum(p.total for p in parts), sum(p.learnable for p in parts)
+    if as_json:
+        print_json({"total": total, "learnable": learnable, "parts": [vars(part) for part in parts]})
+        return
+    table = Table("part", "total", "learnable", box=None)
+    for part in parts:
+        table.add_row(part.name, f"{part.total:,}", f"{part.learnable:,}")
+    table.add_row("all", f"{total:,}", f"{learnable:,}")
+    out.print(table)

@@ -1,0 +1,117 @@
+"""``u2a predict``: one option a modality of the run, or a manifest of many samples."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from u2a.cli.base import Command, print_json, set_option
+
+BATCH = 32
+
+
+# Without -h for --help, which click would also find in a text that begins with a dash.
+@click.command(cls=Command, context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[RUN] [--MODALITY FILE_OR_TEXT]...")
+@click.option("--manifest", metavar="FILE", help="A JSONL or CSV manifest of many samples; labels not needed.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to print."
+)
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@set_option
+def predict(
+    words: tuple[str, ...],
+    manifest: str | None,
+    top: int,
+    checkpoint: str,
+    as_json: bool,
+    sets: tuple[str, ...],
+) -> None:
+    """Predict with RUN (the newest if none is named) from any subset of its modalities.
+
+    u2a predict --image a.png --text "a red boat"
+    """
+    from u2a.evaluation.trained import load
+
+    run, values = parse_words(words)
+    if bool(values) == bool(manifest):
+        raise click.UsageError("give one option a modality (e.g. --image a.png), or --manifest FILE")
+    model = load(run, checkpoint=checkpoint, sets=sets)
+    if manifest:
+        _predict_manifest(model, Path(manifest), top)
+        return
+    prediction = model.predict({name: _file_or_text(value) for name, value in values.items()})
+    if as_json:
+        print_json(prediction.as_dict(top))
+        return
+    for name, p in islice(prediction.probabilities.items(), top):
+        click.echo(f"{p:7.2%}  {name}" + ("  *" if name in prediction.labels else ""))
+    click.echo(f"used {', '.join(prediction.used)}; filled in {', '.join(prediction.filled) or 'none'}")
+
+
+def _file_or_text(value: str) -> str | Path:
+    """On the command line, what names a file is the file, for text as well."""
+    return Path(value) if os.path.isfile(value) else value
+
+
+def parse_words(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """``RUN --image a.png --text=hello`` to the run and the values by modality."""
+    run, values, rest = None, {}, iter(words)
+    for word in rest:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            if not equals:
+                value = next(rest, None)  # type: ignore[assignment]
+            if value is None or not name:
+                raise click.UsageError(f"{word} needs a value")
+            if name in values:
+                raise click.UsageError(f"--{name} is given twice")
+            values[name] = value
+        elif run is None:
+            run = word
+        else:
+            raise click.UsageError(f"unexpected argument {word!r}")
+    return run, values
+
+
+def _predict_manifest(model: Any, manifest: Path, top: int) -> None:
+    """A JSON line a sample, in the manifest's order; a sample that cannot be read gets an ``error``."""
+    from u2a.data.packing.manifest import Manifest
+    from u2a.errors import U2AError
+    from u2a.plugins.loading import registry
+
+    options = model.recipe.modalities.items()
+    extensions = {name: registry().spec(o.kind).extensions for name, o in options}
+    problems: list[str] = []
+    rows = Manifest(manifest, extensions, default_split="predict").rows(problems)
+    failed = 0
+    while batch := list(islice(rows, BATCH)):
+        for line in _lines(model, batch, top):
+            failed += "error" in line
+            click.echo(json.dumps(line, ensure_ascii=False))
+    if problems or failed:
+        for problem in problems:
+            click.echo(f"{manifest}: {problem}", err=True)
+        raise U2AError(f"{manifest}: {failed + len(problems)} samples could not be read; the others are done")
+
+
+def _lines(model: Any, rows: Sequence[Any], top: int) -> Iterator[dict[str, Any]]:
+    from u2a.errors import U2AError
+
+    examples: dict[int, Any] = {}
+    errors: dict[int, str] = {}
+    for i, row in enumerate(rows):
+        try:
+            examples[i] = model.predictor.read({name: cell.read() for name, cell in row.cells.items()})
+        except U2AError as error:
+            errors[i] = str(error)
+    predictions = dict(zip(examples, model.predictor.predict(list(examples.values())), strict=True))
+    for i, row in enumerate(rows):
+        yield {"key": row.key, **(predictions[i].as_dict(top) if i in predictions else {"error": errors[i]})}

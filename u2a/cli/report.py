@@ -1,0 +1,171 @@
+"""``u2a report``, ``u2a compare`` and ``u2a sweep``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
+from u2a.errors import U2AError
+
+split_option = click.option("--split", default="test", show_default=True, help="The split to score.")
+checkpoint_option = click.option(
+    "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
+)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+folder_type = click.Path(file_okay=False, writable=True, path_type=Path)
+
+
+@click.command(cls=Command)
+@click.argument("runs", nargs=-1, metavar="[RUN ...]")
+@click.option("--out", type=folder_type, help="Folder to write; <first run>/report if left out.")
+@click.option("--figures", type=folder_type, help="Save every chart as PNG and PDF there, too.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of resamples and test tables.")
+@split_option
+@checkpoint_option
+@set_option
+def report(
+    runs: tuple[str, ...],
+    out: Path | None,
+    figures: Path | None,
+    seed: int,
+    split: str,
+    checkpoint: str,
+    sets: tuple[str, ...],
+) -> None:
+    """What a missing modality costs RUN (the newest if none is named): one HTML file, JSON and CSV.
+
+    The first run is told in detail. Further runs of the same task add what they tell together: means and
+    bands over seeds, and a map of training against test rates.
+    """
+    from u2a.report.write import write_report
+
+    page = write_report(
+        runs, out=out, figures=figures, seed=seed, split=split, checkpoint=checkpoint, sets=sets
+    )
+    click.echo(f"wrote {page}")
+
+
+@click.command(cls=Command)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...")
+@click.option("--drop", multiple=True, metavar="M[,M]", callback=comma_list, help="Modalities to take away.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of resamples.")
+@split_option
+@checkpoint_option
+@set_option
+@json_option
+def compare(runs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """How much better or worse than the first RUN the others are, on the same samples.
+
+    The interval is a paired bootstrap: every resample scores all runs.
+    """
+    from u2a.report.compare import compare_runs
+
+    result = compare_runs(runs, **options)
+    if as_json:
+        print_json(result)
+    else:
+        print_comparison(result)
+
+
+@click.command(cls=Command)
+@click.argument("recipe")
+@click.option("--seeds", default="0,1,2", show_default=True, metavar="S,S,...", help="A training for each.")
+@click.option("--grid", multiple=True, metavar="KEY=V,V,...", help="Recipe values to combine.")
+@click.option("--out", type=folder_type, help="Folder of the runs; runs/sweeps/<recipe's name> if left out.")
+@click.option("--nproc", type=click.IntRange(min=1), default=1, show_default=True, help="Processes a training.")
+@click.option("--split", default="test", show_default=True, help="The split to score.")
+@set_option
+@json_option
+def sweep(
+    recipe: str,
+    seeds: str,
+    grid: tuple[str, ...],
+    out: Path | None,
+    nproc: int,
+    split: str,
+    sets: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Train RECIPE for every combination of --grid values and seeds; mean and deviation over seeds.
+
+    Repeat the command to go on: finished trainings are kept, an interrupted one resumes. A training that
+    fails is named, and the rest goes on. Afterwards: u2a report <folder>/*/seed-*
+    """
+    from u2a.recipe.file import load_recipe
+    from u2a.training import grid as sweeps
+
+    parsed = sweeps.parse_grid(grid)
+    folder = out or Path("runs/sweeps") / load_recipe(recipe, sets).name
+    jobs = sweeps.plan_jobs(recipe, parsed, _seeds(seeds), sets, folder)
+    failed = sweeps.run_jobs(recipe, jobs, nproc=nproc, say=_say)
+    result = sweeps.collect(jobs, split, sets, _say)
+    sweeps.write_sweep(result, folder)
+    if as_json:
+        print_json(result)
+    else:
+        print_sweep(result)
+        click.echo(f"wrote {folder / 'sweep.json'} and sweep.csv")
+    if failed:
+        raise U2AError("\n".join(f"{run}: training failed (exit code {code})" for run, code in failed.items()))
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        seeds = [-1]
+    if min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise U2AError(f"--seeds {text}: expected different whole numbers from 0, e.g. --seeds 0,1,2")
+    return seeds
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def print_comparison(result: dict[str, Any]) -> None:
+    """A row a run: score and difference to the first, both in percent with 95 % intervals."""
+    missing = f", without {', '.join(result['dropped'])}" if result["dropped"] else ""
+    console.print(
+        f"split {result['split']}{missing}, N {result['n']}, n_empty {result['n_empty']}", markup=False
+    )
+    table = Table("run", f"{result['metric']} % (95 %)", "difference (95 %)", "better in", box=None)
+    for row in result["runs"]:
+        cells = [_escape(row["run"]), _value(row["score"], row["interval"], "{:.2f}")]
+        if "difference" in row:
+            cells.append(_value(row["difference"], row["difference_interval"], "{:+.2f}"))
+            cells.append(f"{100 * row['better']:.1f} % of resamples")
+        table.add_row(*cells)
+    console.print(table)
+
+
+def print_sweep(result: dict[str, Any]) -> None:
+    """A row a cell of the grid: mean ± standard deviation over seeds in percent, with all that the data has."""
+    if not result["cells"]:
+        return console.print("no training is finished")
+    keys, metrics = result["cells"][0]["values"], result["cells"][0]["patterns"][0]["mean"]
+    table = Table(*keys, "seeds", *(f"{metric} %" for metric in metrics), box=None)
+    for cell in result["cells"]:
+        complete = cell["patterns"][0]
+        scores = [_mean_sd(complete["mean"][metric], complete["sd"][metric]) for metric in metrics]
+        table.add_row(*map(_escape, cell["values"].values()), str(len(cell["seeds"])), *scores)
+    return console.print(table)
+
+
+def _mean_sd(mean: float, sd: float | None) -> str:
+    return f"{100 * mean:.2f}" if sd is None else f"{100 * mean:.2f} ± {100 * sd:.2f}"
+
+
+def _value(value: float, interval: list[float], form: str) -> str:
+    low, high = (form.format(100 * bound) for bound in interval)
+    return f"{form.format(100 * value)} ({low} to {high})"
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

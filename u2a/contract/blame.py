@@ -1,0 +1,45 @@
+"""Who is to blame: the owner of a registration, and errors that name it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from u2a.errors import PluginError, U2AError
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The distribution and entry point that a registration came from."""
+
+    plugin: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} of {self.distribution} {self.version}"
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def blame(name: str, owner: Owner, part: str) -> Iterator[None]:
+    """Turn what a plugin's own code raises into a `PluginError` that names modality, distribution and part.
+
+    Other `U2AError` pass: they tell of the user's files and options.
+    """
+    culprit = f"modality {name!r} ({owner})"
+    try:
+        yield
+    except PluginError as error:
+        raise PluginError(f"{culprit}: {error}") from error
+    except U2AError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            raise  # the machine's fault, not the plugin's
+        raise PluginError(f"{culprit}: {part} failed: {_reason(error)}") from error

@@ -1,0 +1,91 @@
+"""What a plugin brings besides modalities: loggers and metrics. Typing only, so that listing stays quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from u2a.contract.modality import API_VERSION
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+#: Names of whatever plugins bring; of modalities in recipes and in shards alike.
+NAME = r"[a-z][a-z0-9_]*"
+TaskKind = Literal["single_label", "multi_label"]
+LineKind = Literal["train", "validation"]
+
+
+class Logger(Protocol):
+    """One training's connection to a tool that draws curves. What it raises never stops the training."""
+
+    def log(self, values: Mapping[str, float], step: int, kind: LineKind) -> None:
+        """Take what one step (``"train"``) or one validation gave; steps count from 1.
+
+        Args:
+            values: names to plain numbers: losses, learning rate and speed, or a validation's scores.
+        """
+        ...
+
+    def close(self, failed: bool) -> None:
+        """The training is over; `failed` if it was stopped or broke off. Called once."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoggerSpec:
+    """A logger that recipes name in ``training.loggers``.
+
+    Attributes:
+        name: e.g. ``"tensorboard"``.
+        open: ``open(folder, recipe, done)`` begins a training's log: its run folder, the resolved recipe as
+            plain values, and how many steps are done already. 0 = a new training; else the curves that were
+            begun go on after that step (keep what is needed for that in the run folder). Called on the first
+            process only.
+        help: one line for ``u2a plugins list`` and the docs.
+        module: the module that `open` imports and that may be missing; ``""`` = none.
+        install: how to get it, e.g. ``pip install "u2a[tensorboard]"``.
+        api: the contract version that the plugin was made for.
+    """
+
+    name: str
+    open: Callable[[Path, Mapping[str, Any], int], Logger]
+    help: str = ""
+    module: str = ""
+    install: str = ""
+    api: int = API_VERSION
+
+    @property
+    def ready(self) -> bool:
+        """Whether the library that it needs is installed."""
+        try:
+            return not self.module or find_spec(self.module) is not None
+        except ModuleNotFoundError:  # the parent of a dotted name
+            return False
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric that recipes name in ``task.metric``; it is reported for every task that it fits.
+
+    Attributes:
+        name: e.g. ``"accuracy"``.
+        task_kinds: the tasks it fits: ``"single_label"``, ``"multi_label"`` or both.
+        compute: ``compute(probabilities_NC, target, n_classes)`` over all N >= 1 samples of a scenario:
+            float32 probabilities (softmax; a sigmoid a class for multi-label), and ``[N]`` class numbers or
+            ``[N, C]`` of 0 and 1, both long; on the CPU. Returns a number in 0..1: reports print it in percent.
+        higher_is_better: False for errors; decides which checkpoint is the best.
+        help: one line for ``u2a plugins list`` and the docs.
+        api: the contract version that the plugin was made for.
+    """
+
+    name: str
+    task_kinds: tuple[TaskKind, ...]
+    compute: Callable[[Tensor, Tensor, int], float]
+    higher_is_better: bool = True
+    help: str = ""
+    api: int = API_VERSION

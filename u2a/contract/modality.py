@@ -1,0 +1,134 @@
+"""The plugin contract: what a modality brings, and what it may rely on.
+
+Shape suffixes used here and everywhere: B batch, P present samples of one modality, N rows (samples, or
+frames of samples), L tokens, D width, M modalities in recipe order, K mask tokens of one modality
+(1, or M - 1 with ``mask_tokens = "per_target"``), C classes.
+
+A modality is three parts and a record that holds them:
+
+* a **preprocessor** turns the bytes of one member of a shard into an example, and examples into padded inputs;
+* an **embedding** turns inputs into `Tokens` with the backbone's own embedding layer (paper eq. 1);
+* an **encoder** runs the backbone's transformer over those tokens after the core has appended the mask tokens
+  (eqs. 2 and 3) and returns hidden states with the backbone's final norm applied to every position.
+
+This module imports torch for typing only, so that listing plugins stays quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: The version of this contract. A plugin states the one it was made for in ``ModalitySpec.api``.
+API_VERSION = 1
+#: Contract versions that this u2a can still run.
+SUPPORTED_API = (1,)
+
+Example = Mapping[str, Any]
+"""One preprocessed sample of one modality: names to tensors or plain numbers; picklable."""
+
+Inputs = Mapping[str, Any]
+"""What `Preprocessor.collate` returns: names to tensors for the P present samples of a batch."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of one modality's present samples, on their way from embedding to encoder.
+
+    Attributes:
+        hidden_NLD: float tensor, right-padded; the encoder's own CLS and positions are in it.
+        valid_NL: bool tensor, True = a real token; None = all are real.
+        cls: positions averaged to the class token (AST: ``(0, 1)``).
+        rows_P: long tensor, how many rows each present sample owns, in order (video: its frames);
+            None = one each. Class and mask tokens are averaged over a sample's rows.
+        extra: what the embedding must hand to the encoder (names to anything).
+    """
+
+    hidden_NLD: Tensor
+    valid_NL: Tensor | None = None
+    cls: tuple[int, ...] = (0,)
+    rows_P: Tensor | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Preprocessor(Protocol):
+    """Bytes to example, examples to inputs. Must pickle: data workers get a copy."""
+
+    def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:
+        """Decode one member. Random augmentation only if ``train``, and only from ``seed``.
+
+        Raises:
+            u2a.errors.BadSample: the bytes cannot be used; the text says why in a few words.
+        """
+        ...
+
+    def collate(self, examples: Sequence[Example]) -> Inputs:
+        """Stack at least one example; pad on the right where lengths differ."""
+        ...
+
+
+class Embedding(Protocol):
+    """Paper eq. 1: inputs to tokens with the backbone's frozen embedding layer."""
+
+    def __call__(self, backbone: nn.Module, inputs: Inputs) -> Tokens: ...
+
+
+class Encoder(Protocol):
+    """Paper eq. 3: all hidden states, final norm applied, same shape as ``tokens.hidden_NLD``.
+
+    The core has appended the mask tokens as the last K positions, marked valid.
+    """
+
+    def __call__(self, backbone: nn.Module, tokens: Tokens) -> Tensor: ...
+
+
+class ModalityOptions(BaseModel):
+    """Base of every plugin's options: the fields of a recipe's ``[modalities.<name>]`` section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    kind: str = Field(description="the plugin's modality; the section's own name if left out")
+
+
+@dataclass(frozen=True)
+class ModalitySpec:
+    """One complete modality. A record that lacks a part cannot be made; a wrong one is refused by name.
+
+    Attributes:
+        name: the modality's name, a Python identifier, e.g. ``"audio"``.
+        extensions: file extensions, without dots, that the preprocessor reads, e.g. ``("wav", "flac")``.
+        options: the pydantic model of the recipe section (a `ModalityOptions`).
+        preprocessor: builds the preprocessor from validated options.
+        backbone: ``backbone(options, weights=True)`` builds the network and reads its checkpoint; the only
+            place that does. With ``weights=False`` it runs under ``torch.device("meta")`` and reads none.
+        embedding: see `Embedding`.
+        encoder: see `Encoder`.
+        width: D, the size of the hidden states.
+        lora_targets: names of the ``nn.Linear`` projections to adapt, one list a block; four a block
+            (query, key, value, attention output) in that order.
+        share_key: backbones with equal keys are one frozen copy in memory; None = never shared.
+        tune: ``"lora"`` freezes the backbone and adapts it; ``"full"`` trains and saves all of it.
+        to_member: turns a value that a Python caller holds (an array, text) into bytes that the
+            preprocessor reads; None = the Python API takes bytes and paths only.
+        api: the contract version that the plugin was made for.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    options: type[ModalityOptions]
+    preprocessor: Callable[[Any], Preprocessor]
+    backbone: Callable[..., nn.Module]
+    embedding: Embedding
+    encoder: Encoder
+    width: Callable[[Any], int]
+    lora_targets: Callable[[nn.Module], list[list[str]]]
+    share_key: Callable[[Any], Hashable | None]
+    tune: Literal["lora", "full"] = "lora"
+    to_member: Callable[[Any], bytes] | None = None
+    api: int = API_VERSION

@@ -1,0 +1,1 @@
+"""Looking at a data set: findings and the gallery. Nothing here changes data."""

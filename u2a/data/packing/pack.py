@@ -1,0 +1,223 @@
+"""From a manifest to a data set of shards: check everything, write beside the target, then put it in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from u2a.common.files import replacing, sync_folder
+from u2a.contract.modality import Preprocessor
+from u2a.data.packing.manifest import Manifest, RowSource
+from u2a.data.packing.plan import MAX_PROBLEMS, PackOptions, Plan, plan_rows, planned_rows
+from u2a.data.packing.row import Packed, Refused, RowPacker, packed_rows
+from u2a.data.packing.staging import SplitJournal, Stage, check_target, staged
+from u2a.data.packing.summary import SplitSummary, Summary, write_skipped
+from u2a.data.preprocessors import build_preprocessors
+from u2a.data.shards.dataset import FILE_NAME, DatasetFile, fingerprint
+from u2a.data.shards.writer import SplitWriter
+from u2a.errors import U2AError
+from u2a.plugins.loading import registry
+from u2a.plugins.registry import Registry
+from u2a.recipe.sections import Recipe, TaskSection
+
+#: Fewer rows than this for each worker process are not worth its start.
+ROWS_PER_WORKER = 100
+
+Progress = Callable[[int, int], None]
+"""Called with the samples dealt with so far and their total."""
+
+
+def pack_manifest(
+    recipe: Recipe,
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    plugins: Registry | None = None,
+    progress: Progress = lambda done, total: None,
+    **how: Any,
+) -> Summary:
+    """Write the samples of a manifest as a data set for a recipe; equal input gives equal bytes.
+
+    An interrupted packing is continued by the next one of the same files to the same place.
+
+    Args:
+        recipe: names the modalities and the classes.
+        manifest: see `u2a.data.packing.manifest`.
+        out: the folder to make.
+        overwrite: replace the data set that `out` holds, once the new one is complete.
+        plugins: where the recipe's modalities come from; the installed ones by default.
+        progress: called as samples are written.
+        how: fields of `PackOptions`.
+
+    Raises:
+        U2AError: every fault of the manifest, one a line; or `out` cannot be used. `out` is as it was.
+    """
+    target = Path(os.path.realpath(out))
+    check_target(target, overwrite)
+    plugins, options = plugins or registry(), PackOptions(**how)
+    source = Manifest(Path(manifest), read_extensions(recipe, plugins))
+    plan = plan_rows(source, recipe.task, options)
+    return pack_rows(
+        recipe, source, plan, target, options, overwrite=overwrite, plugins=plugins, progress=progress
+    )
+
+
+def read_extensions(recipe: Recipe, plugins: Registry) -> dict[str, tuple[str, ...]]:
+    """The recipe's modalities and the file extensions that each reads."""
+    return {name: plugins.spec(options.kind).extensions for name, options in recipe.modalities.items()}
+
+
+def pack_rows(
+    recipe: Recipe,
+    source: RowSource,
+    plan: Plan,
+    target: Path,
+    options: PackOptions,
+    *,
+    overwrite: bool,
+    plugins: Registry,
+    progress: Progress,
+    finish: Callable[[Path, Summary], None] = lambda folder, summary: None,
+) -> Summary:
+    """Write planned rows to `target`; `finish` may add reports before the data set is put in place.
+
+    Raises:
+        U2AError: undecodable files, files that changed since they were planned, or a full disk.
+    """
+    packer = RowPacker(
+        single_label=recipe.task.kind == "single_label",
+        extensions=source.extensions,
+        preprocessors=_preprocessors(recipe, plugins) if options.check else None,
+        recode=options.recode,
+        keep_incomplete=options.keep_incomplete,
+    )
+    stage = None
+    try:
+        with staged(target, plan.digest, overwrite) as stage:
+            work = _Work(source, plan, packer, options, stage, progress)
+            summary = {name: work.write_split(name) for name in plan.splits}
+            _write_dataset(stage, source, recipe.task, summary)
+            write_skipped(stage.folder, summary)
+            finish(stage.folder, summary)
+    except OSError as error:
+        kept = "; run it again to go on from the finished shards" if stage and stage.finished else ""
+        reason = f"{error.filename or target}: {error.strerror or error}"
+        raise U2AError(f"{reason}; {target} was not changed{kept}") from error
+    return summary
+
+
+def _preprocessors(recipe: Recipe, plugins: Registry) -> dict[str, Preprocessor]:
+    try:
+        return build_preprocessors(recipe, plugins)
+    except U2AError as error:
+        raise U2AError(f"{error} (checking every file needs it; --no-check packs without)") from None
+
+
+@dataclass
+class _Work:
+    """One packing: where rows come from and where samples go."""
+
+    source: RowSource
+    plan: Plan
+    packer: RowPacker
+    options: PackOptions
+    stage: Stage
+    progress: Progress
+    done: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(self.plan.splits.values())
+
+    def write_split(self, name: str) -> SplitSummary:
+        """All samples of a split; shards that an earlier run finished stay as they are."""
+        journal = self.stage.journal.splits.setdefault(name, SplitJournal())
+        summary = SplitSummary(skipped=journal.skipped.copy(), absent=journal.absent.copy())
+        rows = planned_rows(self.source, self.plan, name)
+        for row in islice(rows, journal.rows):
+            if row.key not in summary.skipped:
+                summary.count(row, tuple(m for m in row.cells if m not in summary.absent.get(row.key, ())))
+            self._step()
+        covered = journal.rows
+        modalities = tuple(self.source.extensions)
+        results = packed_rows(rows, self.packer, self._workers())
+        with SplitWriter(
+            self.stage.folder, name, modalities, self.options.shard_size, journal.entries
+        ) as writer:
+            for result in results:
+                covered += 1
+                self._add(writer, summary, result, results)
+                if len(writer.entries) > len(journal.entries):
+                    journal = self._record(name, writer, summary, covered)
+                self._step()
+        self._record(name, writer, summary, covered)
+        summary.bytes = sum(entry.bytes for entry in writer.entries)
+        return summary
+
+    def _add(
+        self,
+        writer: SplitWriter,
+        summary: SplitSummary,
+        result: Packed | Refused,
+        others: Iterator[Packed | Refused],
+    ) -> None:
+        key = result.row.key
+        if isinstance(result, Packed):
+            writer.add(key, result.sample, result.members)
+            summary.count(result.row, result.sample.present)
+            if result.absent:
+                summary.absent[key] = result.absent
+        elif self.options.on_error == "skip":
+            summary.skipped[key] = (result.modality, result.reason)
+        else:
+            rest = islice((other for other in others if isinstance(other, Refused)), MAX_PROBLEMS)
+            _raise_refused([result, *rest])
+
+    def _record(self, name: str, writer: SplitWriter, summary: SplitSummary, covered: int) -> SplitJournal:
+        journal = SplitJournal(
+            entries=writer.entries.copy(), rows=covered, skipped=summary.skipped, absent=summary.absent
+        )
+        self.stage.journal.splits[name] = journal
+        self.stage.save()
+        return journal
+
+    def _workers(self) -> int:
+        if self.packer.preprocessors is None and not self.packer.recode:
+            return 0  # nothing to compute: another process would only be in the way
+        most = self.options.workers
+        if most is None:
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            most = min(cores, self.total // ROWS_PER_WORKER)
+        return most if most > 1 else 0
+
+    def _step(self) -> None:
+        self.done += 1
+        self.progress(self.done, self.total)
+
+
+def _raise_refused(refused: Collection[Refused]) -> None:
+    more = [f"and more; the first {MAX_PROBLEMS} are shown"] if len(refused) > MAX_PROBLEMS else []
+    hint = "no data set was made; --on-error skip leaves such samples out and lists them in skipped.jsonl"
+    raise U2AError("\n".join([*map(str, list(refused)[:MAX_PROBLEMS]), *more, hint]))
+
+
+def _write_dataset(stage: Stage, source: RowSource, task: TaskSection, summary: Summary) -> None:
+    splits = {name: tuple(journal.entries) for name, journal in stage.journal.splits.items() if name in summary}
+    for name in [name for name, entries in splits.items() if not entries]:
+        raise U2AError(f"{source.path}: no sample of split {name!r} can be used; skipped.jsonl would name all")
+    names = sorted({label for split in summary.values() for label in split.labels})
+    found = DatasetFile(
+        modalities=tuple(source.extensions),
+        task_kind=task.kind,
+        splits={name: splits[name] for name in summary},
+        classes={c: {name: split.labels[c] for name, split in summary.items()} for c in names},
+        fingerprint=fingerprint(entry.sha256 for name in summary for entry in splits[name]),
+    )
+    with replacing(stage.folder / FILE_NAME) as stream:
+        stream.write(found.model_dump_json(indent=1).encode() + b"\n")
+    sync_folder(stage.folder)

@@ -1,0 +1,57 @@
+"""A recipe's preprocessors, each with the plugin that answers for it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from u2a.contract.blame import Owner, blame
+from u2a.contract.modality import Example, Inputs, Preprocessor
+from u2a.errors import PluginError
+from u2a.plugins.registry import Registry
+from u2a.recipe.sections import Recipe
+
+
+@dataclass(frozen=True)
+class OwnedPreprocessor:
+    """A plugin's preprocessor whose unforeseen errors name the plugin, in whatever process it runs."""
+
+    name: str
+    owner: Owner
+    inner: Preprocessor
+
+    def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:
+        """See `u2a.modality.Preprocessor`."""
+        with blame(self.name, self.owner, "preprocessor"):
+            return self.inner(member, train=train, seed=seed)
+
+    def collate(self, examples: Sequence[Example]) -> Inputs:
+        """See `u2a.modality.Preprocessor`."""
+        with blame(self.name, self.owner, "collate"):
+            return self.inner.collate(examples)
+
+
+def build_preprocessors(recipe: Recipe, registry: Registry) -> dict[str, Preprocessor]:
+    """A preprocessor for each modality, in recipe order.
+
+    Raises:
+        PluginError: one cannot be built, or cannot be sent to data workers; names the distribution.
+    """
+    found: dict[str, Preprocessor] = {}
+    for name, options in recipe.modalities.items():
+        spec, owner = registry.spec(options.kind), registry.owners[options.kind]
+        with blame(name, owner, "preprocessor"):
+            inner = spec.preprocessor(options)
+            _check_pickles(inner)
+        found[name] = OwnedPreprocessor(name, owner, inner)
+    return found
+
+
+def _check_pickles(preprocessor: Preprocessor) -> None:
+    """Before any worker starts, where the same fault would be a traceback out of multiprocessing."""
+    try:
+        pickle.dumps(preprocessor)
+    except Exception as error:  # pickling runs the plugin's own code
+        reason = " ".join(str(error).split())[:200]
+        raise PluginError(f"its preprocessor cannot be pickled for data workers: {reason}") from error

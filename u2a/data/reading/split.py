@@ -1,0 +1,218 @@
+"""Reading one split of a data set by sample number, with everything checked when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from u2a.contract.paths import is_url
+from u2a.data.reading.split_checks import check_labels, check_modalities, check_shard, presence
+from u2a.data.shards.dataset import Shards, fingerprint, shard_addresses, split_names
+from u2a.data.shards.index import ShardIndex
+from u2a.data.storage.cache import Cache, RemoteShard
+from u2a.data.storage.local import ShardFile
+from u2a.data.storage.remote import show
+from u2a.errors import ShardError
+
+__all__ = ["Split", "open_split", "split_names"]
+
+#: Shards that a process keeps open at once.
+OPEN_SHARDS = 64
+#: Remote indexes that are fetched at once.
+FETCHERS = 16
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """What a split keeps of each shard in memory."""
+
+    address: str
+    index: Path
+    bytes: int
+    sha256: str
+    columns: dict[str, int]  # modality -> column of the index
+    class_ids: NDArray[np.int64]  # the shard's class numbers -> the recipe's
+
+
+class _Open:
+    """A shard and its index, open in this process."""
+
+    def __init__(self, shard: _Shard, cache: Cache) -> None:
+        self.index = ShardIndex(shard.address, shard.index)
+        self.read: Callable[[int, int], bytes]
+        if is_url(shard.address):
+            self.read = partial(cache.read, RemoteShard(shard.address, shard.bytes, shard.sha256))
+        else:
+            self.read = ShardFile(Path(shard.address), shard.bytes).read
+
+
+def _opener(shards: list[_Shard], cache: Cache) -> Callable[[int], _Open]:
+    return lru_cache(OPEN_SHARDS)(lambda number: _Open(shards[number], cache))
+
+
+class Split:
+    """One split of a data set, N samples in the order of its shards; picklable, made by `open_split`.
+
+    Attributes:
+        name: the split's name.
+        modalities: the recipe's modalities, in recipe order.
+        present_NM: bool [N, M], the presence that the data declares.
+        shard_sizes: samples of each shard, in order.
+        fingerprint: the identity of the split's content, and of the missing table over it, if any.
+        notes: what a person should know about it, one line each.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        modalities: tuple[str, ...],
+        shards: list[_Shard],
+        present_NM: NDArray[np.bool_],
+        shard_sizes: list[int],
+        fingerprint: str,
+        cache: Cache,
+    ) -> None:
+        self.name = name
+        self.modalities = modalities
+        self.present_NM = present_NM
+        self.shard_sizes = shard_sizes
+        self.fingerprint = fingerprint
+        self.notes: tuple[str, ...] = ()
+        self._shards = shards
+        self._starts = np.cumsum([0, *shard_sizes])
+        self.cache = cache
+        self._open = _opener(shards, cache)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_open"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _open=_opener(state["_shards"], state["cache"]))
+
+    def with_presence(self, present_NM: NDArray[np.bool_], fingerprint: str, notes: tuple[str, ...]) -> Split:
+        """The same split with other presence over the same data."""
+        other = copy(self)
+        other.present_NM, other.fingerprint, other.notes = present_NM, fingerprint, notes
+        return other
+
+    def keys(self) -> list[str]:
+        """The original keys of all samples, in order."""
+        return [key for index, _, _ in self.indexes() for key in index.all_keys()]
+
+    def indexes(self) -> Iterator[tuple[ShardIndex, dict[str, int], NDArray[np.int64]]]:
+        """Each shard's index, with its column of each modality and the recipe's number of each class."""
+        for shard in self._shards:
+            yield ShardIndex(shard.address, shard.index), shard.columns, shard.class_ids
+
+    def key(self, i: int) -> str:
+        """The original key of sample `i`."""
+        number, row = self._locate(i)
+        return self._open(number).index.key(row)
+
+    def labels(self, i: int) -> tuple[int, ...]:
+        """Sample `i`'s labels as indices into the recipe's classes; empty for an unlabelled sample."""
+        number, row = self._locate(i)
+        ids = self._open(number).index.label_ids(row)
+        return tuple(self._shards[number].class_ids[ids].tolist()) if len(ids) else ()
+
+    def members(self, i: int, names: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of sample `i` for those modalities, and no others.
+
+        Raises:
+            ShardError: the sample lacks one of them, or the shard was cut since it was opened.
+        """
+        number, row = self._locate(i)
+        opened = self._open(number)
+        offsets, sizes = (opened.index.slice(name, row, row + 1)[0] for name in ("offset", "size"))
+        found: dict[str, bytes] = {}
+        read: dict[int, bytes] = {}  # modalities may share a member
+        for name in names:
+            column = self._shards[number].columns.get(name)
+            if column is None or offsets[column] < 0:
+                raise ShardError(f"{self.where(i)}: has no {name}")
+            offset, size = int(offsets[column]), int(sizes[column])
+            if offset not in read:
+                read[offset] = opened.read(offset, size)
+            found[name] = read[offset]
+        return found
+
+    def where(self, i: int) -> str:
+        """``train-000000.tar: sample 'key'``, for messages."""
+        number, _ = self._locate(i)
+        return f"{Path(show(self._shards[number].address)).name}: sample {self.key(i)!r}"
+
+    def remote_shards(self) -> dict[int, RemoteShard]:
+        """By number, the shards that are not on this machine."""
+        return {
+            number: RemoteShard(shard.address, shard.bytes, shard.sha256)
+            for number, shard in enumerate(self._shards)
+            if is_url(shard.address)
+        }
+
+    def _locate(self, i: int) -> tuple[int, int]:
+        if not 0 <= i < len(self):
+            raise IndexError(f"sample {i} of {len(self)}")
+        number = int(np.searchsorted(self._starts, i, side="right")) - 1
+        return number, i - int(self._starts[number])
+
+
+def _identity(index: ShardIndex) -> str:
+    """What a shard's content is known by: if it was made elsewhere, its index, which decides the labels."""
+    return index.sha256 if index.info.mapping else index.info.sha256
+
+
+def open_split(
+    shards: Shards,
+    split: str,
+    *,
+    modalities: Sequence[str],
+    classes: Sequence[str],
+    multi_label: bool,
+    labelled: bool = True,
+    verify: bool = False,
+    cache: Cache | None = None,
+) -> Split:
+    """Open a split and check all of it before any compute.
+
+    Args:
+        shards: the recipe's ``data.shards``.
+        split: the split's name.
+        modalities: the recipe's modalities, in recipe order.
+        classes: the recipe's class names, in order.
+        multi_label: a sample may have any number of labels; otherwise exactly one.
+        labelled: whether samples without label are refused.
+        verify: compare the content of every local shard with its index, not only the size; remote ones are
+            compared when they are fetched.
+        cache: where remote shards are kept; the default one if None.
+
+    Raises:
+        ShardError: names the file, and the sample where there is one: missing or changed shard, missing
+            index, a sample with none of the modalities, a label outside the classes, a missing label.
+    """
+    addresses = shard_addresses(shards, split)
+    cache = cache or Cache()
+    with ThreadPoolExecutor(FETCHERS) as pool:
+        indexes = list(pool.map(lambda pair: check_shard(*pair, verify=verify, cache=cache), addresses))
+    infos = [index.info for index in indexes]
+    check_modalities(addresses[0][0], split, modalities, infos)
+    class_ids = {name: number for number, name in enumerate(classes)}
+    present, kept = [], []
+    for (address, _), index in zip(addresses, indexes, strict=True):
+        present.append(presence(index, modalities))
+        ids = check_labels(index, class_ids, multi_label=multi_label, labelled=labelled)
+        columns = {name: column for column, name in enumerate(index.info.modalities)}
+        kept.append(_Shard(address, index.path, index.info.bytes, index.info.sha256, columns, ids))
+    sizes = [info.samples for info in infos]
+    content = fingerprint(map(_identity, indexes))
+    return Split(split, tuple(modalities), kept, np.concatenate(present), sizes, content, cache)

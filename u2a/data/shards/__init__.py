@@ -1,0 +1,1 @@
+"""The format on disk: samples in tar shards, their index, dataset.json. Nothing here knows a recipe."""

@@ -1,0 +1,1 @@
+"""The transformers toolkit for plugins: checkpoints, blocks, conversion. No modality by name."""

@@ -1,0 +1,88 @@
+"""One-time conversion of a checkpoint that has only ``pytorch_model.bin`` to safetensors.
+
+The tensors are read with ``torch.load(weights_only=True)``, which runs no code from the file; nothing
+about them is changed, not even their type. From then on training and evaluation read the new folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from u2a.encoders.files import PretrainedOptions, fetch, is_local, local_folder
+from u2a.errors import U2AError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS = "pytorch_model.bin"
+#: Small files that a checkpoint's model, preprocessor and tokenizer may need.
+COMPANIONS = ("*.json", "vocab.txt", "merges.txt", "*.model")
+
+
+def convert_checkpoint(source: str, out: Path, revision: str | None = None) -> Path:
+    """Write ``out/model.safetensors`` and the small files beside it.
+
+    Args:
+        source: a folder, or a hub id.
+        out: the new folder; it must not exist.
+        revision: the hub id's branch, tag or commit.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        U2AError: ``out`` exists, the source cannot be read, or its file is not a plain dict of tensors.
+    """
+    if out.exists():
+        raise U2AError(f"{out} exists already: name a new folder")
+    known = str(Path(source).absolute()) if Path(source).is_dir() else source
+    try:
+        options = PretrainedOptions(kind="convert", encoder=known, revision=revision)
+    except ValidationError as error:
+        raise U2AError(f"{source}: {error.errors()[0]['msg']}") from None
+    folder = local_folder(options) if is_local(options) else fetch(options, (*COMPANIONS, WEIGHTS))
+    tensors = _read_tensors(folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as unfinished:
+        _write(folder, tensors, Path(unfinished) / "new")
+        (Path(unfinished) / "new").rename(out)
+    return out
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    import torch
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise U2AError(f"{folder} has no {WEIGHTS}: nothing to convert")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling fails in many ways
+        raise U2AError(f"{path} cannot be read safely: {' '.join(str(error).split())[:200]}") from None
+    return _plain(state, path)
+
+
+def _plain(state: Any, path: Path) -> dict[str, Tensor]:
+    """Each tensor with storage of its own: safetensors refuses tensors that share theirs (tied weights)."""
+    import torch
+
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise U2AError(f"{path} is not a plain dict of tensors")
+    return {str(name): tensor.clone().contiguous() for name, tensor in state.items()}
+
+
+def _write(folder: Path, tensors: dict[str, Tensor], out: Path) -> None:
+    from safetensors.torch import save_file
+
+    out.mkdir()
+    for pattern in COMPANIONS:
+        for path in folder.glob(pattern):
+            if not path.name.startswith(WEIGHTS):
+                shutil.copyfile(path, out / path.name)
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})

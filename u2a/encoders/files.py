@@ -1,0 +1,190 @@
+"""Where a checkpoint's files are: a local folder, a plugin's packaged small files, or the hub's cache.
+
+A hub id is first brought to a local folder (the hub's own cache), and only that folder is read. So what
+is loaded is exactly what is hashed, and transformers cannot switch to another revision on its own.
+Plugins may package the small files of well-known ids (``configs/<id with / as -->/``), so that counting
+parameters and building preprocessors for them need no network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+
+from u2a.contract.modality import ModalityOptions
+from u2a.contract.paths import _absolute
+from u2a.errors import U2AError
+
+SMALL_FILES = ("*.json", "vocab.txt", "merges.txt")
+WEIGHT_FILES = ("model.safetensors", "model-*-of-*.safetensors")
+INDEX_FILE = "model.safetensors.index.json"
+
+
+#: Encoders that come with u2a, and how recipes name them: ``u2a:quickstart/image``.
+PACKAGED = "u2a:"
+ENCODERS = Path(__file__).parents[1] / "quickstart" / "encoders"
+
+
+def encoder_folder(value: str) -> Path | None:
+    """The folder that a validated `EncoderId` names, packaged or local; None for a hub id."""
+    if value.startswith(PACKAGED):
+        return _packaged()[value]
+    return Path(value) if os.path.isabs(value) else None
+
+
+def _packaged() -> dict[str, Path]:
+    """The encoders that come with u2a, by what recipes call them."""
+    return {f"{PACKAGED}quickstart/{path.name}": path for path in ENCODERS.iterdir() if path.is_dir()}
+
+
+def _encoder_id(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, str) and value.startswith(PACKAGED):  # kept: a run folder outlives an installation
+        known = _packaged()
+        if value not in known:
+            raise ValueError(f"u2a comes without an encoder {value!r}; there are: {', '.join(sorted(known))}")
+        return value
+    if isinstance(value, str) and value.startswith((".", "/", "~")):
+        return _absolute(value, info)
+    return str(value) if isinstance(value, str) else value
+
+
+EncoderId = Annotated[str, BeforeValidator(_encoder_id)]
+"""A hub id such as ``bert-base-uncased``; a folder: a value that starts with ``.``, ``/`` or ``~``; or an
+encoder that comes with u2a: ``u2a:quickstart/NAME``."""
+
+
+class PretrainedOptions(ModalityOptions):
+    """Options of a modality whose backbone is a transformers checkpoint."""
+
+    encoder: EncoderId = Field(description="hub id, or a folder: a value that starts with . / or ~")
+    revision: str | None = Field(None, description="the hub id's branch, tag or commit; main if left out")
+
+    @model_validator(mode="after")
+    def _revision_fits(self) -> PretrainedOptions:
+        if self.revision is not None and is_local(self):
+            raise ValueError("revision is for hub ids; the encoder is a folder")
+        return self
+
+
+def is_local(options: PretrainedOptions) -> bool:
+    """True if the encoder is a folder rather than a hub id."""
+    return encoder_folder(options.encoder) is not None
+
+
+def config_folder(options: PretrainedOptions, packaged: Path | None = None) -> Path:
+    """The folder with the checkpoint's small files: the local one, the packaged one, or the hub cache's.
+
+    Raises:
+        U2AError: the folder or hub id cannot be read; says how to get it.
+    """
+    if is_local(options):
+        return local_folder(options)
+    return _packaged_folder(options, packaged) or fetch(options, SMALL_FILES)
+
+
+def weights_folder(options: PretrainedOptions) -> Path:
+    """The folder with the checkpoint itself; a hub id is downloaded once into the hub's cache.
+
+    Raises:
+        U2AError: it cannot be read, or holds no safetensors; says what to do.
+    """
+    folder = local_folder(options) if is_local(options) else fetch(options, (*SMALL_FILES, *WEIGHT_FILES))
+    weight_files(folder, options.encoder)
+    return folder
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """One JSON file of a checkpoint folder.
+
+    Raises:
+        U2AError: it is absent or not a JSON object.
+    """
+    path = folder / name
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise U2AError(f"{folder} has no {name}: copy it from the original checkpoint") from None
+    except (OSError, ValueError) as error:
+        raise U2AError(f"{path} cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise U2AError(f"{path} is not a JSON object")
+    return value
+
+
+def weight_files(folder: Path, encoder: str) -> list[Path]:
+    """The safetensors files of a checkpoint, in the order of its index.
+
+    Raises:
+        U2AError: there are none, or one that the index names is absent.
+    """
+    single, index = folder / "model.safetensors", folder / INDEX_FILE
+    if single.is_file():
+        return [single]
+    if not index.is_file():
+        raise U2AError(
+            f"encoder {encoder} has no model.safetensors (looked in {folder}); if it has pytorch_model.bin "
+            f"instead, convert it once: u2a encoder convert {encoder} DIR, then set encoder = ./DIR"
+        )
+    names = sorted(set(read_json(folder, INDEX_FILE).get("weight_map", {}).values()))
+    files = [folder / name for name in names if isinstance(name, str) and Path(name).name == name]
+    if len(files) != len(names) or not files or not all(f.is_file() for f in files):
+        raise U2AError(f"{index} names weight files that are not in the folder: download it again")
+    return files
+
+
+def sha256_of(files: Sequence[Path]) -> str:
+    """Hex SHA-256 of the files' bytes, one after another."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def local_folder(options: PretrainedOptions) -> Path:
+    """The encoder's folder, which must exist."""
+    folder = encoder_folder(options.encoder)
+    if folder is None or not folder.is_dir():
+        raise U2AError(f"encoder {options.encoder} is not a folder: check the path, or give a hub id")
+    return folder
+
+
+def _packaged_folder(options: PretrainedOptions, packaged: Path | None) -> Path | None:
+    if packaged is None:
+        return None
+    name = options.encoder.replace("/", "--")
+    # An id without an owner is the hub's old spelling of an id that has one.
+    matches = [packaged / name] if "/" in options.encoder else sorted(packaged.glob(f"*--{name}"))
+    return next((folder for folder in matches if folder.is_dir()), None)
+
+
+def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
+    """Bring the files of a hub id to the hub's cache (or find them there); the snapshot's folder.
+
+    Raises:
+        U2AError: not there, or no network; says how to get them.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import disable_progress_bars
+
+    # A bar for the large files only.
+    bars = contextlib.nullcontext() if patterns is not SMALL_FILES else disable_progress_bars()
+    try:
+        with bars:
+            folder = snapshot_download(
+                options.encoder, revision=options.revision, allow_patterns=list(patterns)
+            )
+        return Path(folder)
+    except Exception as error:  # network, hub and validation errors share no base class
+        raise U2AError(
+            f"encoder {options.encoder} cannot be read from the hub ({type(error).__name__}); where there is "
+            f"network run: hf download {options.encoder} --local-dir DIR, then set encoder = ./DIR"
+        ) from None

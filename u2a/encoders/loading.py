@@ -1,0 +1,166 @@
+"""Loading transformers checkpoints, for any plugin: safetensors only, always float32, never remote code."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from u2a.encoders.files import (
+    PretrainedOptions,
+    config_folder,
+    is_local,
+    read_json,
+    sha256_of,
+    weight_files,
+    weights_folder,
+)
+from u2a.errors import CheckpointError, U2AError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
+    """The checkpoint's architecture, checked against what the plugin supports.
+
+    Raises:
+        U2AError: another architecture; lists the supported ones.
+    """
+    found = str(read_json(folder, "config.json").get("model_type"))
+    if found not in supported:
+        raise U2AError(f"encoder {encoder} is a {found!r} model; supported here: {', '.join(supported)}")
+    return found
+
+
+def transformers_class(name: str) -> type[PreTrainedModel]:
+    """A class of transformers by name.
+
+    Its module is imported with tensors on the CPU even where the caller builds on another device: some
+    modules behind it make constants on import, and these must not become meta tensors for good.
+    """
+    import torch
+    import transformers
+
+    with torch.device("cpu"):
+        return getattr(transformers, name)
+
+
+def load_config(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedConfig:
+    """The architecture's configuration in ``folder``; of a composite (CLIP) the part of ``model_class``.
+
+    Raises:
+        U2AError: the file does not fit the architecture.
+    """
+    read_json(folder, "config.json")
+    config_class: Any = model_class.config_class
+    try:
+        with quiet():
+            return config_class.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # transformers validates with errors of many kinds
+        raise U2AError(f"{folder / 'config.json'} cannot be used: {_one_line(error)}") from None
+
+
+def load_backbone(
+    model_class: type[PreTrainedModel],
+    options: PretrainedOptions,
+    *,
+    weights: bool,
+    packaged: Path | None = None,
+    unused: Sequence[str] = (),
+    **init: Any,
+) -> nn.Module:
+    """Build one backbone in float32 with scaled-dot-product attention, and read its weights.
+
+    Args:
+        model_class: the headless transformers class.
+        options: encoder and revision.
+        weights: False = build from the configuration only, e.g. under ``torch.device("meta")``.
+        packaged: the plugin's folder of packaged configurations, used when no weights are read.
+        unused: prefixes of parameters that the plugin's forward pass does not use; they may be missing.
+        init: further arguments of the class, e.g. ``add_pooling_layer=False``.
+
+    Returns:
+        The module, with ``u2a_base`` (id, revision, sha256 of the weights; None without weights) and
+        ``u2a_ignored`` (names of checkpoint tensors that belong to other heads).
+
+    Raises:
+        CheckpointError: the checkpoint lacks a weight that the forward pass uses, or shapes differ.
+        U2AError: it cannot be found or read.
+    """
+    folder = weights_folder(options) if weights else config_folder(options, packaged)
+    config = load_config(model_class, folder)
+    if getattr(config, "is_decoder", False):
+        raise U2AError(f"encoder {options.encoder} is configured as a decoder; an encoder is needed")
+    module: Any
+    if weights:
+        module, ignored = _read(model_class, config, folder, options, unused, init)
+    else:
+        config._attn_implementation = "sdpa"
+        module, ignored = model_class(config, **init), []
+    module.u2a_base = _identity(folder, options) if weights else None
+    module.u2a_ignored = ignored
+    return module
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No transformers log lines or progress bars inside; the caller's settings come back afterwards."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _read(
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    folder: Path,
+    options: PretrainedOptions,
+    unused: Sequence[str],
+    init: dict[str, Any],
+) -> tuple[nn.Module, list[str]]:
+    import torch
+
+    loader: Any = model_class
+    try:
+        with quiet():
+            module, info = loader.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,  # the default keeps a half-precision file in half precision
+                use_safetensors=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                trust_remote_code=False,
+                **init,
+            )
+    except Exception as error:  # safetensors, shape and key errors come in many classes
+        raise CheckpointError(f"encoder {options.encoder} cannot be loaded: {_one_line(error)}") from None
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith(tuple(unused)))
+    if missing:
+        raise CheckpointError(
+            f"encoder {options.encoder} lacks {len(missing)} weights that the model needs, "
+            f"e.g. {', '.join(missing[:3])}: is it a complete {model_class.__name__} checkpoint?"
+        )
+    return module, sorted(info["unexpected_keys"])
+
+
+def _identity(folder: Path, options: PretrainedOptions) -> dict[str, str | None]:
+    files = weight_files(folder, options.encoder)
+    # The hub's cache names a snapshot's folder after its commit.
+    revision = None if is_local(options) else folder.name
+    return {"id": options.encoder, "revision": revision, "sha256": sha256_of(files)}
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

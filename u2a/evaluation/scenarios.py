@@ -1,0 +1,146 @@
+"""Which availability patterns a sweep scores, and ways to change what an encoding offers to token selection.
+
+Shape suffixes: N samples, M modalities in recipe order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+
+import torch
+from torch import Tensor
+
+from u2a.common.seeds import rng
+from u2a.errors import U2AError
+from u2a.evaluation.encoding import Encoded
+from u2a.evaluation.scoring import Scenario, Scorer, check_dropped
+from u2a.method.model import U2A
+from u2a.method.selection import subsets
+from u2a.recipe.sections import TaskSection
+
+#: Up to this many modalities every pattern is scored; beyond, a sample of as many patterns.
+EXACT = 6
+Pattern = tuple[bool, ...]
+
+
+def patterns(n_modalities: int, seed: int = 0) -> list[Pattern]:
+    """The availability patterns of a sweep, the complete one first, then by falling size, in recipe order.
+
+    All ``2^M - 1`` up to `EXACT` modalities; beyond, ``2^EXACT - 1`` of them drawn from the seed, always
+    with the complete one, each with one modality missing, and each modality alone.
+    """
+    if n_modalities <= EXACT:
+        return subsets(n_modalities)
+    M, everything = n_modalities, 2**n_modalities - 1
+    chosen = {everything} | {everything ^ 1 << m for m in range(M)} | {1 << m for m in range(M)}
+    draw = rng("patterns", seed, M)
+    while len(chosen) < max(2**EXACT - 1, 2 * M + 1):
+        chosen.add(draw.randrange(1, everything))
+    found = [tuple(bool(s >> m & 1) for m in range(M)) for s in chosen]
+    return sorted(found, key=lambda p: (-sum(p), [not kept for kept in p]))
+
+
+def sweep(model: U2A, encoded: Encoded, task: TaskSection, seed: int = 0) -> list[Scenario]:
+    """Score every availability pattern (see `patterns`) from one encoding.
+
+    A pattern acts on top of the presence that the data has, as `Scorer.drop` does: samples that
+    it empties are left out and counted. Patterns that would leave out every sample are not in the result.
+    """
+    scorer, names, found = Scorer(model, encoded, task), model.names, []
+    for pattern in patterns(len(names), seed):
+        if (encoded.present_NM & torch.tensor(pattern)).any():
+            found.append(scorer.drop([n for n, kept in zip(names, pattern, strict=True) if not kept]))
+    return found
+
+
+def without_mask_tokens(encoded: Encoded) -> Encoded:
+    """The encoding whose mask tokens are zeros, so that selection fills a missing modality with zeros."""
+    zeros_NMMD = encoded.mask_NMMD.new_zeros(()).expand_as(encoded.mask_NMMD)
+    return dataclasses.replace(encoded, mask_NMMD=zeros_NMMD)
+
+
+def check_conditions(names: Sequence[str], drop: Sequence[str], keep: Sequence[str]) -> dict[str, Decimal]:
+    """Refuse what ``--drop`` and ``--keep`` cannot mean together or alone; the shares that are kept.
+
+    Raises:
+        U2AError: an unknown modality, one both dropped and kept, all dropped, or see `parse_keep`.
+    """
+    check_dropped(names, drop)
+    shares = parse_keep(keep, names)
+    if twice := [name for name in drop if name in shares]:
+        raise U2AError(f"{twice[0]} is both dropped and kept in a share of the samples: give one of the two")
+    return shares
+
+
+def parse_keep(values: Sequence[str], names: Sequence[str]) -> dict[str, Decimal]:
+    """``["text=0.3"]`` as ``{"text": Decimal("0.3")}``.
+
+    Raises:
+        U2AError: not of that form, no such modality, one given twice, or a share outside 0..1.
+    """
+    shares: dict[str, Decimal] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name:
+            raise U2AError(f"--keep {value}: expected MODALITY=SHARE, e.g. --keep {names[0]}=0.3")
+        if name not in names:
+            raise U2AError(f"--keep {value}: no such modality; this run has {', '.join(names)}")
+        if name in shares:
+            raise U2AError(f"--keep {value}: {name} has the share {shares[name]} already; give one")
+        try:
+            share = Decimal(text)
+        except ArithmeticError:
+            share = Decimal(-1)
+        if not (share.is_finite() and 0 <= share <= 1):
+            raise U2AError(f"--keep {value}: the share must be a number from 0 to 1")
+        shares[name] = share
+    return shares
+
+
+def ranks(keys: Sequence[str], modality: str, present_N: Tensor, seed: int = 0) -> Tensor:
+    """In which order samples lose a modality: ``[N]`` long, 0 = keeps it longest; absent ones come last.
+
+    The order depends on seed, modality and sample keys alone (equal keys: on their order), so the samples
+    that keep it at a share contain those that keep it at any smaller share.
+    """
+
+    def digest(i: int) -> bytes:
+        return hashlib.sha256(f"keep\x1f{seed}\x1f{modality}\x1f{keys[i]}".encode()).digest()
+
+    have = sorted(torch.nonzero(present_N).flatten().tolist(), key=lambda i: (digest(i), i))
+    rank_N = torch.full((len(keys),), len(keys), dtype=torch.long)
+    rank_N[torch.tensor(have, dtype=torch.long)] = torch.arange(len(have))
+    return rank_N
+
+
+def count_kept(share: Decimal, n: int) -> int:
+    """That share of n samples, halves rounded up, in exact decimal arithmetic: 0.7 of 90 is 63."""
+    return int((share * n).to_integral_value(ROUND_HALF_UP))
+
+
+def keep_mask(
+    keys: Sequence[str],
+    names: Sequence[str],
+    present_NM: Tensor,
+    shares: Mapping[str, Decimal],
+    seed: int = 0,
+) -> Tensor:
+    """What each sample keeps when modalities are kept in a share of the samples that have them.
+
+    Args:
+        keys: the samples' keys; names: the modalities, in recipe order.
+        present_NM: bool, presence in the data.
+        shares: modality to share (see `parse_keep`); the other modalities are kept everywhere.
+
+    Returns:
+        kept_NM: bool; of the n samples with a modality, exactly ``count_kept(share, n)`` keep it.
+    """
+    kept_NM = torch.ones_like(present_NM)
+    for name, share in shares.items():
+        m = names.index(name)
+        n_kept = count_kept(share, int(present_NM[:, m].sum()))
+        kept_NM[:, m] = ranks(keys, name, present_NM[:, m], seed) < n_kept
+    return kept_NM

@@ -1,0 +1,119 @@
+"""Evaluation: encode each present modality once, then score any availability pattern from that encoding.
+
+Encoders see one modality each, so dropping a modality changes token selection and nothing before it; a
+scenario costs one pass of the head. Shape suffixes: N samples, M modalities in recipe order, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from u2a.errors import U2AError
+from u2a.evaluation.encoding import Encoded
+from u2a.evaluation.metrics import scores
+from u2a.method.model import U2A
+from u2a.recipe.sections import TaskSection
+
+
+def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
+    """Logits of every sample with the given presence (a subset of the data's own): ``logits_NC``, CPU."""
+    device = model.device
+    with torch.inference_mode():
+        chunks = [
+            model.classify(cls.to(device), mask.to(device), present.to(device)).cpu()
+            for cls, mask, present in zip(
+                encoded.cls_NMD.split(1024),
+                encoded.mask_NMMD.split(1024),
+                present_NM.split(1024),
+                strict=True,
+            )
+        ]
+    return torch.cat(chunks) if chunks else torch.empty(0, model.n_classes)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One evaluated availability pattern beside the complete data, both on the same samples.
+
+    Attributes:
+        dropped: modalities taken away on top of what the data lacks.
+        n: samples scored; n_empty: samples left out because the pattern would empty them.
+        scores, complete: metric names to values in 0..1.
+        kept: modalities that only a share of the samples keeps, with that share.
+    """
+
+    dropped: tuple[str, ...]
+    n: int
+    n_empty: int
+    scores: dict[str, float]
+    complete: dict[str, float]
+    kept: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain = {"dropped": list(self.dropped), "kept": dict(self.kept)}
+        return {**plain, **{k: v for k, v in vars(self).items() if k not in plain}}
+
+
+class Scorer:
+    """Scores availability patterns of one encoding; what the patterns share is computed once."""
+
+    def __init__(self, model: U2A, encoded: Encoded, task: TaskSection) -> None:
+        self.model, self.encoded, self.task = model, encoded, task
+        self.complete_NC = classify(model, encoded, encoded.present_NM)
+        self._complete: dict[bytes, dict[str, float]] = {}
+
+    def drop(self, dropped: Sequence[str] = ()) -> Scenario:
+        """Score a drop pattern.
+
+        Raises:
+            U2AError: a name that is no modality of the model, or nothing would remain.
+        """
+        check_dropped(self.model.names, dropped)
+        kept_M = torch.tensor([name not in dropped for name in self.model.names])
+        return self.keep(kept_M.expand_as(self.encoded.present_NM), dropped)
+
+    def keep(
+        self, kept_NM: Tensor, dropped: Sequence[str] = (), shares: Mapping[str, float] | None = None
+    ) -> Scenario:
+        """Score any pattern, given as what each sample may keep (bool); `dropped` and `shares` describe it.
+
+        Raises:
+            U2AError: nothing would remain of any sample.
+        """
+        remaining_NM = self.encoded.present_NM & kept_NM
+        usable_N = remaining_NM.any(1)
+        if not usable_N.any():
+            without = ", ".join(dropped) or "what is not kept"
+            raise U2AError(f"without {without} no sample has any modality left")
+        complete = self._scores_of_complete(usable_N)
+        reduced = complete
+        if not torch.equal(remaining_NM, self.encoded.present_NM):
+            logits_NC = classify(self.model, self.encoded, remaining_NM)
+            reduced = scores(logits_NC[usable_N], self.encoded.target[usable_N], self.task)
+        n = int(usable_N.sum())
+        return Scenario(tuple(dropped), n, len(usable_N) - n, reduced, complete, dict(shares or {}))
+
+    def _scores_of_complete(self, usable_N: Tensor) -> dict[str, float]:
+        key = usable_N.numpy().tobytes()
+        if key not in self._complete:
+            self._complete[key] = scores(self.complete_NC[usable_N], self.encoded.target[usable_N], self.task)
+        return self._complete[key]
+
+
+def score_scenario(model: U2A, encoded: Encoded, task: TaskSection, dropped: Sequence[str] = ()) -> Scenario:
+    """`Scorer.drop` for a single pattern."""
+    return Scorer(model, encoded, task).drop(dropped)
+
+
+def check_dropped(names: Sequence[str], dropped: Sequence[str]) -> None:
+    """Refuse modalities that the recipe does not have, and dropping them all."""
+    if unknown := [name for name in dropped if name not in names]:
+        raise U2AError(f"--drop {unknown[0]}: no such modality; this run has {', '.join(names)}")
+    if set(dropped) >= set(names):
+        raise U2AError(f"--drop {','.join(dropped)}: at least one of {', '.join(names)} must remain")

@@ -1,0 +1,179 @@
+"""The Python API: load a run, evaluate it, predict with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+
+from u2a.common.distributed import World, default_workers, world
+from u2a.data.preprocessors import build_preprocessors
+from u2a.data.reading.opening import evaluation_split
+from u2a.data.reading.split import Split
+from u2a.errors import CheckpointError
+from u2a.evaluation.encoding import BATCH_SIZE, Encoded, encode_split
+from u2a.evaluation.predict import Prediction, Predictor
+from u2a.evaluation.scenarios import check_conditions, keep_mask, sweep, without_mask_tokens
+from u2a.evaluation.scoring import Scenario, Scorer
+from u2a.plugins.loading import registry
+from u2a.recipe.sections import Recipe
+from u2a.runs.build import build_model
+from u2a.runs.checkpoint import current, load_adapter
+from u2a.runs.folder import Run, find_run
+
+
+class Model:
+    """A trained model with all that it needs to read files of its modalities.
+
+    Attributes:
+        recipe: the run's resolved recipe.
+        network: the `u2a.method.model.U2A` module, in evaluation mode, on the device.
+        run: the run folder it came from.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
+        plugins = registry()
+        self.run, self.recipe, self.place = run, recipe, place
+        folder = current(run.checkpoints, checkpoint.upper())
+        self.preprocessors = build_preprocessors(recipe, plugins)
+        self.network = build_model(recipe, plugins)
+        self.meta = load_adapter(folder, self.network)
+        if self.meta["classes"] != list(recipe.task.classes):
+            raise CheckpointError(f"{folder}: was trained on other classes than the recipe's task.classes")
+        self.network.to(place.device).eval()
+        self.predictor = Predictor(self.network, recipe, self.preprocessors, place)
+
+    @overload
+    def predict(self, inputs: Mapping[str, Any]) -> Prediction: ...
+    @overload
+    def predict(self, inputs: Sequence[Mapping[str, Any]]) -> list[Prediction]: ...
+    def predict(self, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Prediction | list[Prediction]:
+        """Classify one sample, or a batch of samples whose presence may differ.
+
+        Args:
+            inputs: modality name to a value, or a list of these. A value is a path, the text itself, bytes of
+                a file, or what the plugin takes: an image array ``[H, W, 3]`` or PIL image, ``(wave, rate)``,
+                ``(frames, fps)``. None and absent names mean missing.
+
+        Raises:
+            u2a.errors.U2AError: an unknown modality, no modality, or a value that cannot be read.
+        """
+        if isinstance(inputs, Mapping):
+            return self.predictor.predict([self.predictor.read(inputs)])[0]
+        parts = (inputs[i : i + BATCH_SIZE] for i in range(0, len(inputs), BATCH_SIZE))
+        return [
+            prediction
+            for part in parts
+            for prediction in self.predictor.predict([self.predictor.read(one) for one in part])
+        ]
+
+    def encode(self, split: str | Split = "test") -> Encoded:
+        """One pass of the encoders over a split of the recipe's data, or one opened otherwise."""
+        workers = self.recipe.data.workers
+        return encode_split(
+            self.network,
+            evaluation_split(self.recipe, split) if isinstance(split, str) else split,
+            self.preprocessors,
+            self.recipe.task,
+            self.place,
+            workers=default_workers(self.place) if workers is None else workers,
+        )
+
+    def evaluate(
+        self,
+        drop: Sequence[str] = (),
+        split: str = "test",
+        *,
+        keep: Sequence[str] = (),
+        seed: int = 0,
+        mask_tokens: bool = True,
+    ) -> Scenario:
+        """Score a split with modalities dropped, beside the complete data on the same samples.
+
+        Args:
+            keep: ``"text=0.3"`` keeps text in that share of the samples, chosen by `seed` and sample key.
+            mask_tokens: False fills missing modalities with zeros.
+        """
+        shares = check_conditions(self.network.names, drop, keep)
+        encoded = self.encode(split)
+        scorer = Scorer(
+            self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task
+        )
+        if not shares:
+            return scorer.drop(drop)
+        keys = evaluation_split(self.recipe, split).keys()
+        names = self.network.names
+        kept_NM = keep_mask(keys, names, encoded.present_NM, shares, seed)
+        kept_NM = kept_NM & torch.tensor([name not in drop for name in names])
+        return scorer.keep(kept_NM, drop, {name: float(share) for name, share in shares.items()})
+
+    def sweep(self, split: str = "test", *, seed: int = 0, mask_tokens: bool = True) -> list[Scenario]:
+        """Score every availability pattern of a split from one pass of the encoders (see `scenarios.sweep`)."""
+        encoded = self.encode(split)
+        return sweep(
+            self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task, seed
+        )
+
+
+def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Sequence[str] = ()) -> Model:
+    """Load a trained run (the newest under ``runs/`` if none is named).
+
+    Args:
+        run: a run folder.
+        checkpoint: ``"best"`` or ``"last"``.
+        sets: recipe overrides such as ``training.device=cpu``.
+
+    Raises:
+        u2a.errors.U2AError: no such run, a damaged checkpoint, other base weights, a missing plugin.
+    """
+    found = find_run(run)
+    recipe = found.recipe(tuple(sets))
+    with world(recipe.training.device) as place:
+        alone = replace(place, rank=0, size=1)  # the process group ends here; under torchrun each has its model
+        return Model(found, recipe, alone, checkpoint)
+
+
+def evaluate(
+    run: str | Path | None = None, *, drop: Sequence[str] = (), split: str = "test", checkpoint: str = "best"
+) -> Scenario:
+    """Score a run (the newest if none is named) with modalities dropped, as ``u2a eval`` does."""
+    return evaluate_run(run, drop=drop, split=split, checkpoint=checkpoint, sets=())[0]
+
+
+def evaluate_run(
+    run: str | Path | None,
+    *,
+    drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    seed: int = 0,
+    mask_tokens: bool = True,
+    split: str = "test",
+    checkpoint: str = "best",
+    sets: Sequence[str] = (),
+) -> tuple[Scenario, Run]:
+    """`Model.evaluate` on a run, on all processes under torchrun; returns the run as well."""
+    found = find_run(run)
+    recipe = found.recipe(tuple(sets))
+    check_conditions(tuple(recipe.modalities), drop, keep)
+    with world(recipe.training.device) as place:
+        model = Model(found, recipe, place, checkpoint)
+        return model.evaluate(drop, split, keep=keep, seed=seed, mask_tokens=mask_tokens), found
+
+
+def sweep_run(
+    run: str | Path | None,
+    *,
+    seed: int = 0,
+    mask_tokens: bool = True,
+    split: str = "test",
+    checkpoint: str = "best",
+    sets: Sequence[str] = (),
+) -> tuple[list[Scenario], Run]:
+    """`Model.sweep` on a run, on all processes under torchrun; returns the run as well."""
+    found = find_run(run)
+    recipe = found.recipe(tuple(sets))
+    with world(recipe.training.device) as place:
+        return Model(found, recipe, place, checkpoint).sweep(split, seed=seed, mask_tokens=mask_tokens), found

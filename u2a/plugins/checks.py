@@ -1,0 +1,107 @@
+"""Whether a registration is usable: complete, of the right kinds, for a contract version that this u2a runs."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
+
+import pluggy
+
+from u2a.contract import hookspecs
+from u2a.contract.extensions import NAME, LoggerSpec, MetricSpec, TaskKind
+from u2a.contract.modality import SUPPORTED_API, ModalityOptions, ModalitySpec
+from u2a.errors import PluginError
+
+
+def check_spec(spec: object) -> None:
+    """Refuse a registration that is incomplete or made for another contract version.
+
+    Raises:
+        PluginError: with what the contract wants (`u2a.modality.ModalitySpec`).
+    """
+    spec = checked_spec("modality", ModalitySpec, spec)
+    if not (isinstance(spec.options, type) and issubclass(spec.options, ModalityOptions)):
+        raise PluginError(f"modality {spec.name!r}: options must be a subclass of u2a.ModalityOptions")
+    if spec.options.model_fields["kind"].annotation is not str:
+        raise PluginError(
+            f"modality {spec.name!r}: {spec.options.__name__} redefines the option 'kind', which is u2a's own; "
+            "give yours another name"
+        )
+    if not spec.extensions or any(e.startswith(".") or e != e.lower() for e in spec.extensions):
+        raise PluginError(f"modality {spec.name!r}: extensions must be lower case, without dots, at least one")
+    if spec.tune not in ("lora", "full"):
+        raise PluginError(f'modality {spec.name!r}: tune must be "lora" or "full", not {spec.tune!r}')
+    for part in ("preprocessor", "backbone", "embedding", "encoder", "width", "lora_targets", "share_key"):
+        if not callable(getattr(spec, part)):
+            raise PluginError(f"modality {spec.name!r}: {part} must be callable")
+    _check_signature(spec, "backbone", ("options", "weights"), spec.backbone)
+
+
+def _check_signature(spec: ModalitySpec, part: str, wanted: tuple[str, ...], call: Callable[..., Any]) -> None:
+    try:
+        inspect.signature(call).bind("options", weights=True)
+    except TypeError as error:
+        raise PluginError(
+            f"modality {spec.name!r}: {part} must accept ({wanted[0]}, *, {wanted[1]}): {error}"
+        ) from None
+
+
+def _check_hook_names(manager: pluggy.PluginManager, plugin: object) -> None:
+    known = {name for name in dir(hookspecs) if name.startswith("u2a_")}
+    found = {name for name in dir(plugin) if name.startswith("u2a_") and callable(getattr(plugin, name))}
+    hooks = {name for name in found if manager.parse_hookimpl_opts(plugin, name) is not None}
+    if unknown := sorted(hooks - known):
+        raise PluginError(f"unknown hook {unknown[0]!r}; known hooks: {', '.join(sorted(known))}")
+    if not hooks:
+        hint = f" ({sorted(found)[0]} lacks @u2a.hookimpl)" if found else ""
+        raise PluginError(f"implements no u2a hook{hint}; known hooks: {', '.join(sorted(known))}")
+
+
+S = TypeVar("S", LoggerSpec, MetricSpec, ModalitySpec)
+
+
+def check_logger(spec: object) -> None:
+    """Refuse a registration that is no usable `LoggerSpec`.
+
+    Raises:
+        PluginError: with what the contract wants.
+    """
+    spec = checked_spec("logger", LoggerSpec, spec)
+    if not callable(spec.open):
+        raise PluginError(f"logger {spec.name!r}: open must be callable")
+
+
+def check_metric(spec: object) -> None:
+    """Refuse a registration that is no usable `MetricSpec`.
+
+    Raises:
+        PluginError: with what the contract wants.
+    """
+    spec = checked_spec("metric", MetricSpec, spec)
+    if not callable(spec.compute):
+        raise PluginError(f"metric {spec.name!r}: compute must be callable")
+    kinds = get_args(TaskKind)
+    if not isinstance(spec.task_kinds, tuple) or not spec.task_kinds or set(spec.task_kinds) - set(kinds):
+        raise PluginError(
+            f"metric {spec.name!r}: task_kinds must be a tuple of {' and '.join(map(repr, kinds))}"
+        )
+
+
+def checked_spec(what: str, wanted: type[S], spec: object) -> S:
+    """A registration of any kind, once its type, contract version and name are right.
+
+    Raises:
+        PluginError: with what the contract wants.
+    """
+    if not isinstance(spec, wanted):
+        raise PluginError(f"register() wants a {wanted.__name__}, got {type(spec).__name__}")
+    if spec.api not in SUPPORTED_API:
+        versions = ", ".join(map(str, SUPPORTED_API))
+        raise PluginError(
+            f"{what} {spec.name!r} was made for contract version {spec.api}; this u2a runs version {versions}"
+        )
+    if not isinstance(spec.name, str) or not re.fullmatch(NAME, spec.name):
+        raise PluginError(f"{what} name {spec.name!r} is not made of lower-case letters, digits and _")
+    return spec

@@ -1,0 +1,167 @@
+"""``u2a plugins show``: one modality's options with types, defaults and help, and an example recipe section."""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel
+
+from u2a.contract.blame import Owner
+from u2a.contract.modality import ModalityOptions
+from u2a.plugins.registry import Registry
+
+_TYPES = {"string": "text", "integer": "int", "number": "number", "boolean": "true or false", "null": "nothing"}
+_BOUNDS = {
+    "exclusiveMinimum": ">",
+    "minimum": ">=",
+    "exclusiveMaximum": "<",
+    "maximum": "<=",
+    "pattern": "matches",
+}
+
+
+def describe_modality(name: str, plugins: Registry) -> dict[str, Any]:
+    """Owner, extensions, options and example of a modality, as plain values.
+
+    Raises:
+        PluginError: no such modality; says what is installed.
+    """
+    spec, owner = plugins.spec(name), plugins.owners[name]
+    return {
+        "modality": name,
+        "distribution": owner.distribution,
+        "version": owner.version,
+        "plugin": owner.plugin,
+        "api": spec.api,
+        "tune": spec.tune,
+        "extensions": list(spec.extensions),
+        "options": option_rows(spec.options),
+        "example": example(name, spec.options),
+    }
+
+
+def option_rows(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Name, type, default and help of every field of a model, but a modality's ``kind``."""
+    schema = model.model_json_schema()
+    required = schema.get("required", [])
+    return [
+        {
+            "name": name,
+            "type": _type(field, schema.get("$defs", {})),
+            "required": name in required,
+            "default": field.get("default"),
+            "help": field.get("description", ""),
+        }
+        for name, field in schema["properties"].items()
+        if name != "kind" or not issubclass(model, ModalityOptions)
+    ]
+
+
+def example(name: str, model: type[ModalityOptions]) -> str:
+    """A recipe section with every required option, from the option's own examples where it has some."""
+    schema = model.model_json_schema()
+    required = {row["name"]: schema["properties"][row["name"]] for row in option_rows(model) if row["required"]}
+    values = {option: _example_value(field, schema.get("$defs", {})) for option, field in required.items()}
+    return tomli_w.dumps({"modalities": {name: values}})
+
+
+def _example_value(field: dict[str, Any], defs: dict[str, Any]) -> Any:
+    """A value that the option takes: its own first example, or the plainest that fits its type and bounds."""
+    field = _followed(field, defs)
+    for values in (field.get("examples"), field.get("enum"), [field["const"]] if "const" in field else None):
+        if values:
+            return values[0]
+    if "anyOf" in field or "oneOf" in field:
+        choices = field.get("anyOf") or field["oneOf"]
+        return _example_value(next(one for one in choices if one.get("type") != "null"), defs)
+    if field.get("type") == "array":
+        n = max(field.get("minItems", 0), min(1, field.get("maxItems", 1)))
+        items = field.get("prefixItems") or [field.get("items", {})] * n
+        return [_example_value(item, defs) for item in items]
+    if field.get("type") == "object":
+        properties = field.get("properties", {})
+        return {key: _example_value(properties[key], defs) for key in field.get("required", [])}
+    if field.get("type") in ("integer", "number"):
+        return _example_number(field)
+    if field.get("type") == "boolean":
+        return True
+    return "...".ljust(field.get("minLength", 0), ".")[: field.get("maxLength")]
+
+
+def _example_number(field: dict[str, Any]) -> float:
+    """1 if it fits, else a number at, near or between the bounds."""
+    low = field.get("minimum", field.get("exclusiveMinimum", -inf))
+    high = field.get("maximum", field.get("exclusiveMaximum", inf))
+    step = field.get("multipleOf", 1)
+    near = (1, low, high, low // step * step + step, -(-high // step) * step - step, (low + high) / 2)
+    value = next((value for value in near if isfinite(value) and _fits(value, field)), 1)
+    return int(value) if field["type"] == "integer" else float(value)
+
+
+def _fits(value: float, field: dict[str, Any]) -> bool:
+    return (
+        field.get("minimum", -inf) <= value <= field.get("maximum", inf)
+        and field.get("exclusiveMinimum", -inf) < value < field.get("exclusiveMaximum", inf)
+        and ("multipleOf" not in field or value % field["multipleOf"] == 0)
+        and (field["type"] == "number" or value == int(value))
+    )
+
+
+def _followed(field: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    """What the field refers to, if it does, with what it says itself."""
+    return {**defs[field["$ref"].rpartition("/")[2]], **field} if "$ref" in field else field
+
+
+def _type(field: dict[str, Any], defs: dict[str, Any]) -> str:
+    field = _followed(field, defs)
+    if "enum" in field or "const" in field:
+        return " | ".join(repr(value) for value in field.get("enum", [field.get("const")]))
+    if "anyOf" in field or "oneOf" in field:
+        kinds = [_type(one, defs) for one in field.get("anyOf") or field["oneOf"]]
+        return " or ".join(kind for kind in kinds if kind != "nothing")
+    if field.get("type") == "array":
+        return _array(field, defs)
+    if field.get("type") == "object":
+        return _object(field, defs)
+    bounds = [f"{sign} {field[key]}" for key, sign in _BOUNDS.items() if key in field]
+    return " ".join([_TYPES.get(field.get("type", ""), "any value"), ", ".join(bounds)]).strip()
+
+
+def _array(field: dict[str, Any], defs: dict[str, Any]) -> str:
+    if "prefixItems" in field:
+        return f"[{', '.join(_type(item, defs) for item in field['prefixItems'])}]"
+    return f"list of {_type(field.get('items', {}), defs)}"
+
+
+def _object(field: dict[str, Any], defs: dict[str, Any]) -> str:
+    if "properties" in field:
+        return "{" + ", ".join(f"{key}: {_type(one, defs)}" for key, one in field["properties"].items()) + "}"
+    inner = field.get("additionalProperties")
+    return f"table of {_type(inner, defs)}" if isinstance(inner, dict) else "table"
+
+
+def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
+    """One row a modality, logger and metric, then one a failure.
+
+    Each has ``provides`` (None for a failure), ``name``, ``modality`` (the name, of modalities only),
+    ``extensions``, ``help``, ``plugin``, ``distribution``, ``version`` and ``status``.
+    """
+    rows = [
+        _row("modality", name, plugins.owners[name], modality=name, extensions=list(spec.extensions))
+        for name, spec in plugins.specs.items()
+    ]
+    for name, logger in plugins.loggers.specs.items():
+        status = "ok" if logger.ready else f"needs {logger.module}: {logger.install}"
+        rows.append(_row("logger", name, plugins.loggers.owners[name], help=logger.help, status=status))
+    for name, metric in plugins.metrics.specs.items():
+        text = f"{metric.help} ({', '.join(metric.task_kinds)})".strip()
+        rows.append(_row("metric", name, plugins.metrics.owners[name], help=text))
+    return rows + [_row(None, None, f.owner, status=f"failed: {f.reason}") for f in plugins.failures]
+
+
+def _row(provides: str | None, name: str | None, owner: Owner, **more: Any) -> dict[str, Any]:
+    about: dict[str, Any] = {"provides": provides, "name": name, "modality": None, "extensions": [], "help": ""}
+    owned = {"plugin": owner.plugin, "distribution": owner.distribution, "version": owner.version}
+    return {**about, **owned, "status": "ok", **more}

@@ -1,0 +1,6 @@
+"""Sections, TOML, schema, shipped recipes. Validated before any compute; nothing is built here."""
+
+from u2a.recipe.file import dump_recipe, load_recipe, parse_recipe
+from u2a.recipe.sections import Recipe
+
+__all__ = ["Recipe", "dump_recipe", "load_recipe", "parse_recipe"]

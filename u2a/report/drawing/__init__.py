@@ -1,0 +1,1 @@
+"""Charts. Every number they show comes from values."""

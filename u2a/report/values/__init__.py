@@ -1,0 +1,1 @@
+"""The figures behind a report: numbers only, no drawing, no HTML."""

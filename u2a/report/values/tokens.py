@@ -1,0 +1,55 @@
+"""How near each modality's mask token comes to the class token that it stands for (paper Fig. 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from u2a.evaluation.encoding import Encoded
+
+
+def token_quality(encoded: Encoded, truth_NC: Tensor, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """MSE and cosine of mask token i -> class token j, over the samples where both modalities are present.
+
+    Args:
+        truth_NC: bool, the classes of each sample.
+
+    Returns:
+        For every ordered pair: ``source``, ``target``, ``n``, ``mse`` (mean over the token's entries and the
+        samples), ``cosine``, ``spread`` (the MSE that the mean class token, a constant, would have) and, by
+        class, ``class_mse`` and ``class_cosine`` (None for a class without samples).
+    """
+    rows = []
+    for i, source in enumerate(names):
+        for j, target in enumerate(names):
+            if i != j:
+                both_N = encoded.present_NM[:, i] & encoded.present_NM[:, j]
+                row = {"source": source, "target": target, "n": int(both_N.sum())}
+                rows.append(row | _pair(encoded, i, j, both_N, truth_NC))
+    return rows
+
+
+def _pair(encoded: Encoded, i: int, j: int, both_N: Tensor, truth_NC: Tensor) -> dict[str, Any]:
+    mask_PD, cls_PD = encoded.mask_NMMD[both_N, i, j], encoded.cls_NMD[both_N, j]
+    mse_P = (mask_PD - cls_PD).square().mean(1).double()
+    cosine_P = torch.cosine_similarity(mask_PD, cls_PD, dim=1).double()
+    spread_P = (cls_PD - cls_PD.mean(0)).square().mean(1).double()
+    truth_PC = truth_NC[both_N].double()
+    return {
+        "mse": _mean(mse_P),
+        "cosine": _mean(cosine_P),
+        "spread": _mean(spread_P),
+        "class_mse": _by_class(mse_P, truth_PC),
+        "class_cosine": _by_class(cosine_P, truth_PC),
+    }
+
+
+def _mean(values_P: Tensor) -> float | None:
+    return float(values_P.mean()) if len(values_P) else None
+
+
+def _by_class(values_P: Tensor, truth_PC: Tensor) -> list[float | None]:
+    sums_C, counts_C = values_P @ truth_PC, truth_PC.sum(0)
+    return [float(s / n) if n else None for s, n in zip(sums_C, counts_C, strict=True)]

@@ -1,0 +1,1 @@
+"""A run folder, adapter checkpoints, and the model built from a recipe."""

@@ -1,0 +1,161 @@
+"""A run folder: the resolved recipe, versions, metrics and checkpoints of one training.
+
+::
+
+    runs/movies-001/
+        recipe.toml       every value in effect; paths absolute
+        versions.json     u2a, libraries, plugins, machine
+        metrics.jsonl     a line a step and a line a validation
+        checkpoints/      step-*/ and the names LAST and BEST
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from u2a.common.files import without_nan, write_json, write_text
+from u2a.errors import CheckpointError, RecipeError, U2AError
+from u2a.plugins.registry import Registry
+from u2a.recipe.file import dump_recipe, load_recipe
+from u2a.recipe.sections import Recipe
+
+LIBRARIES = ("u2a", "torch", "torchvision", "torchaudio", "transformers", "peft", "safetensors", "numpy", "av")
+ROOT = Path("runs")
+
+
+class Run:
+    """One run folder and the paths in it."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.recipe_file = self.folder / "recipe.toml"
+        self.metrics_file = self.folder / "metrics.jsonl"
+        self.checkpoints = self.folder / "checkpoints"
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def exists(self) -> bool:
+        """True once a training has begun here."""
+        return self.recipe_file.exists()
+
+    def recipe(self, sets: tuple[str, ...] = ()) -> Recipe:
+        """The resolved recipe of the run, with overrides."""
+        if not self.exists:
+            raise CheckpointError(f"{self.folder}: not a run folder (it has no recipe.toml)")
+        try:
+            return load_recipe(self.recipe_file, sets)
+        except RecipeError as error:
+            raise RecipeError("\n".join([str(error), *self._lost_plugins()])) from None
+
+    def _lost_plugins(self) -> list[str]:
+        """Distributions that the run was trained with and that are not installed any more."""
+        try:
+            used = json.loads((self.folder / "versions.json").read_text(encoding="utf-8"))["plugins"].values()
+            wanted = {one["distribution"]: one["version"] for one in used}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return []
+        lost = {name: number for name, number in wanted.items() if _version(name) is None}
+        return [f"{self}: was trained with {n} {v}: pip install {n}=={v}" for n, v in lost.items()]
+
+    def create(self, recipe: Recipe, registry: Registry) -> None:
+        """Make the folder and write what is known before training."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "versions.json", versions(recipe, registry))
+        write_text(self.recipe_file, dump_recipe(recipe))
+
+    def discard_empty(self) -> None:
+        """Remove the folder if nothing was written into it."""
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(without_nan(line)) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop the lines of steps that a resumed training will do again."""
+        if self.metrics_file.exists():
+            lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if _step_of(line) <= step]
+            write_text(self.metrics_file, "".join(line + "\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (json.JSONDecodeError, KeyError):
+        return float("inf")  # half a line that a crash left
+
+
+def new_run(recipe: Recipe, root: Path = ROOT) -> Run:
+    """The next free folder ``runs/<name>-001``, ``-002``, ..., made at once: others may start as well."""
+    number = max(_numbered(recipe, root), default=0) + 1
+    while True:
+        run = Run(root / f"{recipe.name}-{number:03d}")
+        try:
+            run.folder.mkdir(parents=True)
+            return run
+        except FileExistsError:
+            if not root.is_dir():
+                raise
+            number += 1
+
+
+def _numbered(recipe: Recipe, root: Path) -> dict[int, Path]:
+    found = ((re.fullmatch(rf"{recipe.name}-(\d+)", path.name), path) for path in root.glob(f"{recipe.name}-*"))
+    return {int(match[1]): path for match, path in found if match}
+
+
+def find_run(folder: str | Path | None, root: Path = ROOT) -> Run:
+    """The named run, or the newest one under ``runs/``.
+
+    Raises:
+        U2AError: there is none.
+    """
+    if folder is not None:
+        run = Run(folder)
+        if not run.exists:
+            raise U2AError(f"{folder}: not a run folder (it has no recipe.toml)")
+        return run
+    runs = sorted(root.glob("*/checkpoints/LAST"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise U2AError("no finished run under runs/; train one first: u2a train RECIPE")
+    return Run(runs[-1].parents[1])
+
+
+def latest_run(recipe: Recipe, root: Path = ROOT) -> Run | None:
+    """The newest run of this recipe's name, for ``--resume`` without a folder."""
+    runs = {number: Run(path) for number, path in _numbered(recipe, root).items() if Run(path).exists}
+    return runs[max(runs)] if runs else None
+
+
+def versions(recipe: Recipe, registry: Registry) -> dict[str, Any]:
+    """Library, plugin and machine versions, for whoever wants to repeat a run."""
+    owners = {name: registry.owners[options.kind] for name, options in recipe.modalities.items()}
+    if recipe.task.metric:
+        owners[f"metric:{recipe.task.metric}"] = registry.metrics.owners[recipe.task.metric]
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
+        "plugins": {
+            name: {"plugin": o.plugin, "distribution": o.distribution, "version": o.version}
+            for name, o in owners.items()
+        },
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

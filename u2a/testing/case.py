@@ -1,0 +1,182 @@
+"""For plugin authors: `check_modality` holds a modality against the whole contract, check by check.
+
+In a test, with the pytest plugin that u2a installs (each check becomes a test of its own)::
+
+    @pytest.fixture(scope="module")
+    def modality():
+        return Case(DEPTH, {"encoder": "..."}, members=[...], bad=[...])
+
+    def test_conformance(u2a_check, modality):
+        u2a_check(modality)
+
+or in one go: ``check_modality(spec, options, members)``. Use a tiny checkpoint: the checks run the encoder
+a few dozen times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from u2a.contract.blame import Owner
+from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens
+from u2a.method.branch import UnimodalBranch
+from u2a.runs.build import base_identity
+
+OWNER = Owner("under test", "this distribution", "0")
+
+
+@dataclass
+class Case:
+    """A modality with options and data to try it on.
+
+    Args:
+        spec: the record that the plugin registers.
+        options: the fields of a recipe section, without ``kind``.
+        members: contents of files that the preprocessor reads: at least two, with different content, and
+            of different lengths if the modality pads.
+        bad: contents that it must refuse with `u2a.errors.BadSample`, on top of those every check tries.
+        values: what ``spec.to_member`` takes, if there is one.
+    """
+
+    spec: ModalitySpec
+    options: Mapping[str, Any]
+    members: Sequence[bytes]
+    bad: Sequence[bytes] = ()
+    values: Sequence[Any] = ()
+
+    @cached_property
+    def chosen(self) -> ModalityOptions:
+        """The validated options."""
+        return self.spec.options.model_validate({"kind": self.spec.name, **self.options})
+
+    @cached_property
+    def preprocessor(self) -> Preprocessor:
+        """The modality's preprocessor."""
+        return self.spec.preprocessor(self.chosen)
+
+    def examples(self, *, train: bool = False, seed: int = 0) -> list[Example]:
+        """Every member preprocessed."""
+        return [self.preprocessor(member, train=train, seed=seed) for member in self.members]
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """All members as one batch, preprocessed for evaluation."""
+        return self.preprocessor.collate(self.examples())
+
+    def backbone(self) -> nn.Module:
+        """A fresh backbone with its weights; a modality trained from scratch starts from a fixed seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return self.spec.backbone(self.chosen, weights=True)
+
+    def branch(
+        self,
+        backbone: nn.Module | None = None,
+        *,
+        name: str = "under_test",
+        n_mask_tokens: int = 1,
+        seed: int = 0,
+    ) -> UnimodalBranch:
+        """The branch that a training builds, in evaluation mode, with mask tokens drawn from `seed`."""
+        backbone = self.backbone() if backbone is None else backbone
+        base = base_identity(backbone, self.spec)  # before LoRA is put in
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            width = self.spec.width(self.chosen)
+            lora = {"rank": 1, "alpha": 1.0, "dropout": 0.1}
+            branch = UnimodalBranch(
+                name,
+                self.spec,
+                self.chosen,
+                OWNER,
+                backbone,
+                width=width,
+                n_mask_tokens=n_mask_tokens,
+                lora=lora,
+            )
+        branch.base = base
+        return branch.eval()
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """What the embedding makes of `inputs`, before any mask token."""
+        with torch.no_grad():
+            return self.spec.embedding(self.backbone().eval(), self.inputs)
+
+
+Findings = Iterator[str]
+"""What a check found wrong, one sentence each; nothing if all is well."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of the contract: what it wants, where that is written, and the code that tries it."""
+
+    name: str
+    wants: str
+    where: str
+    run: Callable[[Case], Findings]
+
+    def failures(self, case: Case) -> list[str]:
+        """Every finding as ``name: finding; the contract wants ... (where)``."""
+        try:
+            found = list(self.run(case))
+        except Exception as error:  # an author's code: anything can come out of it
+            found = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
+        return [f"{self.name}: {text}; the contract wants {self.wants} ({self.where})" for text in found]
+
+    def __call__(self, case: Case) -> None:
+        """Run the check.
+
+        Raises:
+            ConformanceError: with every failure, one a line.
+        """
+        if failures := self.failures(case):
+            raise ConformanceError("\n".join(failures))
+
+
+class ConformanceError(AssertionError):
+    """A modality broke the contract; one line a failure."""
+
+
+CHECKS: list[Check] = []
+
+
+def check(wants: str, where: str) -> Callable[[Callable[[Case], Findings]], Check]:
+    """Make a generator function a check of the kit; it yields what it finds wrong."""
+
+    def register(run: Callable[[Case], Findings]) -> Check:
+        CHECKS.append(Check(run.__name__.replace("_", " "), wants, where, run))
+        return CHECKS[-1]
+
+    return register
+
+
+def same(first: Any, second: Any) -> bool:
+    """Equal examples or inputs: the same names, tensors and arrays equal to the last bit, NaN equal to NaN."""
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(same(first[name], second[name]) for name in first)
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return type(first) is type(second) and len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return (first.dtype, first.shape) == (second.dtype, second.shape) and torch.allclose(
+            first, second, atol=0, rtol=0, equal_nan=first.is_floating_point()
+        )
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return first.dtype == second.dtype and np.array_equal(first, second, equal_nan=first.dtype.kind in "fc")
+    if type(first) is not type(second):
+        return False  # an array and a number would be compared entry by entry
+    return bool(first == second or (first != first and second != second))
+
+
+def far(first: torch.Tensor, second: torch.Tensor, tolerance: float = 1e-3) -> float | None:
+    """The largest distance of two tensors if it exceeds the tolerance (NaN always does), else None."""
+    distance = (first.float() - second.float()).abs().max().item()
+    return None if distance <= tolerance else distance

@@ -1,0 +1,124 @@
+"""What a training reads: the training split by plan, and what it is validated on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from u2a.common.distributed import World, default_workers
+from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader
+from u2a.data.feeding.plan import TrainingBatches, TrainingPlan, holdout
+from u2a.data.feeding.prefetch import PrefetchedBatches
+from u2a.data.preprocessors import build_preprocessors
+from u2a.data.reading.opening import evaluation_split
+from u2a.data.reading.split import Split, split_names
+from u2a.errors import RecipeError
+from u2a.evaluation.encoding import encode_split
+from u2a.evaluation.scoring import Scorer
+from u2a.method.losses import Counts
+from u2a.method.model import U2A
+from u2a.plugins.registry import Registry
+from u2a.recipe.sections import Recipe
+
+
+class TrainingData:
+    """The training plan, its loader, and validation on the ``val`` split or a seeded hold-out, if any."""
+
+    def __init__(self, recipe: Recipe, place: World, registry: Registry) -> None:
+        self.recipe, self.place = recipe, place
+        training = recipe.training
+        if training.batch_size % (training.accumulation * place.size):
+            raise RecipeError(
+                f"training.batch_size: {training.batch_size} is not divisible by "
+                f"{place.size} processes x accumulation {training.accumulation}"
+            )
+        self.preprocessors = build_preprocessors(recipe, registry)
+        self.workers = recipe.data.workers if recipe.data.workers is not None else default_workers(place)
+        self._open()
+
+    def _open(self) -> None:
+        self.train = evaluation_split(self.recipe, "train")
+        self.fingerprint = self.train.fingerprint
+        self._held_N = holdout(len(self.train), self.recipe.data.holdout, self.recipe.seed)
+        self._validation, self._places = self._choose_validation()
+        used = self.train.present_NM[~self._held_N]
+        self.n_incomplete = int((~used.all(1)).sum())
+        self.plan = TrainingPlan(
+            self.train.present_NM,
+            self.train.shard_sizes,
+            use_N=~self._held_N,
+            batch_size=self.recipe.training.batch_size,
+            seed=self.recipe.seed,
+            dropout=self.dropout,
+        )
+
+    @property
+    def dropout(self) -> bool:
+        """Whether modality dropout is drawn (``auto``: only if every training sample is complete)."""
+        mode = self.recipe.training.modality_dropout
+        return mode == "random" or (mode == "auto" and self.n_incomplete == 0)
+
+    def notices(self) -> list[str]:
+        """What a person should know before the training starts."""
+        mode, n = self.recipe.training.modality_dropout, len(self.train) - int(self._held_N.sum())
+        state = "exhaustive" if mode == "exhaustive" else "on" if self.dropout else "off"
+        lines = [f"{n} training samples, {self.n_incomplete} with a missing modality"]
+        lines.append(f"modality dropout {state} ({mode})")
+        lines += self.train.notes
+        if self._validation is None:
+            lines.append("no val split and no data.holdout: the last checkpoint is kept, nothing is validated")
+        return lines
+
+    def loader(self, first: int, last: int) -> DataLoader:
+        """This process's micro-batches of the steps from `first` up to `last`."""
+        batches = TrainingBatches(
+            self.plan, first, last, self.place.rank, self.place.size, self.recipe.training.accumulation
+        )
+        remote = self.train.remote_shards()
+        return make_loader(
+            Samples(self.train, self.preprocessors, train=True),
+            PrefetchedBatches(batches, self.train.cache, remote) if remote else batches,
+            self._collator(),
+            workers=self.workers,
+            pin_memory=self.place.device.type == "cuda",
+        )
+
+    def counts(self, t: int, micro_batches: Sequence[Batch]) -> Counts:
+        """The counts of step `t`'s global batch, known from the plan alone."""
+        return self.plan.step(t).counts
+
+    def validate(self, model: U2A) -> dict[str, float] | None:
+        """Scores on the validation samples with the presence they have; None where there are none."""
+        if self._validation is None:
+            return None
+        encoded = encode_split(
+            model,
+            self._validation,
+            self.preprocessors,
+            self.recipe.task,
+            self.place,
+            places=self._places,
+            workers=self.workers,
+        )
+        scorer = Scorer(model, encoded, self.recipe.task)
+        complete = scorer.drop()
+        others = [scorer.drop([name]) for name in model.names] if len(model.names) > 1 else []
+        headline = self.recipe.task.headline
+        if self.recipe.task.metric is None and self.recipe.task.kind == "multi_label":
+            headline = "map"
+        values = [one.scores[headline] for one in (complete, *others)]
+        select = {"mean": sum(values) / len(values), "complete": values[0], "worst": min(values)}
+        return {**complete.scores, "select": select[self.recipe.task.select_on]}
+
+    def _choose_validation(self) -> tuple[Split | None, np.ndarray | None]:
+        if self.recipe.data.holdout is not None:
+            return self.train, np.flatnonzero(self._held_N)
+        if "val" in split_names(self.recipe.data.shards):
+            return evaluation_split(self.recipe, "val"), None
+        return None, None
+
+    def _collator(self) -> Collator:
+        task = self.recipe.task
+        return Collator(self.preprocessors, len(task.classes), multi_label=task.kind == "multi_label")

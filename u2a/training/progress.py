@@ -1,0 +1,84 @@
+"""What a training tells the person watching: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from u2a.common.terminal import console
+
+PLAIN_SECONDS = 10.0
+
+
+class TrainingProgress:
+    """Progress of a training on the main process; silent on the others.
+
+    Args:
+        total: optimizer steps of the whole training; done: those already done.
+    """
+
+    def __init__(self, total: int, done: int, batch_size: int, *, quiet: bool) -> None:
+        self.total, self.batch_size, self.quiet = total, batch_size, quiet
+        self.bar: Progress | None = None
+        self.first = self.last_done = done
+        self.started = self.spoken = time.monotonic()
+        if not quiet and console.is_terminal:
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[losses]}"),
+                console=console,
+            )
+            self.task = self.bar.add_task("training", total=total, completed=done, losses="")
+
+    def __enter__(self) -> TrainingProgress:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    @property
+    def rate(self) -> float:
+        """Samples per second since the start of this process's training."""
+        elapsed = time.monotonic() - self.started
+        return (self.last_done - self.first) * self.batch_size / elapsed if elapsed else 0.0
+
+    def step(self, done: int, epoch: int, losses: dict[str, float]) -> None:
+        """Tell that `done` steps are done."""
+        self.last_done = done
+        text = f"epoch {epoch + 1}  loss {losses['loss']:.3f}  task {losses['task_loss']:.3f}"
+        text += f"  alignment {losses['alignment_loss']:.3f}  {self.rate:.0f} samples/s"
+        if self.bar:
+            self.bar.update(self.task, completed=done, losses=text)
+        elif not self.quiet and (time.monotonic() - self.spoken > PLAIN_SECONDS or done == self.total):
+            self.spoken = time.monotonic()
+            self.say(f"step {done}/{self.total}  {text}  {self._eta(done)} left")
+
+    def say(self, text: str) -> None:
+        """One line, above the bar where there is one."""
+        if self.quiet:
+            return
+        if self.bar:
+            self.bar.console.print(text, highlight=False, markup=False, emoji=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _eta(self, done: int) -> str:
+        seconds = int((self.total - done) * self.batch_size / self.rate) if self.rate else 0
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def format_scores(values: dict[str, Any]) -> str:
+    """Scores as a person reads them: ``accuracy 0.912  f1_macro 0.905``."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in values.items())

@@ -1,0 +1,131 @@
+"""Beginning a training, or going on with one: from a recipe to a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from u2a.common.distributed import World, world
+from u2a.common.terminal import out
+from u2a.errors import U2AError
+from u2a.evaluation.trained import Model, load
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.recipe.sections import Recipe
+from u2a.runs.folder import Run, latest_run, new_run
+from u2a.training.trainer import Trainer
+
+
+def train_command(source: str, sets: Sequence[str], folder: str | None, resume: bool) -> None:
+    """``u2a train``."""
+    if Path(source).is_dir():
+        if not resume:
+            raise U2AError(f"{source} is a folder; to go on with a run: u2a train {source} --resume")
+        folder, recipe = source, Run(source).recipe(tuple(sets))
+    else:
+        recipe = load_recipe(source, sets)
+    train_recipe(recipe, folder, resume)
+
+
+def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> Run:
+    """Begin or go on with a run, on this process's place under torchrun; returns the run."""
+    with world(recipe.training.device) as place:
+        run = _choose_run(recipe, folder, resume, place)
+        try:
+            _train(recipe, run, place)
+        finally:
+            if place.main and folder is None:
+                run.discard_empty()
+    return run
+
+
+def _train(recipe: Recipe, run: Run, place: World) -> None:
+    plugins = registry()
+    if not run.exists:
+        trainer = Trainer(recipe, run, place, plugins)
+        if place.main:
+            run.create(recipe, plugins)
+    else:
+        check_same(recipe, run)
+        trainer = Trainer(recipe, run, place, plugins)
+        if (run.checkpoints / "LAST").exists():
+            trainer.resume()
+        elif place.main:
+            run.forget_after(0)  # what was logged before the first checkpoint is done again
+    if place.main:
+        out.print(f"run {run}" + (f", from step {trainer.done} of {trainer.total}" if trainer.done else ""))
+    if trainer.saved < 0 or trainer.done < trainer.total or trainer.owes_validation:
+        trainer.fit()
+    if place.main:
+        out.print(f"done; score it with: u2a eval {run}")
+
+
+def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World) -> Run:
+    """The first process chooses, or refuses; all others follow."""
+    chosen: list[str | U2AError] = [""]
+    if place.main:
+        run = Run(folder) if folder else (resume and latest_run(recipe)) or new_run(recipe)
+        refused = U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
+        chosen = [refused if run.exists and not resume else str(run)]
+    if place.size > 1:
+        dist.broadcast_object_list(chosen)
+    if isinstance(chosen[0], U2AError):
+        raise chosen[0]
+    return Run(chosen[0])
+
+
+def check_same(recipe: Recipe, run: Run) -> None:
+    """Refuse a run that was trained with another recipe; where it is computed may differ.
+
+    Raises:
+        U2AError: names the keys that differ.
+    """
+    before, now = run.recipe().resolved(), recipe.resolved()
+    # a run may go on elsewhere
+    machine = dict.fromkeys(("device", "loggers", "workers", "cache_dir", "cache_gb"))
+    for section in ("training", "data"):
+        before[section] = {**before[section], **machine}
+        now[section] = {**now[section], **machine}
+    if keys := list(_differing(before, now)):
+        raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys)} differ)")
+    if list(before["modalities"]) != list(now["modalities"]):
+        raise U2AError(
+            f"{run}: was trained with the modalities in another order: {', '.join(before['modalities'])}"
+        )
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The keys whose values differ, those of only one of the two included."""
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differing(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}"
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    run: str | Path | None = None,
+    resume: bool = False,
+    sets: Sequence[str] = (),
+) -> Model:
+    """Train a recipe as ``u2a train`` does, and load the result.
+
+    Args:
+        recipe: a recipe file, or a validated recipe.
+        run: the run folder; ``runs/<name>-<number>`` if None.
+        resume: go on with the run if there is one.
+        sets: recipe overrides such as ``training.epochs=3``, for a recipe file.
+
+    Raises:
+        u2a.errors.U2AError: what ``u2a train`` refuses, or `sets` beside a `Recipe`.
+    """
+    if sets and isinstance(recipe, Recipe):
+        raise U2AError("sets are for a recipe file; change a Recipe before it is validated")
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, sets)
+    return load(train_recipe(loaded, None if run is None else str(run), resume).folder)

@@ -1,0 +1,115 @@
+"""The training data of a recipe with ``data.streaming = true``: `TrainingData` without a plan of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader
+
+from u2a.common.distributed import sum_over_processes
+from u2a.contract.paths import is_url
+from u2a.data.feeding.batches import Batch, init_worker
+from u2a.data.feeding.stream import StreamedBatches, StreamOptions
+from u2a.data.reading.opening import recipe_cache
+from u2a.data.shards.dataset import fingerprint, shard_addresses
+from u2a.data.storage.remote import show
+from u2a.errors import RecipeError
+from u2a.method.losses import Counts
+from u2a.recipe.sections import Recipe
+from u2a.training.indexed_data import TrainingData
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """All that is known in advance: how many steps are called an epoch."""
+
+    steps_per_epoch: int
+
+
+class StreamingData(TrainingData):
+    """Training batches from an endless stream; validation is on an indexed ``val`` split, if there is one."""
+
+    plan: StreamPlan  # type: ignore[assignment]
+
+    def _open(self) -> None:
+        recipe, data, training = self.recipe, self.recipe.data, self.recipe.training
+        _check(recipe)
+        self.addresses = tuple(address for address, _ in shard_addresses(data.shards, "train"))
+        self.fingerprint = fingerprint(map(show, self.addresses))  # a signature is no part of the data
+        assert data.samples_per_epoch is not None
+        self.plan = StreamPlan(data.samples_per_epoch // training.batch_size)
+        if not self.plan.steps_per_epoch:
+            raise RecipeError(f"data.samples_per_epoch: is less than the batch size, {training.batch_size}")
+        self._validation, self._places = self._choose_validation()
+
+    @property
+    def dropout(self) -> bool:
+        """Whether modality dropout is drawn."""
+        return self.recipe.training.modality_dropout == "random"
+
+    def notices(self) -> list[str]:
+        """What a person should know before the training starts."""
+        n, samples = len(self.addresses), self.recipe.data.samples_per_epoch
+        lines = [
+            f"streaming {n} shards; {samples} samples are called an epoch; none is promised exactly once",
+            f"modality dropout {self.recipe.training.modality_dropout}",
+        ]
+        if self._validation is None:
+            lines.append("no val split: the last checkpoint is kept, nothing is validated")
+        return lines
+
+    def counts(self, t: int, micro_batches: Sequence[Batch]) -> Counts:
+        """The global batch's counts: presence is known only now, so all processes add theirs."""
+        present_BM = torch.cat([batch.present_BM for batch in micro_batches]).to(self.place.device)
+        own = Counts.of(present_BM)
+        flat = torch.cat([own.pairs_MM.flatten(), own.pairs_MM.new_tensor([own.samples])])
+        total = sum_over_processes(flat, self.place)
+        return Counts(int(total[-1]), total[:-1].view_as(own.pairs_MM).cpu())
+
+    def loader(self, first: int, last: int) -> DataLoader:
+        """This process's micro-batches from step `first` on; endless, so that no process runs out."""
+        training, task, place = self.recipe.training, self.recipe.task, self.place
+        options = StreamOptions(
+            addresses=self.addresses,
+            modalities=tuple(self.recipe.modalities),
+            classes=task.classes,
+            multi_label=task.kind == "multi_label",
+            batch_size=training.batch_size // (training.accumulation * place.size),
+            accumulation=training.accumulation,
+            first=first,
+            seed=self.recipe.seed,
+            rank=place.rank,
+            world=place.size,
+            dropout=self.dropout,
+            folder=recipe_cache(self.recipe).folder,
+        )
+        remote = any(map(is_url, self.addresses))
+        return DataLoader(
+            StreamedBatches(options, self.preprocessors),
+            batch_size=None,
+            collate_fn=self._collator(),
+            num_workers=self.workers,
+            worker_init_fn=init_worker if self.workers else None,
+            multiprocessing_context="spawn" if self.workers and remote else None,
+            pin_memory=place.device.type == "cuda",
+            generator=torch.Generator().manual_seed(0),
+        )
+
+
+def _check(recipe: Recipe) -> None:
+    data = recipe.data
+    if data.samples_per_epoch is None:
+        raise RecipeError(
+            "data.samples_per_epoch: is required with data.streaming: a stream has no known length"
+        )
+    if data.holdout is not None:
+        raise RecipeError("data.holdout: needs an index; with data.streaming give an indexed val split instead")
+    if data.missing and data.missing.rule("train"):
+        raise RecipeError("data.missing: a table for train needs an index; make one with: u2a data index")
+    if recipe.training.modality_dropout == "auto":
+        raise RecipeError(
+            "training.modality_dropout: a stream cannot tell in advance whether samples are complete; "
+            "set off, random or exhaustive"
+        )
