@@ -1,9 +1,10 @@
 """Probabilities that mean what they say when something is missing, and prediction sets with a guarantee.
 
-Fitted on validation data for every availability pattern: a temperature (Guo et al., ICML 2017), for multi-label tasks
-a threshold a class, and what split conformal prediction needs: one quantile a pattern (Mondrian groups; Vovk et al.,
-2005), or, for multi-label tasks, the miss rate by threshold (conformal risk control; Angelopoulos et al., ICLR 2024).
-Small patterns and small classes shrink towards the common value.
+Fitted on validation data for every availability pattern: a temperature (Guo et al., ICML 2017), for
+multi-label tasks
+a threshold a class, and what split conformal prediction needs: one quantile a pattern (Mondrian groups; Vovk
+et al., 2005), or, for multi-label tasks, the miss rate by threshold (conformal risk control; Angelopoulos et
+al., ICLR 2024). Small patterns and small classes shrink towards the common value.
 
 Shape suffixes: N samples, C classes, G grid of thresholds.
 """
@@ -90,7 +91,8 @@ class Calibration:
         """From which calibrated probability on a class belongs to a prediction set, and the group that says so.
 
         Single-label: sets hold the true class with probability `coverage`. Multi-label: the expected share of a
-        sample's labels that the set lacks is at most ``1 - coverage``. A group of too few samples cannot promise
+        sample's labels that the set lacks is at most ``1 - coverage``. A group of too few samples cannot
+        promise
         that: the next coarser one is taken; ``(0, "none")`` where none can: every class.
         """
         for group in self.groups(pattern, n_modalities):
@@ -111,7 +113,11 @@ class Calibration:
             return None
         patterns = {
             name: PatternCalibration(
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in one.items()}
+                one["n"],
+                one["temperature"],
+                tuple(one["thresholds"]),
+                tuple(one["scores"]),
+                tuple(one["misses"]),
             )
             for name, one in stored["patterns"].items()
         }
@@ -147,7 +153,8 @@ def fit_calibration(
 
     Args:
         names: the modalities, in recipe order.
-        patterns: presence to ``(logits_NC, target)`` of the validation samples that can have it; targets are class
+        patterns: presence to ``(logits_NC, target)`` of the validation samples that can have it; targets are
+        class
             numbers ``[N]``, or 0 and 1 ``[N, C]``.
     """
     there = {present: data for present, data in patterns.items() if len(data[1])}
@@ -167,7 +174,8 @@ def fit_calibration(
     common_t = _one_threshold(*pooled) if kind == "multi_label" else 0.5
     for group, parts in groups.items():
         p_NC, target = _pool(parts)
-        # A group of several patterns holds each sample several times: they count once towards what it can promise.
+        # A group of several patterns holds each sample several times: they count once towards what it can
+        # promise.
         n = len(target) // len(parts)
         temperature = tempered.get(group, common_T)
         if kind == "single_label":
@@ -234,7 +242,7 @@ def _one_threshold(p_NC: np.ndarray, target_NC: np.ndarray) -> float:
 
 
 def _thresholds(p_NC: np.ndarray, target_NC: np.ndarray, common: float) -> tuple[float, ...]:
-    """Each class's threshold of best F1, in log-odds between it and the group's, which is between its own and the common."""
+    """Each class's threshold of best F1, drawn towards the group's, and that towards the common one."""
     n = len(target_NC)
     own = _one_threshold(p_NC, target_NC)
     group = expit((n * logit(own) + PRIOR_SAMPLES * logit(common)) / (n + PRIOR_SAMPLES))
@@ -264,7 +272,8 @@ def rising_confidence(
     patterns: Mapping[tuple[bool, ...], np.ndarray],
     valid: Mapping[tuple[bool, ...], np.ndarray],
 ) -> float:
-    """Share of (sample, modality taken away) whose highest probability rises (Ma et al., ICML 2023: it should not).
+    """Share of (sample, modality taken away) whose highest probability rises (Ma et al., ICML 2023: it should
+    not).
 
     Args:
         patterns: presence to ``p_NC`` of all N samples; valid: presence to bool ``[N]``, who can have it.

@@ -85,7 +85,7 @@ def encode_columns(
     workers: int = 0,
     on_batch: Callable[[int], None] = lambda n: None,
 ) -> list[Tensor]:
-    """One pass over (part of) a split: the columns that `columns` makes of a batch, then presence, target, place.
+    """One pass over (part of) a split: what `columns` makes of a batch, presence, target, place.
 
     Rows stand in the order of their places, all of them on every process, on the device (one process: the CPU).
     """

@@ -17,6 +17,7 @@ from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Inputs, ModalityOptions, ModalitySpec, Tokens
 from u2a.errors import PluginError
 from u2a.method.adapters import inject_lora, lora_parameters
+from u2a.method.read_out import ReadTokens
 
 MASK_TOKEN_STD = 0.02
 
@@ -65,7 +66,7 @@ class UnimodalBranch(nn.Module):
         self.mask_tokens_KD = nn.Parameter(torch.randn(n_mask_tokens, own_width) * MASK_TOKEN_STD)
         self.projection = nn.Linear(own_width, width, bias=False) if own_width != width else nn.Identity()
 
-    def forward(self, inputs: Inputs) -> Read:
+    def forward(self, inputs: Inputs) -> ReadTokens:
         """Inputs of the P present samples to class, mean and mask tokens, in the learnable tensors' dtype."""
         with blame(self.name, self.owner, "embedding or encoder"):
             tokens = self.spec.embedding(self.backbone, inputs)  # eq. 1
@@ -77,7 +78,9 @@ class UnimodalBranch(nn.Module):
         cls_ND = hidden_NLD[:, list(tokens.cls)].to(dtype).mean(1)
         mean_ND = mean_of_valid(hidden_NLD[:, :n_tokens].to(dtype), tokens.valid_NL)
         mask_NKD = hidden_NLD[:, n_tokens:].to(dtype)
-        return Read(*(self.projection(mean_of_rows(x, tokens.rows_P)) for x in (cls_ND, mean_ND, mask_NKD)))
+        return ReadTokens(
+            *(self.projection(mean_of_rows(x, tokens.rows_P)) for x in (cls_ND, mean_ND, mask_NKD))
+        )
 
     def _append_mask_tokens(self, tokens: Tokens) -> Tokens:
         """Eq. 2: ``[CLS, tokens, MT]``; last, without position embedding, always attended to."""

@@ -1,9 +1,9 @@
 """The head start: everything behind the encoders, fitted on the frozen encoders' tokens before the first step.
 
-Linear probing before fine-tuning (Kumar et al., ICLR 2022), for all availability patterns at once: statistics of the
-tokens, the read-out of each modality, low-rank proxies for what is missing (reduced-rank ridge regression), then
-the head by L-BFGS on the exhaustive task loss. Every choice is made by validation **loss**: with a hundred
-validation samples accuracy picks at random.
+Linear probing before fine-tuning (Kumar et al., ICLR 2022), for all availability patterns at once: statistics
+of the tokens, the read-out of each modality, low-rank proxies for what is missing (reduced-rank ridge
+regression), then the head by L-BFGS on the exhaustive task loss. Every choice is made by validation **loss**:
+with a hundred validation samples accuracy picks at random.
 
 Shape suffixes: N samples, M modalities in recipe order, K mask tokens, H one encoder's width, F = 2 H, S = 3 H,
 R rank, C classes; see `u2a.method.read_out`.
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from u2a.method.losses import task_losses
-from u2a.method.read_out import ModalityHead, Proxy, ReadOuts, Tokens, beside_mask, both
+from u2a.method.read_out import ModalityHead, Proxy, ReadOuts, ReadTokens, beside_mask, both
 from u2a.method.selection import subsets
 
 #: What a modality's read-out may be: which halves of class and mean token side by side.
@@ -40,18 +41,18 @@ class FrozenTokens:
     """What the frozen encoders made of a set of samples; places of absent modalities hold anything.
 
     Attributes:
-        tokens: one `Tokens` a modality, N rows each.
+        tokens: one `ReadTokens` a modality, N rows each.
         present_NM: bool.
         target: ``[N]`` long or ``[N, C]`` float.
     """
 
-    tokens: tuple[Tokens, ...]
+    tokens: tuple[ReadTokens, ...]
     present_NM: Tensor
     target: Tensor
 
     def rows(self, chosen_N: Tensor) -> FrozenTokens:
         """The chosen samples only (bool or places)."""
-        tokens = tuple(Tokens(*(part[chosen_N] for part in one)) for one in self.tokens)
+        tokens = tuple(ReadTokens(*(part[chosen_N] for part in one)) for one in self.tokens)
         return FrozenTokens(tokens, self.present_NM[chosen_N], self.target[chosen_N])
 
 
@@ -179,11 +180,11 @@ def _probe(
     def logits(x: Tensor) -> Tensor:
         return x @ parameters[0].T + parameters[1]
 
+    def loss_with(decay: float) -> Tensor:
+        return task_losses(logits(x_NF), y).mean() + decay * parameters[0].square().sum()
+
     for decay in DECAYS:
-        minimise(
-            parameters,
-            lambda decay=decay: task_losses(logits(x_NF), y).mean() + decay * parameters[0].square().sum(),
-        )
+        minimise(parameters, partial(loss_with, decay))
         with torch.no_grad():
             loss = float(task_losses(logits(x_val), y_val).mean())
         if loss > best[0] * PATIENCE:
@@ -247,7 +248,7 @@ def _fit_proxy(
     validation: FrozenTokens,
     ridges: Sequence[float],
 ) -> tuple[float, float]:
-    """One proxy by reduced-rank ridge regression: its squared error on validation (1 = a constant's), its ridge."""
+    """Reduced-rank ridge regression in place: squared error on validation (1 = a constant's), and its ridge."""
     proxy = cast(Proxy, read_outs.proxies[f"{read_outs.names[i]}_to_{read_outs.names[j]}"])
     (x_NS, z_NF), (x_val, z_val) = (_pairs(read_outs, i, j, side) for side in (train, validation))
     if len(x_NS) < 2 or not len(x_val):

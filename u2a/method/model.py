@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from u2a.contract.modality import Inputs
 from u2a.method.branch import UnimodalBranch
-from u2a.method.read_out import ModalityHead, ReadOuts, Tokens
+from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 from u2a.method.selection import select_tokens
 
 
@@ -87,7 +87,7 @@ class U2A(nn.Module):
     def classify(self, cls_BMD: Tensor, mask_BMMD: Tensor, present_BM: Tensor) -> Tensor:
         """Eqs. 4 and 5: the head on the sum of the selected tokens; ``logits_BC``."""
         if self.read_outs is not None:
-            mask_BMMD = mask_BMMD * self.read_outs.gate
+            mask_BMMD = mask_BMMD * cast(Tensor, self.read_outs.gate)
         selected_BMD = select_tokens(cls_BMD, mask_BMMD, present_BM)  # eq. 4
         if self.read_outs is not None:
             return self.head(selected_BMD)  # weights of their own for each modality
@@ -118,10 +118,10 @@ class U2A(nn.Module):
             mask_BMD.masked_scatter(scatter[:, None], mask_PMD.to(mask_BMD.dtype)),
         )
 
-    def run_branch(self, m: int, inputs: Mapping[str, Inputs]) -> Tokens:
+    def run_branch(self, m: int, inputs: Mapping[str, Inputs]) -> ReadTokens:
         """Eqs. 1 to 3 for modality m's present samples."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            return cast(Tokens, self.branches[m](inputs[self.names[m]]))
+            return cast(ReadTokens, self.branches[m](inputs[self.names[m]]))
 
     def _token_for_target(self, m: int, K: int) -> list[int]:
         """Which of modality m's K mask tokens stands for each target (m itself never is one)."""

@@ -1,10 +1,11 @@
 """Read-outs on one scale, proxies that follow the sample, and weights of their own for every modality.
 
 What `fusion = "per_modality"` puts behind the encoders, in place of the paper's plain sum: class token and mean
-token are standardised by the training samples' statistics, so that no encoder's scale drowns another's; a missing
-modality's read-out is predicted from each present one's tokens by a map of low rank; the head has weights for each
-modality (a linear layer on the concatenation, of which the paper's sum is the special case of equal weights).
-Statistics, maps and weights are fitted by the head start (`u2a.method.head_start`) and trained on from there.
+token are standardised by the training samples' statistics, so that no encoder's scale drowns another's; a
+missing modality's read-out is predicted from each present one's tokens by a map of low rank; the head has
+weights for each modality (a linear layer on the concatenation, of which the paper's sum is the special case
+of equal weights). Statistics, maps and weights are fitted by the head start (`u2a.method.head_start`) and
+trained on from there.
 
 Shape suffixes: B batch, P present samples of one modality, M modalities in recipe order, K mask tokens of one
 modality, H width of one modality's encoder, F = 2 H its class and mean token side by side, D = the largest F,
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Tokens(NamedTuple):
+class ReadTokens(NamedTuple):
     """What a branch reads after the final norm: class token, mean of the valid tokens, mask tokens."""
 
     cls_PH: Tensor
@@ -91,12 +92,12 @@ class ReadOuts(nn.Module):
                 }
             )
 
-    def read(self, m: int, tokens: Tokens) -> Tensor:
+    def read(self, m: int, tokens: ReadTokens) -> Tensor:
         """Modality m's ``read_PD``: mean square 1 over the training samples, zeros beyond its own width."""
         own_PF = self.scales[self.names[m]](both(tokens))
         return F.pad(own_PF, (0, self.width - own_PF.shape[1]))
 
-    def stand_ins(self, m: int, tokens: Tokens, token_for_target: Sequence[int]) -> Tensor:
+    def stand_ins(self, m: int, tokens: ReadTokens, token_for_target: Sequence[int]) -> Tensor:
         """Modality m's estimates of every other's read-out, ``[P, M, D]``; zeros for itself."""
         P, M = len(tokens.cls_PH), len(self.names)
         if not self.proxies:
@@ -111,17 +112,17 @@ class ReadOuts(nn.Module):
             rows.append(F.pad(estimate_PF, (0, self.width - estimate_PF.shape[1])))
         return torch.stack(rows, 1)
 
-    def source(self, m: int, tokens: Tokens) -> Tensor:
+    def source(self, m: int, tokens: ReadTokens) -> Tensor:
         """What modality m's proxies are made from, standardised: ``[P, K, S]``."""
         return self.sources[self.names[m]](beside_mask(tokens))
 
 
-def both(tokens: Tokens) -> Tensor:
+def both(tokens: ReadTokens) -> Tensor:
     """Class and mean token side by side, ``[P, F]``."""
     return torch.cat([tokens.cls_PH, tokens.mean_PH], 1)
 
 
-def beside_mask(tokens: Tokens) -> Tensor:
+def beside_mask(tokens: ReadTokens) -> Tensor:
     """Each mask token with class and mean token beside it, ``[P, K, S]``."""
     K = tokens.mask_PKH.shape[1]
     return torch.cat([tokens.mask_PKH, both(tokens).unsqueeze(1).expand(-1, K, -1)], 2)

@@ -139,8 +139,9 @@ class TaskSection(Section):
 
     select_on: Literal["mean", "complete", "worst"] = Field(
         "mean",
-        description="the best checkpoint's score on validation: the mean or the worst over the complete pattern and "
-        "each modality missing, or the complete pattern alone",
+        description="what
+        picks the best
+        checkpoint: the mean or the worst of the complete pattern and each modality " "missing, or the complete pattern alone",
     )
 
     @property
@@ -210,8 +211,8 @@ class TrainingSection(Section):
 
     head_start: bool = Field(
         True,
-        description="with model.fusion = per_modality: fit everything behind the frozen encoders before the first "
-        "step",
+        description="with model.fusion = per_modality: fit all that stands behind the frozen encoders "
+        "before the first step",
     )
     batch_size: int = Field(
         16,

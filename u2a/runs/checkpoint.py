@@ -39,7 +39,7 @@ def learnable(model: U2A) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def adapter_state(model: U2A) -> dict[str, Tensor]:
-    """What an adapter checkpoint stores: learnable tensors, fixed statistics, buffers of encoders trained whole."""
+    """What an adapter checkpoint stores: learnable tensors, statistics, buffers of encoders trained whole."""
     state: dict[str, Tensor] = {name: parameter.detach() for name, parameter in learnable(model)}
     if model.read_outs is not None:
         state |= {f"read_outs.{name}": buffer for name, buffer in model.read_outs.named_buffers()}

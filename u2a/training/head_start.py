@@ -1,7 +1,7 @@
-"""The head start in a training: encode once with the frozen encoders, fit on the first process, share the result.
+"""The head start in a training: encode once, fit on the first process, share the result.
 
-Shape suffixes: N samples, M modalities in recipe order, B batch, P present samples, H one encoder's width, K mask
-tokens.
+Shape suffixes: N samples, M modalities in recipe order, B batch, P present samples, H one encoder's width, K
+mask tokens.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from u2a.common.distributed import World
 from u2a.common.seeds import stable_seed
 from u2a.data.feeding.batches import Batch
 from u2a.data.reading.split import Split
-from u2a.evaluation.scoring import encode_columns
+from u2a.evaluation.encoding import encode_columns
 from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
 from u2a.method.model import U2A
-from u2a.method.read_out import ModalityHead, ReadOuts, Tokens
+from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 from u2a.recipe.sections import LrFactors, Recipe
 
-#: Tokens kept in memory for the fit; beyond it, samples are drawn.
+#: ReadTokens kept in memory for the fit; beyond it, samples are drawn.
 CACHE_BYTES = 2 << 30
 
 
@@ -77,7 +77,7 @@ def encode_tokens(model: U2A, split: Split, places: np.ndarray, data: Any) -> Fr
     )
     *tokens, present_NM, target, _ = columns
     M = len(model.names)
-    parts = [Tokens(*tokens[3 * m : 3 * m + 3]) for m in range(M)]
+    parts = [ReadTokens(*tokens[3 * m : 3 * m + 3]) for m in range(M)]
     return FrozenTokens(tuple(parts), present_NM, target)
 
 
