@@ -139,9 +139,8 @@ class TaskSection(Section):
 
     select_on: Literal["mean", "complete", "worst"] = Field(
         "mean",
-        description="what
-        picks the best
-        checkpoint: the mean or the worst of the complete pattern and each modality " "missing, or the complete pattern alone",
+        description="what picks the best checkpoint: the mean or the worst of the complete pattern and each "
+        "modality missing, or the complete pattern alone",
     )
 
     @property
