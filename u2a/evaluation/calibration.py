@@ -267,23 +267,22 @@ def decide(p_NC: np.ndarray, thresholds_C: np.ndarray) -> np.ndarray:
     return expit(logit(bounded) - logit(np.clip(thresholds_C, TINY, 1 - TINY)))
 
 
-def rising_confidence(
-    names: Sequence[str],
-    patterns: Mapping[tuple[bool, ...], np.ndarray],
-    valid: Mapping[tuple[bool, ...], np.ndarray],
-) -> float:
-    """Share of (sample, modality taken away) whose highest probability rises (Ma et al., ICML 2023: it should
-    not).
+def calibrate(
+    calibration: Calibration, logits_NC: np.ndarray, present_NM: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each sample by its own pattern: calibrated probabilities, and those moved by the thresholds (`decide`).
 
-    Args:
-        patterns: presence to ``p_NC`` of all N samples; valid: presence to bool ``[N]``, who can have it.
+    Returns:
+        ``p_NC`` and ``decided_NC``, float64; equal for single-label tasks.
     """
-    rises, pairs = 0, 0
-    for present, p_NC in patterns.items():
-        for m, there in enumerate(present):
-            fewer = tuple(kept and i != m for i, kept in enumerate(present))
-            if there and fewer in patterns:
-                can_N = valid[present]
-                rises += int((patterns[fewer].max(1) > p_NC.max(1) + 1e-9)[can_N].sum())
-                pairs += int(can_N.sum())
-    return rises / pairs if pairs else math.nan
+    p_NC = np.zeros(logits_NC.shape)
+    decided_NC = np.zeros(logits_NC.shape)
+    M, C = len(names), logits_NC.shape[1]
+    for present in np.unique(present_NM, axis=0):
+        rows_N = (present_NM == present).all(1)
+        pattern = pattern_name(names, present)
+        p_NC[rows_N] = calibration.probabilities(logits_NC[rows_N], pattern, M)
+        decided_NC[rows_N] = p_NC[rows_N]
+        if calibration.kind == "multi_label":
+            decided_NC[rows_N] = decide(p_NC[rows_N], calibration.thresholds(pattern, M, C))
+    return p_NC, decided_NC

@@ -145,8 +145,16 @@ class TaskSection(Section):
 
     @property
     def headline(self) -> str:
-        """The metric that picks the best checkpoint and heads every report."""
+        """The metric that heads every report."""
         return self.metric or ("accuracy" if self.kind == "single_label" else "f1_macro")
+
+    @property
+    def selection_metric(self) -> str:
+        """The metric that picks the best checkpoint: the headline, or mAP where F1 would hang on a threshold.
+
+        Thresholds are fitted after training, so F1 at 0.5 says little about a checkpoint.
+        """
+        return "map" if self.metric is None and self.kind == "multi_label" else self.headline
 
     @field_validator("metric")
     @classmethod
