@@ -1,0 +1,226 @@
+"""Trainings for the golden step: a small data set, recipes with every switch written out, watched in float64.
+
+What is compared is in `reference.py` (which imports nothing of u2a); here is the way from one to the other.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import reference
+import tomli_w
+import torch
+from golden_plugin import frozen_weights
+from reference import Method, Modality, Sample, Step
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from u2a.common.distributed import World
+from u2a.data.packing.pack import pack_manifest
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.checkpoint import learnable
+from u2a.runs.folder import Run
+from u2a.training.trainer import Trainer
+
+ALONE = World(0, 1, 0, 1, torch.device("cpu"))
+CLASSES = ("red", "green", "blue")
+A = {"kind": "letters", "width": 8, "weights": 1, "class_tokens": 1, "frames": False, "dropout": 0.0}
+B = {**A, "width": 12, "weights": 2}
+C = {**A, "width": 12, "weights": 3}
+THREE = {"a": A, "b": B, "c": C}
+TRAINING = {
+    "batch_size": 8,
+    "accumulation": 1,
+    "epochs": 3,
+    "warmup_epochs": 1,
+    "lr": 0.05,
+    "power": 0.9,
+    "weight_decay": 0.02,
+    "eps": 1e-8,
+    "alignment_weight": 0.2,
+    "detach_target": False,
+    "modality_dropout": "off",
+    "precision": "fp32",
+    "device": "cpu",
+    "loggers": [],
+}
+MODEL = {"mask_tokens": "shared", "lora_rank": 1, "lora_alpha": 1.0, "lora_dropout": 0.0}
+BASE: dict[str, Any] = {
+    "seed": 46,
+    "data": "complete",
+    "modalities": {"a": A, "b": B},
+    "model": MODEL,
+    "training": TRAINING,
+}
+Case = dict[str, Any]
+
+
+def training(**switches: Any) -> Case:
+    return {"training": {**TRAINING, **switches}}
+
+
+def model(**switches: Any) -> Case:
+    return {"model": {**MODEL, **switches}}
+
+
+TEXTS = [
+    ("sun|on", "a|tree", "x"),
+    ("rain", "of|the|sea", "yy|z"),
+    ("wind|it|a", "boat", "xyz"),
+    ("old", "town|in", "q|w|e"),
+    ("film|no", "two|b", "rr"),
+    ("friend", "red", "s|t"),
+    ("find|me", "small|s", "uvw"),
+    ("about", "the|to|be", "k"),
+    ("and", "who|am|i", "m|n"),
+    ("sky|e", "road|x", "op"),
+]
+#: What the i-th sample of the data with gaps has.
+GAPS = ("abc", "a", "bc", "b", "ac", "abc", "ab", "bc", "abc", "b")
+
+
+def settings(case: Case) -> dict[str, Any]:
+    return {**copy.deepcopy(BASE), **copy.deepcopy(case)}
+
+
+def samples(data: str, split: str = "train") -> dict[str, Sample]:
+    """The data set of a name by key: ``complete``, with ``gaps``, or with ``several`` labels a sample."""
+    found = {}
+    for i, texts in enumerate(TEXTS):
+        has = GAPS[i] if data == "gaps" else "abc"
+        labels: tuple[int, ...] = (i * i % 3,)
+        if data == "several":
+            labels = ((), (i % 3,), (0, 2))[i % 3]
+        inputs = {name: text for name, text in zip("abc", texts, strict=True) if name in has}
+        found[f"{split}-{i}"] = Sample(inputs, labels)
+    return found
+
+
+def pack(folder: Path, data: str) -> Path:
+    """Write a data set of both splits into a folder; returns that."""
+    rows: list[dict[str, Any]] = []
+    for split in ("train", "val"):
+        for key, sample in samples(data, split).items():
+            names = [CLASSES[c] for c in sample.labels]
+            label = {"labels": names} if data == "several" else {"label": names[0]}
+            rows.append({"key": key, "split": split, **label, **sample.inputs})
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = write_recipe(folder, settings({"data": data, "modalities": THREE}), "shards")
+    pack_manifest(load_recipe(recipe), folder / "manifest.jsonl", folder / "shards", shard_size=4)
+    return folder
+
+
+def train_only(folder: Path) -> dict[str, list[str]]:
+    return {"train": [str(path) for path in sorted((folder / "shards").glob("train-*.tar"))]}
+
+
+def write_recipe(folder: Path, case: Case, data: str | dict[str, list[str]], metric: str | None = None) -> Path:
+    kind = "multi_label" if case["data"] == "several" else "single_label"
+    document = {
+        "name": "golden",
+        "seed": case["seed"],
+        "data": {"shards": data, "workers": 0},
+        "task": {"kind": kind, "classes": CLASSES, **({"metric": metric} if metric else {})},
+        **{section: case[section] for section in ("modalities", "model", "training")},
+    }
+    path = folder / "golden.toml"
+    path.write_text(tomli_w.dumps(document))
+    return path
+
+
+def method_of(case: Case) -> Method:
+    """The recipe in the reference's words."""
+    training, model = case["training"], case["model"]
+    steps_per_epoch = len(TEXTS) // training["batch_size"]
+    dropout = training["modality_dropout"]
+    if dropout == "auto":
+        dropout = "off" if case["data"] == "gaps" else "random"
+    modalities = {}
+    for name, options in case["modalities"].items():
+        frozen = {k: v.double() for k, v in frozen_weights(options["width"], options["weights"]).items()}
+        how = {key: options[key] for key in ("width", "class_tokens", "frames", "dropout")}
+        modalities[name] = Modality(frozen=frozen, **how)
+    same = ("lr", "power", "weight_decay", "eps", "alignment_weight", "detach_target")
+    return Method(
+        modalities=modalities,
+        seed=case["seed"],
+        n_steps=training["epochs"] * steps_per_epoch,
+        warm_steps=training["warmup_epochs"] * steps_per_epoch,
+        width=model.get("width", max(modality.width for modality in modalities.values())),
+        multi_label=case["data"] == "several",
+        per_target=model["mask_tokens"] == "per_target",
+        clip_norm=training.get("clip_norm"),
+        modality_dropout=dropout,
+        **{name: model[name] for name in ("lora_rank", "lora_alpha", "lora_dropout")},
+        **{name: training[name] for name in same},
+    )
+
+
+@dataclass
+class Trained:
+    """What u2a did: the initial tensors, each step's micro-batches as keys, and what it computed."""
+
+    trainer: Trainer
+    initial: dict[str, Tensor]
+    keys: list[list[tuple[str, ...]]]
+    steps: list[Step]
+
+
+def train(recipe_file: Path, folder: Path) -> Trained:
+    """`u2a train` in float64, watched: gradients as the optimizer receives them, weights after each step."""
+    recipe = load_recipe(recipe_file)
+    trainer = Trainer(recipe, Run(folder), ALONE, registry())
+    trainer.run.create(recipe, registry())
+    trainer.model.double()
+    names = {id(parameter): name for name, parameter in learnable(trainer.model)}
+
+    def state() -> dict[str, Tensor]:
+        return {name: p.detach().clone() for name, p in learnable(trainer.model)}
+
+    initial, keys, steps, gradients = state(), [], [], {}
+    take = trainer.train_step
+
+    def before_update(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        found = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradients.update({names[id(p)]: p.grad.clone() for p in found})
+
+    def watched(micro_batches: list[Any]) -> dict[str, float]:
+        gradients.clear()
+        losses = take(micro_batches)
+        keys.append([batch.keys for batch in micro_batches])
+        steps.append(Step(losses, dict(gradients), state()))
+        return losses
+
+    trainer.train_step = watched  # type: ignore[method-assign]
+    hook = register_optimizer_step_pre_hook(before_update)
+    try:
+        trainer.fit()
+    finally:
+        hook.remove()
+    return Trained(trainer, initial, keys, steps)
+
+
+def expect(case: Case, trained: Trained) -> list[Step]:
+    """The same training by the reference."""
+    everything = samples(case["data"])
+    wanted = set(case["modalities"])
+    given = [[[_restrict(everything[key], wanted) for key in part] for part in parts] for parts in trained.keys]
+    return reference.train(method_of(case), given, trained.initial)
+
+
+def _restrict(sample: Sample, names: set[str]) -> Sample:
+    return replace(sample, inputs={name: x for name, x in sample.inputs.items() if name in names})
+
+
+def assert_equal(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    assert set(found) == set(wanted), where
+    for name, value in wanted.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=1e-9, atol=1e-9, msg=lambda text, n=name: f"{where}: {n}: {text}"
+        )

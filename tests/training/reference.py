@@ -1,0 +1,325 @@
+"""The method, to be read and run: U2A's training in plain torch, from the paper's equations.
+
+Nothing of u2a is imported. Samples are computed one at a time, so that there is no padding, no batching and no
+attention mask to get wrong; a global batch is a list of samples, whoever computes it in however many parts.
+The encoder is the small transformer of `tiny_plugin.py`, whose frozen weights come with it.
+
+Where the paper leaves something open (more than two modalities, frames, several class tokens, what a mean is
+taken over), this says how u2a decides it. Shape suffixes: C classes, D width, K mask tokens of a modality,
+L tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCKS, HEADS, LETTERS = 2, 2, 32
+PROJECTIONS = ("q", "k", "v", "o")
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One pretrained encoder: its frozen tensors, and how its tokens are to be read."""
+
+    width: int
+    frozen: Mapping[str, Tensor]
+    class_tokens: int = 1
+    frames: bool = False
+    dropout: float = 0.0
+
+    def rows(self, text: str) -> list[str]:
+        """The frames of a sample; anything but a film is one row."""
+        return text.split("|") if self.frames else [text]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Everything that the paper or its user chooses."""
+
+    modalities: Mapping[str, Modality]
+    seed: int
+    n_steps: int
+    warm_steps: int
+    width: int
+    multi_label: bool
+    per_target: bool
+    lora_rank: int
+    lora_alpha: float
+    lora_dropout: float
+    lr: float
+    power: float
+    weight_decay: float
+    eps: float
+    clip_norm: float | None
+    alignment_weight: float
+    detach_target: bool
+    modality_dropout: str  # off, random or exhaustive
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is there of a sample (a missing modality is an absent key), and its classes."""
+
+    inputs: Mapping[str, str]
+    labels: tuple[int, ...]
+
+
+@dataclass
+class Step:
+    """What one optimizer step computed; `gradients` are the clipped ones, without tensors that have none."""
+
+    losses: dict[str, float]
+    gradients: dict[str, Tensor]
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+Learned = Mapping[str, Tensor]
+Site = Callable[[int, str, Tensor], Tensor]
+"""Dropout in one row: block, place (q, k, v, o: the LoRA input; own: the encoder's) and tensor [L, D]."""
+
+
+# --- eqs. 1 to 3: one modality of one sample ------------------------------------------------------------------
+
+
+def encode(
+    method: Method, name: str, text: str, learned: Learned, sites: Sequence[Site]
+) -> tuple[Tensor, Tensor]:
+    """Class token [D] and mask tokens [K, D] of one sample: the mean over its rows, then the projection."""
+    modality = method.modalities[name]
+    cls, mask = zip(
+        *(
+            _encode_row(method, name, row, learned, site)
+            for row, site in zip(modality.rows(text), sites, strict=True)
+        ),
+        strict=True,
+    )
+    cls_D, mask_KD = torch.stack(cls).mean(0), torch.stack(mask).mean(0)
+    if modality.width != method.width:  # one bias-free linear for both; equal widths need none
+        W = learned[f"{name}.projection.weight"]
+        cls_D, mask_KD = W @ cls_D, mask_KD @ W.T
+    return cls_D, mask_KD
+
+
+def _encode_row(method: Method, name: str, row: str, learned: Learned, site: Site) -> tuple[Tensor, Tensor]:
+    modality, frozen = method.modalities[name], method.modalities[name].frozen
+    own = frozen["class_tokens"][: modality.class_tokens]
+    tokens = torch.cat([own, frozen["letters"][[ord(c) % LETTERS for c in row]]])  # eq. 1
+    tokens = tokens + frozen["positions"][: len(tokens)]
+    h_LD = torch.cat([tokens, learned[f"{name}.mask_tokens"]])  # eq. 2: last, and without a position
+
+    def project(b: int, letter: str, x_LD: Tensor) -> Tensor:
+        """A frozen projection and its low-rank update, alpha / rank times."""
+        A, B = (learned[f"{name}.blocks.{b:02d}.{letter}.lora_{half}"] for half in "AB")
+        update = site(b, letter, x_LD) @ A.T @ B.T * (method.lora_alpha / method.lora_rank)
+        return x_LD @ frozen[f"{b}.{letter}.weight"].T + frozen[f"{b}.{letter}.bias"] + update
+
+    for b in range(BLOCKS):  # eq. 3
+        x_LD = _norm(h_LD)
+        q, k, v = (project(b, letter, x_LD).chunk(HEADS, -1) for letter in "qkv")
+        size = modality.width // HEADS
+        context = [(q[i] @ k[i].T / size**0.5).softmax(-1) @ v[i] for i in range(HEADS)]
+        h_LD = h_LD + site(b, "own", project(b, "o", torch.cat(context, -1)))
+        h_LD = h_LD + (_norm(h_LD) @ frozen[f"{b}.mlp.weight"].T + frozen[f"{b}.mlp.bias"]).tanh()
+    h_LD = _norm(h_LD)  # the final norm, for class and mask tokens alike
+    return h_LD[: modality.class_tokens].mean(0), h_LD[len(tokens) :]
+
+
+def _norm(x_LD: Tensor) -> Tensor:
+    centred = x_LD - x_LD.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+
+# --- eqs. 4 to 7: selection, fusion, losses ------------------------------------------------------------------
+
+Encoded = Mapping[str, tuple[Tensor, Tensor]]
+"""A sample after the encoders: for each modality that it has, class token and mask tokens."""
+
+
+def mask_token_for(method: Method, encoded: Encoded, i: str, j: str) -> Tensor:
+    """What modality i offers in place of j's class token: its only mask token, or its own one for j."""
+    others = [name for name in method.modalities if name != i]
+    return encoded[i][1][others.index(j) if method.per_target else 0]
+
+
+def logits(method: Method, encoded: Encoded, learned: Learned) -> Tensor:
+    """Eqs. 4 and 5: a missing class token is the mean of what the present modalities offer; sum; head."""
+    selected = []
+    for j in method.modalities:
+        if j in encoded:
+            selected.append(encoded[j][0])
+        else:
+            selected.append(torch.stack([mask_token_for(method, encoded, i, j) for i in encoded]).mean(0))
+    return learned["head.weight"] @ torch.stack(selected).sum(0) + learned["head.bias"]
+
+
+def task_loss(method: Method, logits_C: Tensor, labels: tuple[int, ...]) -> Tensor:
+    """Cross entropy, or the mean over the classes of each one's binary cross entropy."""
+    if not method.multi_label:
+        return logits_C.logsumexp(0) - logits_C[labels[0]]
+    target_C = torch.tensor([float(c in labels) for c in range(len(logits_C))], dtype=logits_C.dtype)
+    p_C = logits_C.sigmoid()
+    return -(target_C * p_C.log() + (1 - target_C) * (1 - p_C).log()).mean()
+
+
+def alignment_loss(method: Method, batch: Sequence[Encoded]) -> Tensor:
+    """Eq. 6 over all ordered pairs: each pair's mean over the samples that have both, times 2 / (M (M - 1))."""
+    M, total = len(method.modalities), torch.zeros((), dtype=torch.double)
+    for i, j in itertools.permutations(method.modalities, 2):
+        errors = []
+        for encoded in batch:
+            if i in encoded and j in encoded:
+                target_D = encoded[j][0].detach() if method.detach_target else encoded[j][0]
+                errors.append((mask_token_for(method, encoded, i, j) - target_D).square().mean())
+        if errors:
+            total = total + torch.stack(errors).mean() * 2 / (M * (M - 1))
+    return total
+
+
+def losses(
+    method: Method, batch: Sequence[Encoded], labels: Sequence[tuple[int, ...]], learned: Learned
+) -> dict[str, Tensor]:
+    """Eq. 7 over the global batch."""
+    each = []
+    for encoded, wanted in zip(batch, labels, strict=True):
+        kept = [encoded]
+        if method.modality_dropout == "exhaustive":  # every non-empty part of what the sample has
+            sizes = range(1, len(encoded) + 1)
+            kept = [{m: encoded[m] for m in part} for n in sizes for part in itertools.combinations(encoded, n)]
+        of_each = [task_loss(method, logits(method, part, learned), wanted) for part in kept]
+        each.append(torch.stack(of_each).mean())
+    task, alignment = torch.stack(each).mean(), alignment_loss(method, batch)
+    return {
+        "task_loss": task,
+        "alignment_loss": alignment,
+        "loss": task + method.alignment_weight * alignment,
+    }
+
+
+# --- what is drawn: from the seed, and from what it is drawn for ---------------------------------------------
+
+
+def seed_for(*parts: object) -> int:
+    """63 bits of the SHA-256 of the parts' text: the same on every machine, in every process."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def drop_modalities(method: Method, t: int, samples: Sequence[Sample]) -> list[Sample]:
+    """Modality dropout, one draw a step: all with probability 1/3, else any proper part, each as likely."""
+    names = list(method.modalities)
+    draw, everything = random.Random(seed_for("modality dropout", method.seed, t)), 2 ** len(names) - 1
+    if method.modality_dropout != "random" or len(names) == 1 or draw.random() < 1 / 3:
+        return list(samples)
+    subset = draw.randrange(1, everything)
+    kept = [name for m, name in enumerate(names) if subset >> m & 1]
+    left = [Sample({m: x for m, x in s.inputs.items() if m in kept}, s.labels) for s in samples]
+    return [after if after.inputs else before for before, after in zip(samples, left, strict=True)]
+
+
+def draw_sites(method: Method, name: str, texts: Sequence[str]) -> list[list[Site]]:
+    """Dropout of a modality's rows in one micro-batch, for each sample and row.
+
+    The masks come from torch's generator in the order and shapes in which an encoder asks for them: rows of
+    equal length, with the padding between a row's last token and its mask tokens.
+    """
+    modality = method.modalities[name]
+    K = len(method.modalities) - 1 if method.per_target and len(method.modalities) > 1 else 1
+    lengths = [modality.class_tokens + len(row) for text in texts for row in modality.rows(text)]
+    longest = max(lengths)
+    masks = {}
+    for b in range(BLOCKS):
+        for place in (*PROJECTIONS, "own"):
+            p = modality.dropout if place == "own" else method.lora_dropout
+            ones = torch.ones(len(lengths), longest + K, modality.width, dtype=torch.double)
+            masks[b, place] = F.dropout(ones, p) if p else ones
+
+    def site(n: int) -> Site:
+        where = [*range(lengths[n]), *range(longest, longest + K)]
+        return lambda b, place, x_LD: x_LD * masks[b, place][n, where]
+
+    counter = itertools.count()
+    return [[site(next(counter)) for _ in modality.rows(text)] for text in texts]
+
+
+def no_dropout(b: int, place: str, x_LD: Tensor) -> Tensor:
+    """Evaluation's site."""
+    return x_LD
+
+
+# --- training ------------------------------------------------------------------------------------------------
+
+
+def encode_samples(
+    method: Method, samples: Sequence[Sample], learned: Learned, *, train: bool
+) -> list[Encoded]:
+    """One micro-batch: each modality of those samples that have it, in recipe order."""
+    encoded: list[dict[str, tuple[Tensor, Tensor]]] = [{} for _ in samples]
+    for name, modality in method.modalities.items():
+        having = [i for i, sample in enumerate(samples) if name in sample.inputs]
+        if not having:
+            continue
+        texts = [samples[i].inputs[name] for i in having]
+        sites = [[no_dropout for _ in modality.rows(text)] for text in texts]
+        if train:
+            sites = draw_sites(method, name, texts)
+        for i, text, own in zip(having, texts, sites, strict=True):
+            encoded[i][name] = encode(method, name, text, learned, own)
+    return encoded
+
+
+def learning_rate(method: Method, t: int) -> float:
+    """Warm-up at a tenth; then polynomial decay to nothing at the last step."""
+    if t < method.warm_steps:
+        return 0.1 * method.lr
+    return method.lr * (1 - (t - method.warm_steps) / (method.n_steps - method.warm_steps)) ** method.power
+
+
+def train(
+    method: Method, micro_batches: Sequence[Sequence[Sequence[Sample]]], initial: Mapping[str, Tensor]
+) -> list[Step]:
+    """Optimizer steps over global batches, each given as the micro-batches that one process computes it in.
+
+    A tensor that no part of a global batch uses has no gradient and stays as it is, weight decay included.
+    """
+    weights = {name: tensor.clone() for name, tensor in initial.items()}
+    first, second, updates = (dict.fromkeys(weights, 0.0) for _ in range(3))
+    steps = []
+    for t, parts in enumerate(micro_batches):
+        learned = {name: tensor.requires_grad_() for name, tensor in weights.items()}
+        kept = drop_modalities(method, t, [sample for part in parts for sample in part])
+        torch.manual_seed(seed_for("step", method.seed, t, 0))
+        encoded: list[Encoded] = []
+        for part in parts:
+            these = kept[len(encoded) : len(encoded) + len(part)]
+            encoded += encode_samples(method, these, learned, train=True)
+        found = losses(method, encoded, [sample.labels for sample in kept], learned)
+        tensors = torch.autograd.grad(found["loss"], list(learned.values()), allow_unused=True)
+        gradients = {n: g for n, g in zip(learned, tensors, strict=True) if g is not None}
+        norm = torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt()
+        if method.clip_norm is not None:
+            factor = min(1.0, method.clip_norm / (float(norm) + 1e-6))
+            gradients = {name: g * factor for name, g in gradients.items()}
+        lr = learning_rate(method, t)
+        with torch.no_grad():  # AdamW
+            weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
+            for name, g in gradients.items():
+                updates[name] += 1
+                first[name] = 0.9 * first[name] + 0.1 * g
+                second[name] = 0.999 * second[name] + 0.001 * g.square()
+                mean, square = (
+                    first[name] / (1 - 0.9 ** updates[name]),
+                    second[name] / (1 - 0.999 ** updates[name]),
+                )
+                weights[name] = weights[name] * (1 - lr * method.weight_decay)
+                weights[name] -= lr * mean / (square.sqrt() + method.eps)
+        values = {name: float(loss.detach()) for name, loss in found.items()}
+        steps.append(Step({**values, "lr": lr, "grad_norm": float(norm)}, gradients, weights))
+    return steps

@@ -1,0 +1,152 @@
+"""The golden step: u2a's own training, from shards through `Trainer.fit`, against `reference.py` in float64.
+
+Three optimizer steps (one an epoch) over the warm-up's edge, for every switch that changes a number. Losses,
+clipped gradients and weights of every step agree to 1e-9, and each switch is seen to change what it should.
+Every switch of the recipe is written out in `golden.py`, so that no default takes part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from golden import MODEL, THREE, TRAINING, A, B, expect, method_of, settings, train, train_only, write_recipe
+from reference import Sample, drop_modalities
+
+Case = dict[str, Any]
+
+
+def training(**switches: Any) -> Case:
+    return {"training": {**TRAINING, **switches}}
+
+
+def model(**switches: Any) -> Case:
+    return {"model": {**MODEL, **switches}}
+
+
+#: Each switch, or a few that meet: what differs from `BASE`.
+CASES: dict[str, Case] = {
+    "base": {},
+    "lambda": training(alignment_weight=0.7),
+    "lambda-0": training(alignment_weight=0.0),
+    "detach": training(detach_target=True),
+    "exhaustive": training(modality_dropout="exhaustive"),
+    "random": training(modality_dropout="random"),
+    "auto-complete": training(modality_dropout="auto"),
+    "auto-missing": {"data": "gaps", **training(modality_dropout="auto")},
+    "rank": model(lora_rank=3),
+    "alpha": model(lora_alpha=4.0),
+    "rank-alpha": model(lora_rank=2, lora_alpha=8.0),
+    "lora-dropout": model(lora_dropout=0.3),
+    "encoder-dropout": {"modalities": {"a": {**A, "dropout": 0.3}, "b": B}},
+    "weight-decay": training(weight_decay=0.5),
+    "weight-decay-0": training(weight_decay=0.0),
+    "eps": training(eps=1e-2),
+    "clip": training(clip_norm=0.05),
+    "clip-wide": training(clip_norm=1e3),
+    "power": training(power=2.5),
+    "lr": training(lr=0.01),
+    "warm-up-0": training(warmup_epochs=0),
+    "warm-up-2": training(warmup_epochs=2),
+    "longer": training(epochs=4),
+    "two-steps-an-epoch": training(batch_size=4, epochs=2),
+    "accumulation": training(accumulation=2),
+    "accumulation-missing": {"data": "gaps", **training(accumulation=4)},
+    "accumulation-dropout": {**model(lora_dropout=0.3), **training(accumulation=2)},
+    "multi-label": {"data": "several"},
+    "multi-label-exhaustive": {"data": "several", **training(modality_dropout="exhaustive")},
+    "one-modality": {"modalities": {"b": B}},
+    "one-modality-random": {"modalities": {"b": B}, **training(modality_dropout="random")},
+    "three-modalities": {"modalities": THREE},
+    "three-random": {"modalities": THREE, **training(modality_dropout="random")},
+    "three-exhaustive": {"modalities": THREE, **training(modality_dropout="exhaustive")},
+    "other-order": {"modalities": {"b": B, "a": A}},
+    "per-target": {"modalities": THREE, **model(mask_tokens="per_target")},
+    "per-target-missing": {"data": "gaps", "modalities": THREE, **model(mask_tokens="per_target")},
+    "per-target-of-two": model(mask_tokens="per_target"),
+    "missing": {"data": "gaps"},
+    "missing-random": {"data": "gaps", **training(modality_dropout="random")},
+    "missing-exhaustive": {"data": "gaps", "modalities": THREE, **training(modality_dropout="exhaustive")},
+    "frames": {"modalities": {"a": A, "b": {**B, "frames": True}}},
+    "frames-missing-dropout": {
+        "data": "gaps",
+        "modalities": {"a": A, "b": {**B, "frames": True}},
+        **model(lora_dropout=0.3),
+    },
+    "two-class-tokens": {"modalities": {"a": {**A, "class_tokens": 2}, "b": B}},
+    "no-projection": {"modalities": {"a": {**A, "width": 12}, "b": B}},
+    "every-one-projected": model(width=10),
+    "shared-checkpoint": {"modalities": {"a": {**B}, "b": B}},
+    "seed": {"seed": 6, **training(modality_dropout="random")},
+}
+#: Switches that must not change a number, with the case that they equal.
+SAME = {
+    "accumulation": "base",
+    "accumulation-missing": "missing",
+    "auto-complete": "random",
+    "auto-missing": "missing",
+    "per-target-of-two": "base",
+    "clip-wide": "base",
+    "one-modality-random": "one-modality",
+}
+
+
+def assert_equal(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    assert set(found) == set(wanted), where
+    for name, value in wanted.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=1e-9, atol=1e-9, msg=lambda text, n=name: f"{where}: {n}: {text}"
+        )
+
+
+def losses(name: str, data: Mapping[str, Path], folder: Path) -> list[dict[str, float]]:
+    case = settings(CASES[name])
+    folder.mkdir(exist_ok=True)
+    trained = train(write_recipe(folder, case, train_only(data[case["data"]])), folder / "run")
+    return [step.losses for step in trained.steps]
+
+
+@pytest.fixture(scope="module")
+def base(golden_data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
+    return losses("base", golden_data, tmp_path_factory.mktemp("base"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_three_steps_are_the_papers(
+    name: str, golden_data: dict[str, Path], base: list[dict[str, float]], tmp_path: Path
+) -> None:
+    case = settings(CASES[name])
+    recipe = write_recipe(tmp_path, case, train_only(golden_data[case["data"]]))
+    trained = train(recipe, tmp_path / "run")
+    size = case["training"]["batch_size"]
+    assert all(len({key for part in parts for key in part}) == size for parts in trained.keys)
+    assert {len(parts) for parts in trained.keys} == {case["training"]["accumulation"]}
+    expected = expect(case, trained)
+    assert len(trained.steps) == len(expected) >= 3
+    for t, (found, wanted) in enumerate(zip(trained.steps, expected, strict=True)):
+        assert_equal(found.losses, wanted.losses, f"step {t}: losses")
+        assert_equal(found.gradients, wanted.gradients, f"step {t}: gradients")
+        assert_equal(found.weights, wanted.weights, f"step {t}: weights")
+    if name != "base" and name not in SAME:  # else the case would show nothing
+        assert [step.losses for step in trained.steps] != base
+
+
+@pytest.mark.parametrize(("name", "same"), SAME.items())
+def test_what_must_not_change_a_number(
+    name: str, same: str, golden_data: dict[str, Path], tmp_path: Path
+) -> None:
+    found, wanted = (losses(one, golden_data, tmp_path / one) for one in (name, same))
+    for a, b in zip(found, wanted, strict=True):
+        assert a == pytest.approx(b, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["random", "three-random"])
+def test_the_random_cases_meet_three_kinds_of_draw(name: str) -> None:
+    method = method_of(settings(CASES[name]))
+    whole = Sample(dict.fromkeys(method.modalities, "x"), ())
+    draws = [tuple(drop_modalities(method, t, [whole])[0].inputs) for t in range(3)]
+    assert len(set(draws)) == 3
+    assert tuple(method.modalities) in draws
