@@ -21,6 +21,10 @@ from u2a.recipe.sections import TaskSection
 BATCH_SIZE = 32
 
 
+#: What is kept of a batch that is on its device: tensors of B rows.
+Columns = Callable[[U2A, Batch], tuple[Tensor, ...]]
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A split after the encoders: all that any scenario needs, on the CPU in float32.
@@ -79,7 +83,7 @@ def encode_columns(
     preprocessors: Mapping[str, Preprocessor],
     task: TaskSection,
     place: World,
-    columns: Callable[[U2A, Batch], tuple[Tensor, ...]],
+    columns: Columns,
     *,
     places: np.ndarray | None = None,
     workers: int = 0,
@@ -111,7 +115,7 @@ def _encode_batches(
     model: U2A,
     batches: Iterable[Batch],
     place: World,
-    columns: Callable[[U2A, Batch], tuple[Tensor, ...]],
+    columns: Columns,
     on_batch: Callable[[int], None],
 ) -> list[tuple[Tensor, ...]]:
     """The columns of each batch, where they are wanted next: processes exchange them on their devices."""
@@ -136,7 +140,7 @@ def _join(
     model: U2A,
     task: TaskSection,
     place: World,
-    columns: Callable[[U2A, Batch], tuple[Tensor, ...]],
+    columns: Columns,
 ) -> list[Tensor]:
     """Columns of all batches; a process without samples still needs columns of the right sizes."""
     if parts:

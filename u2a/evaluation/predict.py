@@ -26,7 +26,8 @@ class Prediction:
     """What the model says of one sample.
 
     Attributes:
-        labels: the most probable class, or, for a multi-label task, every class that reaches its threshold (fitted
+        labels: the most probable class, or, for a multi-label task, every class that reaches its threshold
+        (fitted
             on validation data for this availability pattern; 0.5 without such data).
         probabilities: class name to probability (calibrated likewise), the most probable first.
         used: the modalities that were given; filled: those that were stood in for.
@@ -137,7 +138,8 @@ class Predictor:
             raise U2AError(f"coverage {coverage}: must lie between 0 and 1, e.g. 0.9")
         if not self.calibration.patterns:
             raise U2AError(
-                "coverage: this run has no calibration; prediction sets need a val split or data.holdout in training"
+                "coverage: this run has no calibration; prediction sets need a val split or data.holdout "
+                "in training"
             )
 
     def _name(self, logits_C: np.ndarray, present: Sequence[bool], coverage: float | None) -> Prediction:

@@ -1,6 +1,8 @@
-"""What a validation says of a model: scores, the one number that picks the best checkpoint, and its calibration.
+"""What a validation says of a model: scores, the one number that picks the best checkpoint, and its
+calibration.
 
-One encoding pays for all: every availability pattern is a pass of the head. Shape suffixes: N samples, C classes.
+One encoding pays for all: every availability pattern is a pass of the head. Shape suffixes: N samples, C
+classes.
 """
 
 from __future__ import annotations

@@ -80,6 +80,17 @@ class Summary:
     loss: float = float("nan")
     held_out: bool = False
 
+    def lines(self) -> list[str]:
+        """What a person should know of it, a line each."""
+        read = ", ".join(
+            f"{name} by {'class and mean token' if r == 'both' else r + ' token'}"
+            for name, r in self.read_outs.items()
+        )
+        errors = ", ".join(f"{pair.replace('_to_', ' to ')} {e:.2f}" for pair, e in self.proxy_errors.items())
+        stand = "proxies stand in for what is missing" if self.gate else "a missing modality counts as its mean"
+        lines = [f"head start: {read}; {stand}; validation loss {self.loss:.4f} over all patterns"]
+        return lines + ([f"squared error of the proxies (1 = a constant): {errors}"] if errors else [])
+
 
 def fit_head_start(
     read_outs: ReadOuts,

@@ -6,45 +6,35 @@ mask tokens.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from u2a.common.distributed import World
 from u2a.common.seeds import stable_seed
 from u2a.data.feeding.batches import Batch
-from u2a.data.reading.split import Split
-from u2a.evaluation.encoding import encode_columns
 from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
 from u2a.method.model import U2A
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
-from u2a.recipe.sections import LrFactors, Recipe
+from u2a.recipe.sections import Recipe
+from u2a.training.indexed_data import TrainingData
 
-#: ReadTokens kept in memory for the fit; beyond it, samples are drawn.
+#: Tokens kept in memory for the fit; beyond it, samples are drawn.
 CACHE_BYTES = 2 << 30
 
 
-def head_start(model: U2A, data: Any, recipe: Recipe, place: World) -> Summary:
+def head_start(model: U2A, data: TrainingData, recipe: Recipe, place: World) -> Summary:
     """Fit what stands behind the encoders on the frozen encoders' tokens of the training samples."""
-    train = encode_tokens(model, data.train, _places(model, np.flatnonzero(data.plan.use_N), recipe), data)
-    validation = None
-    if data._validation is not None:
-        n = np.arange(len(data._validation)) if data._places is None else data._places
-        validation = encode_tokens(model, data._validation, _places(model, n, recipe), data)
-    summary = [Summary()]
+    most = _most_samples(model)
+    train = _tokens(model, data.encode_training(model, _columns, most))
+    held_out = data.encode_validation(model, _columns, most)
+    validation = None if held_out is None else _tokens(model, held_out)
     modules = cast(ReadOuts, model.read_outs), cast(ModalityHead, model.head)
+    summary = [Summary()]
     if place.main:
-        summary = [
-            fit_head_start(
-                *modules,
-                train,
-                validation,
-                read_out=recipe.model.read_out,
-                seed=stable_seed("head start", recipe.seed),
-            )
-        ]
+        seed = stable_seed("head start", recipe.seed)
+        summary = [fit_head_start(*modules, train, validation, read_out=recipe.model.read_out, seed=seed)]
     if place.size > 1:
         for tensor in [*modules[0].state_dict().values(), *modules[1].state_dict().values()]:
             dist.broadcast(tensor, src=0)
@@ -52,32 +42,14 @@ def head_start(model: U2A, data: Any, recipe: Recipe, place: World) -> Summary:
     return summary[0]
 
 
-def _places(model: U2A, places: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """All the places, or as many as the cache holds, drawn from the seed."""
-    branches = list(model.each_branch())
-    numbers = sum((2 + len(b.mask_tokens_KD)) * b.mask_tokens_KD.shape[1] for b in branches)
-    most = max(1, CACHE_BYTES // (4 * numbers))
-    if len(places) <= most:
-        return places
-    draw = np.random.default_rng(stable_seed("head start", recipe.seed))
-    return np.sort(draw.permutation(places)[:most])
+def _most_samples(model: U2A) -> int:
+    numbers = sum((2 + len(b.mask_tokens_KD)) * b.mask_tokens_KD.shape[1] for b in model.each_branch())
+    return max(1, CACHE_BYTES // (4 * numbers))
 
 
-def encode_tokens(model: U2A, split: Split, places: np.ndarray, data: Any) -> FrozenTokens:
-    """What the encoders make of the given samples, without augmentation, in evaluation mode."""
-    columns = encode_columns(
-        model,
-        split,
-        data.preprocessors,
-        data.recipe.task,
-        data.place,
-        _columns,
-        places=places,
-        workers=data.workers,
-    )
-    *tokens, present_NM, target, _ = columns
-    M = len(model.names)
-    parts = [ReadTokens(*tokens[3 * m : 3 * m + 3]) for m in range(M)]
+def _tokens(model: U2A, columns: list[Tensor]) -> FrozenTokens:
+    *tokens, present_NM, target, _ = (column.to(model.device) for column in columns)
+    parts = [ReadTokens(*tokens[3 * m : 3 * m + 3]) for m in range(len(model.names))]
     return FrozenTokens(tuple(parts), present_NM, target)
 
 
@@ -94,16 +66,3 @@ def _columns(model: U2A, batch: Batch) -> tuple[Tensor, ...]:
                 row[present_B] = part.to(row.dtype)
         columns += rows
     return tuple(columns)
-
-
-def parameter_groups(model: U2A, factors: LrFactors) -> list[dict[str, Any]]:
-    """The learnable tensors by part, each with its ``factor`` on the learning rate."""
-    parts: dict[str, list[nn.Parameter]] = {name: [] for name in LrFactors.model_fields}
-    for branch in model.each_branch():
-        for name, parameter in branch.learnable():
-            part = {"mask_tokens": "mask_tokens", "projection.weight": "projection"}.get(name)
-            parts[part or ("encoder" if branch.spec.tune == "full" else "lora")].append(parameter)
-    if model.read_outs is not None:
-        parts["proxies"] += model.read_outs.parameters()
-    parts["head"] += model.head.parameters()
-    return [{"params": ps, "factor": getattr(factors, part)} for part, ps in parts.items() if ps]
