@@ -30,7 +30,8 @@ def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: A
     if as_json:
         return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
     out.print(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
-    return out.print(_scenario_table(scenario))
+    out.print(_scenario_table(scenario))
+    return _print_calibration([scenario], run.recipe())
 
 
 def sweep_command(
@@ -49,7 +50,26 @@ def sweep_command(
         patterns = [scenario.as_dict() for scenario in scenarios]
         return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
     out.print(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
-    return out.print(_sweep_table(scenarios, run.recipe()))
+    out.print(_sweep_table(scenarios, run.recipe()))
+    return _print_calibration(scenarios, run.recipe())
+
+
+def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
+    """How far confidence can be believed, before and after calibration on validation data."""
+    rows = [scenario for scenario in scenarios if scenario.calibrated]
+    if not rows:
+        return
+    names = tuple(recipe.modalities)
+    fitted = [key for key in rows[0].calibrated if key.endswith("_fitted")]
+    headers = [column for key in fitted for column in (key.removesuffix("_fitted"), "at fitted thresholds")]
+    table = Table(*names, "ECE", "calibrated", *headers, "90 % sets hold", "mean size", box=None)
+    for scenario in rows:
+        found = scenario.calibrated
+        dots = ["○" if name in scenario.dropped else "●" for name in names]
+        scores = [f"{found[k]:.4f}" for key in fitted for k in (key.removesuffix("_fitted"), key)]
+        errors = f"{found['ece']:.3f}", f"{found['ece_calibrated']:.3f}"
+        table.add_row(*dots, *errors, *scores, f"{100 * found['coverage']:.1f} %", f"{found['set_size']:.2f}")
+    out.print(table)
 
 
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Scenario:
         n: samples scored; n_empty: samples left out because the pattern would empty them.
         scores, complete: metric names to values in 0..1.
         kept: modalities that only a share of the samples keeps, with that share.
+        calibrated: what calibration makes of this pattern (see `u2a.evaluation.calibrated`); empty without one.
     """
 
     dropped: tuple[str, ...]
@@ -53,6 +54,7 @@ class Scenario:
     scores: dict[str, float]
     complete: dict[str, float]
     kept: Mapping[str, float] = field(default_factory=dict)
+    calibrated: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -17,7 +17,7 @@ from u2a.errors import CheckpointError
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.encoding import BATCH_SIZE, Encoded, encode_split
 from u2a.evaluation.predict import Prediction, Predictor
-from u2a.evaluation.scenarios import check_conditions, keep_mask, sweep, without_mask_tokens
+from u2a.evaluation.scenarios import check_conditions, keep_mask, sweep, with_calibration, without_mask_tokens
 from u2a.evaluation.scoring import Scenario, Scorer
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
@@ -110,7 +110,7 @@ class Model:
             self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task
         )
         if not shares:
-            return scorer.drop(drop)
+            return with_calibration(scorer.drop(drop), scorer, self.calibration)
         keys = evaluation_split(self.recipe, split).keys()
         names = self.network.names
         kept_NM = keep_mask(keys, names, encoded.present_NM, shares, seed)
@@ -120,9 +120,8 @@ class Model:
     def sweep(self, split: str = "test", *, seed: int = 0, mask_tokens: bool = True) -> list[Scenario]:
         """Score every availability pattern of a split from one pass of the encoders (see `scenarios.sweep`)."""
         encoded = self.encode(split)
-        return sweep(
-            self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task, seed
-        )
+        filled = encoded if mask_tokens else without_mask_tokens(encoded)
+        return sweep(self.network, filled, self.recipe.task, seed, self.calibration)
 
 
 def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Sequence[str] = ()) -> Model:

@@ -11,7 +11,7 @@ R rank, C classes; see `u2a.method.read_out`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -32,8 +32,10 @@ FACTORS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 #: Share of the training samples that choices are made on where there is no validation data.
 HELD_SHARE = 0.2
+#: Logits that are computed at once.
+LARGEST = 20_000_000
 #: Worse than the best so far by this factor: stop walking down a path.
-PATIENCE = 1.1
+PATIENCE = 1.02
 
 
 @dataclass(frozen=True)
@@ -324,27 +326,36 @@ class _Patterns:
 
     def loss(self, head: ModalityHead, gate: float) -> Tensor:
         """The exhaustive task loss (each sample's mean over the subsets of its own presence), a scalar."""
-        weights = list(head.each_weight())
+        terms_TNC = self._terms(list(head.each_weight()), gate)
+        n_subsets_N = 2 ** self.present_NM.sum(1) - 1
+        total = head.bias.new_zeros(())
+        for part_PT, has_all_PN in self._parts(terms_TNC):
+            logits_PNC = head.bias + torch.einsum("pt,tnc->pnc", part_PT, terms_TNC)
+            target = self.target.expand(len(part_PT), *self.target.shape).flatten(0, 1)
+            losses_PN = task_losses(logits_PNC.flatten(0, 1), target).view(len(part_PT), -1)
+            total = total + (torch.where(has_all_PN, losses_PN, 0) / n_subsets_N).sum()
+        return total / len(self.target)
+
+    def _terms(self, weights: Sequence[Tensor], gate: float) -> Tensor:
+        """What the logits are sums of: M own terms, then one a pair of source and target, ``[T, N, C]``."""
         own = [x_NF @ w.T for x_NF, w in zip(self.own, weights, strict=True)]
-        stand_ins = {
-            (i, j): code_NR @ (up_FR.T @ weights[j].T)
-            for (i, j), (code_NR, up_FR) in self.codes.items()
-            if gate
-        }
-        total_N = self.target.new_zeros(len(self.target), dtype=head.bias.dtype)
-        for kept in subsets(len(weights)):
-            kept_M = torch.tensor(kept, device=self.target.device)
-            has_all_N = (self.present_NM | ~kept_M).all(1)
-            logits_NC = head.bias.expand(len(self.target), -1)
-            sources = [i for i, is_kept in enumerate(kept) if is_kept]
-            for j, is_kept in enumerate(kept):
-                if is_kept:
-                    logits_NC = logits_NC + own[j] / self.D**0.5
-                elif gate and stand_ins:
-                    mean_NC = torch.stack([stand_ins[i, j] for i in sources]).mean(0)
-                    logits_NC = logits_NC + gate * mean_NC / self.D**0.5
-            total_N = total_N + torch.where(has_all_N, task_losses(logits_NC, self.target), 0)
-        return (total_N / (2 ** self.present_NM.sum(1) - 1)).mean()
+        pairs = self.codes.items() if gate else ()
+        stand_ins = [gate * code_NR @ (up_FR.T @ weights[j].T) for (_, j), (code_NR, up_FR) in pairs]
+        return torch.stack([*own, *stand_ins]) / self.D**0.5
+
+    def _parts(self, terms_TNC: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Patterns a few at a time: how much of each term they take, and which samples can have them."""
+        M, (T, N, C) = self.present_NM.shape[1], terms_TNC.shape
+        found = subsets(M)
+        size = max(1, LARGEST // max(1, N * C))
+        for start in range(0, len(found), size):
+            kept_PM = torch.tensor(found[start : start + size], device=terms_TNC.device)
+            part_PT = terms_TNC.new_zeros(len(kept_PM), T)
+            part_PT[:, :M] = kept_PM.to(terms_TNC.dtype)
+            for t, (i, j) in enumerate(self.codes if T > M else (), start=M):
+                takes_P = kept_PM[:, i] & ~kept_PM[:, j]
+                part_PT[:, t] = takes_P / kept_PM.sum(1)
+            yield part_PT, (self.present_NM | ~kept_PM.unsqueeze(1)).all(2)
 
 
 def _fit_head(
