@@ -3,12 +3,11 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.extensions import Logger, LoggerSpec, MetricSpec
-from u2a.contract.hookspecs import hookimpl
-from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens
-from u2a.errors import BadSample, U2AError
-
 if TYPE_CHECKING:
+    from u2a.contract.extensions import Logger, LoggerSpec, MetricSpec
+    from u2a.contract.hookspecs import hookimpl
+    from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens
+    from u2a.errors import BadSample, U2AError
     from u2a.evaluation.predict import Prediction
     from u2a.evaluation.trained import Model, evaluate, load
     from u2a.training.start import train
@@ -34,6 +33,13 @@ __all__ = [
     "train",
 ]
 _LAZY = {
+    **dict.fromkeys(("Logger", "LoggerSpec", "MetricSpec"), "u2a.contract.extensions"),
+    **dict.fromkeys(
+        ("Example", "Inputs", "ModalityOptions", "ModalitySpec", "Preprocessor", "Tokens"),
+        "u2a.contract.modality",
+    ),
+    **dict.fromkeys(("BadSample", "U2AError"), "u2a.errors"),
+    "hookimpl": "u2a.contract.hookspecs",
     "Model": "u2a.evaluation.trained",
     "Prediction": "u2a.evaluation.predict",
     "evaluate": "u2a.evaluation.trained",
@@ -43,7 +49,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that plugins and ``u2a --help`` stay quick."""
+    """Import on first use: ``u2a --help`` is quick, and the command line can prepare for bad packages."""
     if name not in _LAZY:
         raise AttributeError(f"module 'u2a' has no attribute {name!r}")
     from importlib import import_module

@@ -1,5 +1,52 @@
-"""``python -m u2a``, which is also what ``torchrun -m u2a train RECIPE`` starts."""
+"""``u2a``, and ``python -m u2a``, which is also what ``torchrun -m u2a train RECIPE`` starts."""
 
-from u2a.cli.main import main
+from __future__ import annotations
 
-main()
+import contextlib
+import os
+import sys
+import threading
+import time
+from typing import NoReturn
+
+from u2a.common.distributions import forgive_damaged_metadata
+
+forgive_damaged_metadata()  # before pydantic or torch is imported, in data workers as well
+
+#: How long the process may take to end once its command is done.
+LEAVE_SECONDS = 15.0
+
+
+def run() -> NoReturn:
+    """The command line as a process of its own: prints to whatever there is, and ends when it is done."""
+    from u2a.cli import main
+    from u2a.common.streams import prepare_streams
+
+    prepare_streams()
+    os.environ.pop("MPLBACKEND", None)  # figures go to files; matplotlib stops at a name it does not know
+    if not os.environ.get("COLUMNS", "").strip("0"):  # rich prints nothing at all into no columns
+        os.environ.pop("COLUMNS", None)
+    code: object = 0
+    try:
+        main()
+    except SystemExit as leaving:
+        code = leaving.code
+    _leave_soon(code if isinstance(code, int) else int(code is not None))
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def _leave_soon(code: int) -> None:
+    """End the process although a plugin left a thread or an exit function that never ends."""
+
+    def leave() -> None:
+        time.sleep(LEAVE_SECONDS)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)
+
+    threading.Thread(target=leave, daemon=True).start()
+
+
+if __name__ == "__main__":
+    run()

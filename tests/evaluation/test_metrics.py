@@ -239,9 +239,7 @@ def test_what_is_no_sound_metric_is_refused() -> None:
         ({"name": "F 1"}, "not made of lower-case letters"),
     ):
         found = Registry()
-        found.metrics = replace(
-            found.metrics, specs=dict(registry().metrics.specs), owners=registry().metrics.owners
-        )
+        found.metrics = replace(found.metrics, brought=dict(registry().metrics.brought))
         with pytest.raises(PluginError, match=reason):
             found.metrics.add(Owner("x", "x-dist", "1"), replace(good, **changed))  # type: ignore[arg-type]
 

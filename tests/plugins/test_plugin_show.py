@@ -67,8 +67,8 @@ def plugins() -> Registry:
     found = Registry()
     image = registry().specs["image"]
     odd, demanding = (replace(image, name=o.__name__.lower(), options=o) for o in (Odd, Demanding))
-    found.modalities.specs = {"image": image, "odd": odd, "demanding": demanding}
-    found.modalities.owners = {name: Owner(name, f"u2a-plugin-{name}", "2") for name in found.specs}
+    for spec in (image, odd, demanding):
+        found.modalities.add(Owner(spec.name, f"u2a-plugin-{spec.name}", "2"), spec)
     return found
 
 

@@ -56,7 +56,7 @@ def test_nothing_of_the_template_is_left(tmp_path, monkeypatch):
         ("Depth", "is no name for a modality"),
         ("3d", "is no name for a modality"),
         ("../up", "is no name for a modality"),
-        ("class", "is no name for a modality"),
+        ("class", "this name is a word of Python"),
         ("image", "already registered by plugin 'image' of u2a"),
         ("label", "column of every manifest"),
     ],

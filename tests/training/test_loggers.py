@@ -25,7 +25,7 @@ from u2a.cli.main import main
 from u2a.common.distributed import World
 from u2a.contract.blame import Owner
 from u2a.data.feeding.batches import Batch, unwrap
-from u2a.errors import RecipeError
+from u2a.errors import PluginError, RecipeError
 from u2a.plugins.loading import registry
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
@@ -316,6 +316,14 @@ def no_logger(folder: Path, recipe: Any, done: int) -> Any:
     """What a spec's `open` looks like."""
 
 
+def _refused_beside_own(spec: u2a.LoggerSpec) -> str:
+    with pytest.raises(PluginError) as caught:
+        replace(registry().loggers, brought=dict(registry().loggers.brought)).add(
+            Owner("x", "x-dist", "1"), spec
+        )
+    return str(caught.value)
+
+
 def test_what_is_no_sound_logger_is_refused() -> None:
     def refusal(spec: Any) -> str:
         class Plugin:
@@ -327,7 +335,13 @@ def test_what_is_no_sound_logger_is_refused() -> None:
         found = Registry()
         found.add(Owner("first", "first-dist", "1"), sound)
         found.add(Owner("x", "x-dist", "1"), Plugin())
-        return found.failures[0].reason if found.failures else ""
+        if found.failures:
+            return found.failures[0].reason
+        try:
+            found.loggers.find(spec.name)
+        except PluginError as error:
+            return str(error)
+        return ""
 
     class Sound:
         @staticmethod
@@ -338,7 +352,9 @@ def test_what_is_no_sound_logger_is_refused() -> None:
     sound, good = Sound(), u2a.LoggerSpec("pencil", no_logger)
     assert refusal(good) == ""
     assert refusal("pencil") == "register() wants a LoggerSpec, got str"
-    assert "already registered by plugin 'first' of first-dist 1" in refusal(replace(good, name="paper"))
+    several = refusal(replace(good, name="paper"))
+    assert "is brought by plugin 'first' of first-dist 1 and plugin 'x' of x-dist 1; say whose" in several
+    assert "already registered by plugin 'loggers' of u2a" in _refused_beside_own(replace(good, name="wandb"))
     assert "made for contract version 9" in refusal(replace(good, api=9))
     assert "not made of lower-case letters" in refusal(replace(good, name="Pen cil"))
     assert "open must be callable" in refusal(replace(good, open=None))  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from u2a.common.files import without_nan
+from u2a.common.streams import can_print
 from u2a.errors import U2AError
 
 #: What a file system refuses, whoever asks: permissions, no space, too long a name, a file for a folder.
@@ -32,6 +33,15 @@ class Command(click.Command):
                 ["--debug"], is_flag=True, expose_value=False, help="Show tracebacks.", callback=_debug
             )
         )
+        for option, metavar, text, callback in (
+            ("--plugin", "FILE", "Load a plugin from a Python file as well.", _plugin_files),
+            ("--no-plugin", "NAME", "Leave an installed plugin out.", _left_out),
+        ):
+            self.params.append(
+                click.Option(
+                    [option], multiple=True, metavar=metavar, help=text, expose_value=False, callback=callback
+                )
+            )
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -52,15 +62,41 @@ class Command(click.Command):
                 raise
             click.echo(f"error: {error.filename or 'writing'}: {error.strerror}", err=True)
             sys.exit(2)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             if ctx.meta.get("debug"):
                 raise
-            click.echo("interrupted", err=True)
+            click.echo(f"interrupted {stop}".strip(), err=True)
             sys.exit(130)
 
 
 def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     ctx.meta["debug"] = value
+
+
+def _plugin_files(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
+    _choose(ctx, "U2A_PLUGIN", os.pathsep, [os.path.abspath(file) for file in files])
+
+
+def _left_out(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> None:
+    _choose(ctx, "U2A_NO_PLUGIN", ",", list(names))
+
+
+def _choose(ctx: click.Context, variable: str, separator: str, values: list[str]) -> None:
+    """Add to a choice of plugins, for this command and the processes that it starts."""
+    if not values:
+        return
+    from u2a.plugins import registry
+
+    before = os.environ.get(variable)
+    os.environ[variable] = separator.join(filter(None, [before, *values]))
+    registry.cache_clear()
+
+    @ctx.call_on_close
+    def restore() -> None:
+        registry.cache_clear()
+        os.environ.pop(variable)
+        if before is not None:
+            os.environ[variable] = before
 
 
 class Group(click.Group):
@@ -82,7 +118,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON, with null for NaN."""
-    click.echo(json.dumps(without_nan(value), indent=2, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that standard output can take, with null for NaN."""
+    text = json.dumps(without_nan(value), indent=indent, ensure_ascii=False)
+    return text if can_print(text) else json.dumps(without_nan(value), indent=indent)
 
 
 def comma_list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

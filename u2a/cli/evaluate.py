@@ -9,7 +9,8 @@ import click
 from rich.table import Table
 
 from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
-from u2a.common.terminal import out
+from u2a.common.streams import dots
+from u2a.common.terminal import out, print_table
 from u2a.errors import U2AError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: A
     if as_json:
         return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
     out.print(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
-    out.print(_scenario_table(scenario))
+    print_table(_scenario_table(scenario))
     return _print_calibration([scenario], run.recipe())
 
 
@@ -50,7 +51,7 @@ def sweep_command(
         patterns = [scenario.as_dict() for scenario in scenarios]
         return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
     out.print(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
-    out.print(_sweep_table(scenarios, run.recipe()))
+    print_table(_sweep_table(scenarios, run.recipe()))
     return _print_calibration(scenarios, run.recipe())
 
 
@@ -69,7 +70,7 @@ def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
         scores = [f"{found[k]:.4f}" for key in fitted for k in (key.removesuffix("_fitted"), key)]
         errors = f"{found['ece']:.3f}", f"{found['ece_calibrated']:.3f}"
         table.add_row(*dots, *errors, *scores, f"{100 * found['coverage']:.1f} %", f"{found['set_size']:.2f}")
-    out.print(table)
+    print_table(table)
 
 
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:
@@ -89,14 +90,15 @@ def _scenario_table(scenario: Scenario) -> Table:
 def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
     """A row a pattern: filled dots are present modalities; the difference is to the complete data."""
     names, headline = tuple(recipe.modalities), next(iter(scenarios[0].scores))
+    present, missing = dots()
     table = Table(*names, *scenarios[0].scores, "change", "N", "n_empty", box=None)
     for scenario in scenarios:
-        dots = ["○" if name in scenario.dropped else "●" for name in names]
+        marks = [missing if name in scenario.dropped else present for name in names]
         difference = scenario.scores[headline] - scenario.complete[headline]
         values = [f"{value:.4f}" for value in scenario.scores.values()]
-        table.add_row(*dots, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
+        table.add_row(*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
     if headline == "accuracy":
-        table.add_row(*"○" * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)")
+        table.add_row(*missing * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)")
     return table
 
 

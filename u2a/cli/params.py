@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from u2a.cli.base import Command, json_option, print_json, set_option
-from u2a.common.terminal import out
+from u2a.common.terminal import print_table
 
 
 @click.command(cls=Command)
@@ -28,4 +28,4 @@ def params(recipe: str, sets: tuple[str, ...], as_json: bool) -> None:
     for part in parts:
         table.add_row(part.name, f"{part.total:,}", f"{part.learnable:,}")
     table.add_row("all", f"{total:,}", f"{learnable:,}")
-    out.print(table)
+    print_table(table)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from u2a.cli.base import Group, json_option, print_json
+from u2a.common.terminal import print_table
+from u2a.contract.blame import Owner
 
 
 @click.group(cls=Group)
@@ -57,8 +61,8 @@ def print_modality(name: str, as_json: bool) -> None:
     table = Table("option", "type", "default", "help", box=None, pad_edge=False)
     for row in found["options"]:
         default = "required" if row["required"] else "" if row["default"] is None else repr(row["default"])
-        table.add_row(row["name"], row["type"], default, row["help"])
-    Console(highlight=False, markup=False).print(table)
+        table.add_row(*map(escape, (row["name"], row["type"], default, row["help"])))
+    print_table(table)
     console.print(f"\n{found['example']}", end="")
 
 
@@ -73,7 +77,18 @@ def print_plugins(as_json: bool) -> None:
         return
     table = Table("provides", "name", "reads or does", "distribution", "version", "status", box=None)
     for row in rows:
-        name, about = row["name"] or f"({row['plugin']})", " ".join(row["extensions"]) or row["help"]
-        owner = row["distribution"], row["version"]
-        table.add_row(row["provides"], name, escape(about), *owner, escape(row["status"]))
-    Console(soft_wrap=True).print(table)
+        if row["name"]:
+            about = " ".join(row["extensions"]) or row["help"]
+            owner = row["distribution"], row["version"]
+            table.add_row(*map(escape, (row["provides"], row["name"], about, *owner, row["status"])))
+    print_table(table)
+    for row in rows:  # as lines of their own: reasons are long
+        if not row["name"]:
+            click.echo(f"{_owner(row)}: {row['status']}")
+    for who, notes in {_owner(row): row["notes"] for row in rows}.items():
+        for note in notes:
+            click.echo(f"{who}: {note}")
+
+
+def _owner(row: dict[str, Any]) -> Owner:
+    return Owner(row["plugin"], row["distribution"], row["version"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from u2a.cli.base import Command, print_json, set_option
+from u2a.cli.base import Command, json_text, print_json, set_option
 
 BATCH = 32
 
@@ -106,7 +105,7 @@ def _predict_manifest(model: Any, manifest: Path, top: int, coverage: float | No
     while batch := list(islice(rows, BATCH)):
         for line in _lines(model, batch, top, coverage):
             failed += "error" in line
-            click.echo(json.dumps(line, ensure_ascii=False))
+            click.echo(json_text(line))
     if problems or failed:
         for problem in problems:
             click.echo(f"{manifest}: {problem}", err=True)

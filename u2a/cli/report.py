@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
+from u2a.common.terminal import print_table
 from u2a.errors import U2AError
 
 split_option = click.option("--split", default="test", show_default=True, help="The split to score.")
@@ -142,7 +143,7 @@ def print_comparison(result: dict[str, Any]) -> None:
             cells.append(_value(row["difference"], row["difference_interval"], "{:+.2f}"))
             cells.append(f"{100 * row['better']:.1f} % of resamples")
         table.add_row(*cells)
-    console.print(table)
+    print_table(table)
 
 
 def print_sweep(result: dict[str, Any]) -> None:
@@ -155,7 +156,7 @@ def print_sweep(result: dict[str, Any]) -> None:
         complete = cell["patterns"][0]
         scores = [_mean_sd(complete["mean"][metric], complete["sd"][metric]) for metric in metrics]
         table.add_row(*map(_escape, cell["values"].values()), str(len(cell["seeds"])), *scores)
-    return console.print(table)
+    return print_table(table)
 
 
 def _mean_sd(mean: float, sd: float | None) -> str:

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from u2a.common.environment import whole
 from u2a.errors import U2AError
 
 
@@ -43,11 +44,10 @@ def world(device: str) -> Iterator[World]:
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N`` (recipe key ``training.device``).
 
     Raises:
-        U2AError: the device is not there.
+        U2AError: the device is not there, or the environment says nonsense of the processes.
     """
-    env = os.environ
-    rank, size = int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1))
-    local_rank, local_size = int(env.get("LOCAL_RANK", 0)), int(env.get("LOCAL_WORLD_SIZE", 1))
+    rank, size = whole("RANK", 0), whole("WORLD_SIZE", 1, least=1)
+    local_rank, local_size = whole("LOCAL_RANK", 0), whole("LOCAL_WORLD_SIZE", 1, least=1)
     place = World(rank, size, local_rank, local_size, pick_device(device, local_rank, size))
     set_threads(local_size)
     if size == 1:

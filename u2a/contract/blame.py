@@ -21,8 +21,13 @@ class Owner:
         return f"plugin {self.plugin!r} of {self.distribution} {self.version}"
 
 
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no message"
+def reason_of(error: BaseException) -> str:
+    """An exception of a stranger's code in one printable line."""
+    try:
+        text = str(error)
+    except Exception:  # its own code runs here too
+        text = ""
+    text = "".join(c for c in " ".join(text.split()) if c.isprintable()) or "no message"
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
 
 
@@ -42,4 +47,4 @@ def blame(name: str, owner: Owner, part: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             raise  # the machine's fault, not the plugin's
-        raise PluginError(f"{culprit}: {part} failed: {_reason(error)}") from error
+        raise PluginError(f"{culprit}: {part} failed: {reason_of(error)}") from error

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Names of whatever plugins bring; of modalities in recipes and in shards alike.
 NAME = r"[a-z][a-z0-9_]*"
+#: File extensions, as members of shards have them.
+EXTENSION = r"[a-z0-9][a-z0-9._+-]*"
 TaskKind = Literal["single_label", "multi_label"]
 LineKind = Literal["train", "validation"]
 
@@ -64,7 +66,7 @@ class LoggerSpec:
         """Whether the library that it needs is installed."""
         try:
             return not self.module or find_spec(self.module) is not None
-        except ModuleNotFoundError:  # the parent of a dotted name
+        except Exception:  # of a dotted name, the parent is imported
             return False
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from math import nan
+from math import isnan, nan
 
 from torch import Tensor
 
 from u2a.common.terminal import console
 from u2a.errors import PluginError
+from u2a.plugins.guard import put_back
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import TaskSection
+
+#: By how much a mean of float32 may leave 0..1.
+ROUNDING = 1e-5
 
 
 def probabilities(logits_NC: Tensor, task: TaskSection) -> Tensor:
@@ -21,7 +25,7 @@ def probabilities(logits_NC: Tensor, task: TaskSection) -> Tensor:
 def scores(logits_NC: Tensor, target: Tensor, task: TaskSection) -> dict[str, float]:
     """All metrics that fit the task, the headline metric first.
 
-    The shipped ones are in 0..1. Single-label: accuracy, macro F1 and mean average precision (one class
+    All are in 0..1. Single-label: accuracy, macro F1 and mean average precision (one class
     against the rest). Multi-label: macro F1, micro F1 (sigmoid, threshold 0.5) and mean average precision.
 
     Raises:
@@ -32,7 +36,11 @@ def scores(logits_NC: Tensor, target: Tensor, task: TaskSection) -> dict[str, fl
         return dict.fromkeys(names, nan)
     p_NC = probabilities(logits_NC, task)
     values = {names[0]: compute_metric(names[0], p_NC, target)}
-    return values | {name: _value_or_nan(name, p_NC, target) for name in names[1:]}
+    values |= {name: _value_or_nan(name, p_NC, target) for name in names[1:]}
+    for name, value in values.items():
+        if isnan(value):
+            _tell(name, f"{registry().metrics.describe(name)} is NaN on {len(target)} samples")
+    return values
 
 
 def metric_names(task: TaskSection) -> tuple[str, ...]:
@@ -58,21 +66,41 @@ def compute_metric(name: str, p_NC: Tensor, target: Tensor) -> float:
     metrics = registry().metrics
     if name not in metrics.specs:
         raise PluginError(metrics.unknown(name))
+    spec, changed = metrics.specs[name], list[str]()
     try:
-        return float(metrics.specs[name].compute(p_NC, target.long(), p_NC.shape[1]))
-    except Exception as error:  # a stranger's code: anything can come out of it
+        with put_back(changed):  # it gets copies as well: a metric only measures
+            value = _number(spec.compute(p_NC.clone(), target.long().clone(), p_NC.shape[1]))
+    except (MemoryError, KeyboardInterrupt):
+        raise  # the machine's fault, or the user's wish
+    except BaseException as error:  # a stranger's code: anything can come out of it
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise PluginError(f"{metrics.describe(name)} failed: {reason}") from error
+    if changed:
+        _tell(f"{name} changed", f"{metrics.describe(name)} changed {', '.join(changed)}; it was put back")
+    if not (isnan(value) or -ROUNDING <= value <= 1 + ROUNDING):
+        raise PluginError(f"{metrics.describe(name)} gave {value:g}; a metric is a number in 0..1")
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, str | bytes | bool) or value is None:
+        raise TypeError(f"it gave {value!r}, not a number")
+    return float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]
 
 
 def _value_or_nan(name: str, p_NC: Tensor, target: Tensor) -> float:
     try:
         return compute_metric(name, p_NC, target)
     except PluginError as error:
-        if name not in _told:
-            _told.add(name)
-            console.print(f"{error}; it is NaN", markup=False, highlight=False, soft_wrap=True)
+        _tell(name, f"{error}; it is NaN")
         return nan
+
+
+def _tell(what: str, text: str) -> None:
+    """Once in a process."""
+    if what not in _told:
+        _told.add(what)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 _told: set[str] = set()

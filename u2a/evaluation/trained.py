@@ -10,6 +10,7 @@ from typing import Any, overload
 import torch
 
 from u2a.common.distributed import World, default_workers, world
+from u2a.common.terminal import console
 from u2a.data.preprocessors import build_preprocessors
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split
@@ -24,6 +25,7 @@ from u2a.recipe.sections import Recipe
 from u2a.runs.build import build_model
 from u2a.runs.checkpoint import current, load_adapter
 from u2a.runs.folder import Run, find_run
+from u2a.runs.owners import check_owners
 
 
 class Model:
@@ -38,6 +40,9 @@ class Model:
     def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
         plugins = registry()
         self.run, self.recipe, self.place = run, recipe, place
+        for note in check_owners(run.folder, recipe, plugins):
+            if place.main:
+                console.print(note, markup=False, highlight=False, soft_wrap=True)
         folder = current(run.checkpoints, checkpoint.upper())
         self.preprocessors = build_preprocessors(recipe, plugins)
         self.network = build_model(recipe, plugins)

@@ -7,11 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
-import pluggy
-
-from u2a.contract import hookspecs
-from u2a.contract.extensions import NAME, LoggerSpec, MetricSpec, TaskKind
+from u2a.contract.extensions import EXTENSION, NAME, LoggerSpec, MetricSpec, TaskKind
 from u2a.contract.modality import SUPPORTED_API, ModalityOptions, ModalitySpec
+from u2a.contract.names import check_name
 from u2a.errors import PluginError
 
 
@@ -29,8 +27,16 @@ def check_spec(spec: object) -> None:
             f"modality {spec.name!r}: {spec.options.__name__} redefines the option 'kind', which is u2a's own; "
             "give yours another name"
         )
-    if not spec.extensions or any(e.startswith(".") or e != e.lower() for e in spec.extensions):
-        raise PluginError(f"modality {spec.name!r}: extensions must be lower case, without dots, at least one")
+    if isinstance(spec.extensions, str):
+        raise PluginError(
+            f"modality {spec.name!r}: extensions is the text {spec.extensions!r}; "
+            f"write a tuple: ({spec.extensions!r},)"
+        )
+    sound = [isinstance(e, str) and re.fullmatch(EXTENSION, e) for e in spec.extensions]
+    if not sound or not all(sound):
+        raise PluginError(
+            f"modality {spec.name!r}: extensions must be lower case, without a dot in front, at least one"
+        )
     if spec.tune not in ("lora", "full"):
         raise PluginError(f'modality {spec.name!r}: tune must be "lora" or "full", not {spec.tune!r}')
     for part in ("preprocessor", "backbone", "embedding", "encoder", "width", "lora_targets", "share_key"):
@@ -46,17 +52,6 @@ def _check_signature(spec: ModalitySpec, part: str, wanted: tuple[str, ...], cal
         raise PluginError(
             f"modality {spec.name!r}: {part} must accept ({wanted[0]}, *, {wanted[1]}): {error}"
         ) from None
-
-
-def _check_hook_names(manager: pluggy.PluginManager, plugin: object) -> None:
-    known = {name for name in dir(hookspecs) if name.startswith("u2a_")}
-    found = {name for name in dir(plugin) if name.startswith("u2a_") and callable(getattr(plugin, name))}
-    hooks = {name for name in found if manager.parse_hookimpl_opts(plugin, name) is not None}
-    if unknown := sorted(hooks - known):
-        raise PluginError(f"unknown hook {unknown[0]!r}; known hooks: {', '.join(sorted(known))}")
-    if not hooks:
-        hint = f" ({sorted(found)[0]} lacks @u2a.hookimpl)" if found else ""
-        raise PluginError(f"implements no u2a hook{hint}; known hooks: {', '.join(sorted(known))}")
 
 
 S = TypeVar("S", LoggerSpec, MetricSpec, ModalitySpec)
@@ -82,6 +77,8 @@ def check_metric(spec: object) -> None:
     spec = checked_spec("metric", MetricSpec, spec)
     if not callable(spec.compute):
         raise PluginError(f"metric {spec.name!r}: compute must be callable")
+    if not isinstance(spec.higher_is_better, bool):
+        raise PluginError(f"metric {spec.name!r}: higher_is_better must be True or False")
     kinds = get_args(TaskKind)
     if not isinstance(spec.task_kinds, tuple) or not spec.task_kinds or set(spec.task_kinds) - set(kinds):
         raise PluginError(
@@ -104,4 +101,8 @@ def checked_spec(what: str, wanted: type[S], spec: object) -> S:
         )
     if not isinstance(spec.name, str) or not re.fullmatch(NAME, spec.name):
         raise PluginError(f"{what} name {spec.name!r} is not made of lower-case letters, digits and _")
+    check_name(what, spec.name)
+    for part in ("help", "module", "install"):
+        if not isinstance(getattr(spec, part, ""), str):
+            raise PluginError(f"{what} {spec.name!r}: {part} must be text")
     return spec

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from u2a.contract.blame import Owner
 from u2a.contract.modality import ModalityOptions
+from u2a.plugins.option_schema import option_schema
 from u2a.plugins.registry import Registry
 
 _TYPES = {"string": "text", "integer": "int", "number": "number", "boolean": "true or false", "null": "nothing"}
@@ -44,7 +45,7 @@ def describe_modality(name: str, plugins: Registry) -> dict[str, Any]:
 
 def option_rows(model: type[BaseModel]) -> list[dict[str, Any]]:
     """Name, type, default and help of every field of a model, but a modality's ``kind``."""
-    schema = model.model_json_schema()
+    schema = option_schema(model)
     required = schema.get("required", [])
     return [
         {
@@ -61,7 +62,7 @@ def option_rows(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 def example(name: str, model: type[ModalityOptions]) -> str:
     """A recipe section with every required option, from the option's own examples where it has some."""
-    schema = model.model_json_schema()
+    schema = option_schema(model)
     required = {row["name"]: schema["properties"][row["name"]] for row in option_rows(model) if row["required"]}
     values = {option: _example_value(field, schema.get("$defs", {})) for option, field in required.items()}
     return tomli_w.dumps({"modalities": {name: values}})
@@ -158,7 +159,14 @@ def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
     for name, metric in plugins.metrics.specs.items():
         text = f"{metric.help} ({', '.join(metric.task_kinds)})".strip()
         rows.append(_row("metric", name, plugins.metrics.owners[name], help=text))
-    return rows + [_row(None, None, f.owner, status=f"failed: {f.reason}") for f in plugins.failures]
+    rows += [_row(None, None, f.owner, status=f"failed: {f.reason}") for f in plugins.failures]
+    rows += [_row(None, None, owner, status="left out") for owner in plugins.left_out]
+    for row in rows:
+        owner = Owner(row["plugin"], row["distribution"], row["version"])
+        row["notes"] = plugins.notes.get(owner, [])
+        if row["name"] and ":" in row["name"]:
+            row["notes"] = [*row["notes"], f"several bring {row['name'].rpartition(':')[2]}; recipes say whose"]
+    return rows
 
 
 def _row(provides: str | None, name: str | None, owner: Owner, **more: Any) -> dict[str, Any]:

@@ -2,60 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points, version
-from types import FrameType
+from functools import cache, partial
+from hashlib import sha256
+from importlib.metadata import EntryPoint, version
+from pathlib import Path
 
-from u2a.contract.blame import Owner, _reason
-from u2a.contract.hookspecs import GROUP
+from u2a.common.distributions import find_plugins
+from u2a.contract.blame import Owner
+from u2a.errors import PluginError
 from u2a.plugins.registry import Failure, Registry
 
-IMPORT_SECONDS = float(os.environ.get("U2A_PLUGIN_TIMEOUT", "30"))
+#: Plugins to leave out, by the name of the entry point or distribution; and files to load as plugins.
+LEFT_OUT, FILES = "U2A_NO_PLUGIN", "U2A_PLUGIN"
+#: After so long, whoever waits is told for which plugin.
+PATIENCE_SECONDS = 10.0
 
 
-class _TooLongError(BaseException):
-    """Raised inside an import that hangs; no ``except Exception`` of a plugin swallows it."""
-
-
-@contextmanager
-def _watchdog(seconds: float) -> Iterator[None]:
-    """Turn an import that hangs into an error that names the plugin (main thread of a Unix process only)."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def on_alarm(signum: int, frame: FrameType | None) -> None:
-        if not _importing_torch():  # it takes its time, and to break it off crashes the process
-            raise _TooLongError(
-                f"import took longer than {seconds:g} s and was stopped (U2A_PLUGIN_TIMEOUT sets the limit)"
-            )
-
-    before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again and again, should it be swallowed
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def _importing_torch() -> bool:
-    spec = getattr(sys.modules.get("torch"), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))
-
-
-def _version_hint(entry: EntryPoint) -> str:
+def _version_hint(requires: tuple[str, ...]) -> str:
     """What a failed plugin's distribution requires of u2a, if that is not the u2a that runs."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     mine = version("u2a")
-    for text in (entry.dist.requires if entry.dist else None) or ():
+    for text in requires:
         try:
             wanted = Requirement(text)
         except InvalidRequirement:
@@ -65,32 +40,96 @@ def _version_hint(entry: EntryPoint) -> str:
     return ""
 
 
-def _owner(entry: EntryPoint) -> Owner:
-    dist = entry.dist
-    return Owner(entry.name, dist.name if dist else "unknown", dist.version if dist else "?")
-
-
-def _order(entry: EntryPoint) -> tuple[bool, str, str]:
-    owner = _owner(entry)
-    return owner.distribution != "u2a", owner.distribution, entry.name
-
-
 def load_registry() -> Registry:
-    """Load every plugin behind the entry-point group ``u2a``; never raises for a plugin's fault."""
-    registry = Registry()
-    for entry in sorted(set(entry_points(group=GROUP)), key=_order):
-        owner = _owner(entry)
-        try:
-            with _watchdog(IMPORT_SECONDS):
-                registry.add(owner, entry.load())
-        except _TooLongError as error:
-            registry.failures.append(Failure(owner, str(error)))
-        except (Exception, SystemExit) as error:  # an import may even call sys.exit()
-            registry.failures.append(Failure(owner, _reason(error) + _version_hint(entry)))
+    """Load every plugin behind the entry-point group ``u2a``, and those in files that the user names.
+
+    Raises:
+        PluginError: the user names a plugin or file that is not there, or a file that is no plugin; or a plugin
+            asks for the registry while it is being loaded. Never for an installed plugin's fault.
+    """
+    if _loading:
+        raise PluginError(
+            "registry() cannot be asked while plugins are loaded; look other modalities up when they are used"
+        )
+    registry, left_out = Registry(), set(_names(LEFT_OUT, ","))
+    known: set[str] = set()
+    with _patience() as now:
+        for found in find_plugins():
+            if found.fault:
+                registry.failures.append(Failure(Owner("?", found.name, found.version), found.fault))
+            for entry in found.entries:
+                owner = Owner(entry.name, found.name, found.version)
+                known |= {entry.name, found.name}
+                if left_out & {entry.name, found.name}:
+                    registry.left_out.append(owner)
+                    continue
+                now[:] = [owner]
+                registry.load(owner, partial(_load_entry, entry), _version_hint(found.requires))
+        for path in _names(FILES, os.pathsep):
+            _load_file(registry, Path(path), now)
+    if unknown := sorted(left_out - known):
+        names = ", ".join(sorted(known))
+        raise PluginError(f"--no-plugin (or {LEFT_OUT}) names {unknown[0]!r}; installed are: {names}")
     return registry
+
+
+_loading: list[Owner] = []
+_lock = threading.RLock()
+
+
+@contextmanager
+def _patience() -> Iterator[list[Owner]]:
+    """Says, once, which plugin is being waited for; yields the list that holds it."""
+
+    def tell() -> None:
+        for owner in _loading:
+            text = f"still loading {owner}; --no-plugin {owner.plugin} leaves it out"
+            print(text, file=sys.stderr, flush=True)
+
+    _loading[:] = [Owner("", "u2a", "")]
+    timer = threading.Timer(PATIENCE_SECONDS, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield _loading
+    finally:
+        timer.cancel()
+        _loading.clear()
+
+
+def _names(variable: str, separator: str) -> list[str]:
+    names = map(str.strip, os.environ.get(variable, "").split(separator))
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def _load_entry(entry: EntryPoint) -> object:
+    if not entry.pattern.fullmatch(entry.value):
+        raise PluginError(f"its entry point says {entry.value!r}, which is no MODULE or MODULE:OBJECT")
+    return entry.load()
+
+
+def _load_file(registry: Registry, path: Path, now: list[Owner]) -> None:
+    """Load a module that is in no distribution; it must be importable by name, for data workers."""
+    try:
+        digest = sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise PluginError(f"--plugin {path}: cannot be read: {error.strerror}") from None
+    name, path = path.stem, path.resolve()
+    if path.suffix != ".py" or not name.isidentifier():
+        raise PluginError(f"--plugin {path}: must be a Python file with a name such as my_plugin.py")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    found = importlib.util.find_spec(name)
+    if found is None or not found.origin or Path(found.origin).resolve() != path:
+        raise PluginError(f"--plugin {path}: there is another module {name!r}; give the file another name")
+    now[:] = [owner := Owner(name, path.name, digest)]
+    registry.load(owner, partial(importlib.import_module, name))
+    if failed := [failure for failure in registry.failures if failure.owner is owner]:
+        raise PluginError(f"--plugin {path}: {failed[0].reason}")
 
 
 @cache
 def registry() -> Registry:
     """The process's registry, loaded on first use."""
-    return load_registry()
+    with _lock:
+        return load_registry()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import keyword
 import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from u2a.contract.extensions import NAME
+from u2a.contract.names import check_name
 from u2a.errors import U2AError
 from u2a.plugins.loading import registry
 from u2a.plugins.registry import Registry
 
-#: Columns of every manifest, which a modality's own column would hide.
-RESERVED = ("key", "split", "label", "labels")
 _LEAVE = ("__pycache__",)
 
 
@@ -44,15 +42,14 @@ def new_plugin(name: str, out: str | Path | None = None, plugins: Registry | Non
 
 
 def _check_name(name: str, plugins: Registry) -> None:
-    if not re.fullmatch(NAME, name) or keyword.iskeyword(name):
+    if not re.fullmatch(NAME, name) or name.endswith("_"):
         raise U2AError(
             f"{name!r} is no name for a modality: lower-case letters, digits and _, first a letter, "
-            "no word of Python"
+            "last no _ (a distribution cannot be called so)"
         )
+    check_name("modality", name)
     if name in plugins.specs:
         raise U2AError(f"modality {name!r} is already registered by {plugins.owners[name]}; take another name")
-    if name in RESERVED:
-        raise U2AError(f"{name!r} is a column of every manifest; take another name")
 
 
 def _names(name: str) -> dict[str, str]:

@@ -8,20 +8,21 @@ and lets the first exception out).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
-import pluggy
-
-from u2a.contract import hookspecs
-from u2a.contract.blame import _reason
+from u2a.common.distributions import installed_version
+from u2a.contract.blame import reason_of
 from u2a.contract.extensions import LoggerSpec, MetricSpec
 from u2a.contract.hookspecs import GROUP
 from u2a.contract.modality import ModalitySpec
 from u2a.errors import PluginError
-from u2a.plugins.checks import S, _check_hook_names, check_logger, check_metric, check_spec
+from u2a.plugins.checks import S, check_logger, check_metric, check_spec
+from u2a.plugins.guard import put_back
+from u2a.plugins.hooks import call, hooks_of
 
 if TYPE_CHECKING:
     from u2a.contract.blame import Owner
@@ -37,36 +38,63 @@ class Failure:
 
 @dataclass
 class Registry:
-    """What the installed plugins bring, by kind and name with their owners, and the failures."""
+    """What the installed plugins bring, by kind and name with their owners, and the failures.
+
+    Attributes:
+        left_out: plugins that the user leaves out.
+        notes: what else is to be said of a plugin.
+    """
 
     modalities: Shelf[ModalitySpec] = field(default_factory=lambda: Shelf("modality", check_spec))
-    loggers: Shelf[LoggerSpec] = field(default_factory=lambda: Shelf("logger", check_logger))
-    metrics: Shelf[MetricSpec] = field(default_factory=lambda: Shelf("metric", check_metric))
+    loggers: Shelf[LoggerSpec] = field(default_factory=lambda: Shelf("logger", check_logger, own_stay=True))
+    metrics: Shelf[MetricSpec] = field(default_factory=lambda: Shelf("metric", check_metric, own_stay=True))
     failures: list[Failure] = field(default_factory=list)
-    manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(GROUP))
-
-    def __post_init__(self) -> None:
-        self.manager.add_hookspecs(hookspecs)
+    left_out: list[Owner] = field(default_factory=list)
+    notes: dict[Owner, list[str]] = field(default_factory=dict)
+    _seen: dict[int, tuple[Owner, object]] = field(default_factory=dict)
 
     def add(self, owner: Owner, plugin: object) -> None:
         """Register one plugin object; what it did wrong becomes a `Failure`, never an exception."""
+        self._try(owner, lambda: plugin)
+
+    def load(self, owner: Owner, load: Callable[[], object], hint: str = "") -> None:
+        """`add` what `load` imports, and leave global state as it was.
+
+        Args:
+            hint: added to the reason if the import fails.
+        """
+        changed: list[str] = []
+        heavy = "torch" not in sys.modules
+        with put_back(changed):
+            self._try(owner, load, hint)
+        if changed:
+            text = f"changed {', '.join(changed)} when loaded; it was put back"
+            self.notes.setdefault(owner, []).append(text)
+        if heavy and "torch" in sys.modules:
+            self.notes.setdefault(owner, []).append("imports torch when loaded, so that every command is slow")
+
+    def _try(self, owner: Owner, load: Callable[[], object], hint: str = "") -> None:
         try:
-            _check_hook_names(self.manager, plugin)
-            self.manager.register(plugin, name=f"{owner.distribution}:{owner.plugin}")
+            plugin = load()
+            hint = ""
+            first, _ = self._seen.setdefault(id(plugin), (owner, plugin))
+            if first is not owner:
+                raise PluginError(f"is the same module as {first}; one entry point is enough")
             self._collect(owner, plugin)
-        except Exception as error:  # a stranger's code: anything can come out of it
-            self.failures.append(Failure(owner, _reason(error)))
+        except KeyboardInterrupt:
+            text = f"while loading {owner}; --no-plugin {owner.plugin} leaves it out"
+            raise KeyboardInterrupt(text) from None
+        except BaseException as error:  # a stranger's code: anything can come out of it, SystemExit included
+            self.failures.append(Failure(owner, reason_of(error) + hint))
 
     def _collect(self, owner: Owner, plugin: object) -> None:
-        hooks: dict[str, Callable[..., None]] = {
-            "u2a_register_modalities": self.modalities.add,
-            "u2a_register_loggers": self.loggers.add,
-            "u2a_register_metrics": self.metrics.add,
+        shelves: dict[str, Shelf[Any]] = {
+            "u2a_register_modalities": self.modalities,
+            "u2a_register_loggers": self.loggers,
+            "u2a_register_metrics": self.metrics,
         }
-        for hook, add in hooks.items():
-            for impl in getattr(self.manager.hook, hook).get_hookimpls():
-                if impl.plugin is plugin:
-                    impl.function(register=partial(add, owner))
+        for hook, function in hooks_of(plugin):
+            call(hook, function, partial(shelves[hook].add, owner))
 
     @property
     def specs(self) -> dict[str, ModalitySpec]:
@@ -78,28 +106,53 @@ class Registry:
         """Who brought each modality."""
         return self.modalities.owners
 
+    def kind(self, name: str, distribution: str | None = None) -> str:
+        """The name under which `specs` has the modality that a recipe calls `name`.
+
+        Args:
+            name: ``peaks`` or, where several bring it, ``DISTRIBUTION:peaks``.
+            distribution: whose, if several bring it and the name does not say.
+
+        Raises:
+            PluginError: nobody brings it (says what is installed or to install), or several do.
+        """
+        if found := self.modalities.find(name, distribution):
+            return found
+        kind = name.rpartition(":")[2]
+        wanted = "u2a-plugin-" + kind.strip("_").replace("_", "-")
+        for failure in self.failures:
+            if failure.owner.plugin == kind or failure.owner.distribution == wanted:
+                raise PluginError(f"modality {kind!r}: {failure.owner} failed to load: {failure.reason}")
+        for owner in self.left_out:
+            if owner.plugin == kind or owner.distribution == wanted:
+                raise PluginError(f"modality {kind!r}: {owner} is left out (U2A_NO_PLUGIN or --no-plugin)")
+        said = self.modalities.unknown(name)
+        if has := installed_version(wanted):
+            raise PluginError(
+                f"{said}; {wanted} {has} is installed and registers none of that name; "
+                f"see its entry points of the group {GROUP!r}"
+            )
+        raise PluginError(f"{said}; if it is published, install it with: pip install {wanted}")
+
     def spec(self, kind: str) -> ModalitySpec:
         """The spec of a modality; a `PluginError` that says what is installed, or what to install, if none."""
-        if kind in self.specs:
-            return self.specs[kind]
-        broken = [f for f in self.failures if f.owner.plugin == kind]
-        if broken:
-            raise PluginError(f"modality {kind!r}: {broken[0].owner} failed to load: {broken[0].reason}")
-        known = ", ".join(sorted(self.specs)) or "none"
-        raise PluginError(
-            f"no installed plugin brings the modality {kind!r} (installed: {known}); "
-            f"if it is published, install it with: pip install u2a-plugin-{kind.replace('_', '-')}"
-        )
+        return self.specs[self.kind(kind)]
 
 
 @dataclass
 class Shelf(Generic[S]):
-    """Registrations of one kind by name, in the order they came, and who brought them."""
+    """Registrations of one kind by name, in the order they came, and who brought them.
+
+    A name that several distributions bring belongs to none of them: `specs` has each as ``DISTRIBUTION:NAME``.
+
+    Args:
+        own_stay: what u2a itself brings cannot be brought by others as well.
+    """
 
     what: str
     check: Callable[[object], None]
-    specs: dict[str, S] = field(default_factory=dict)
-    owners: dict[str, Owner] = field(default_factory=dict)
+    own_stay: bool = False
+    brought: dict[str, list[tuple[Owner, S]]] = field(default_factory=dict)
 
     def add(self, owner: Owner, spec: S) -> None:
         """Take one registration.
@@ -108,9 +161,49 @@ class Shelf(Generic[S]):
             PluginError: it breaks the contract, or its name is taken.
         """
         self.check(spec)
-        if spec.name in self.specs:
-            raise PluginError(f"{self.what} {spec.name!r} is already registered by {self.owners[spec.name]}")
-        self.specs[spec.name], self.owners[spec.name] = spec, owner
+        for other, _ in self.brought.get(spec.name, []):
+            if other.distribution == owner.distribution or (self.own_stay and other.distribution == "u2a"):
+                raise PluginError(f"{self.what} {spec.name!r} is already registered by {other}")
+        self.brought.setdefault(spec.name, []).append((owner, spec))
+
+    def _each(self) -> Iterator[tuple[str, Owner, S]]:
+        for name, several in self.brought.items():
+            for owner, spec in several:
+                yield (name if len(several) == 1 else f"{owner.distribution}:{name}"), owner, spec
+
+    @property
+    def specs(self) -> dict[str, S]:
+        """The registrations by name."""
+        return {name: spec for name, _, spec in self._each()}
+
+    @property
+    def owners(self) -> dict[str, Owner]:
+        """Who brought each."""
+        return {name: owner for name, owner, _ in self._each()}
+
+    def find(self, name: str, distribution: str | None = None) -> str | None:
+        """The name in `specs` of what is called ``NAME`` or ``DISTRIBUTION:NAME``; None if nobody brings it.
+
+        Args:
+            distribution: whose, if several bring it and the name does not say.
+
+        Raises:
+            PluginError: several bring it, and it is not said whose is meant.
+        """
+        said, _, plain = name.rpartition(":")
+        several = [owner for owner, _ in self.brought.get(plain, [])]
+        if not said and len(several) == 1:
+            return plain
+        for owner in several:
+            if owner.distribution == (said or distribution):
+                return plain if len(several) == 1 else f"{owner.distribution}:{plain}"
+        if said or not several:
+            return None
+        whose = " and ".join(map(str, several))
+        raise PluginError(
+            f"{self.what} {plain!r} is brought by {whose}; say whose is meant, for example "
+            f'"{several[0].distribution}:{plain}", or leave one out with --no-plugin {several[-1].plugin}'
+        )
 
     def describe(self, name: str) -> str:
         """``logger 'x' (plugin 'y' of z 1.0)``."""

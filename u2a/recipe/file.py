@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from u2a.contract.blame import reason_of
 from u2a.contract.modality import ModalityOptions
+from u2a.contract.names import check_name
 from u2a.contract.paths import FromShell
 from u2a.errors import PluginError, RecipeError
 from u2a.plugins.loading import registry
 from u2a.plugins.registry import Registry
+from u2a.recipe.kept import lost
 from u2a.recipe.sections import Recipe
 
 
-def load_recipe(path: str | Path, sets: Sequence[str] = (), plugins: Registry | None = None) -> Recipe:
+def load_recipe(
+    path: str | Path,
+    sets: Sequence[str] = (),
+    plugins: Registry | None = None,
+    owners: Mapping[str, str] | None = None,
+) -> Recipe:
     """Read and validate a recipe before any compute.
 
     Args:
         path: a TOML file; relative paths in it are relative to its folder.
         sets: overrides ``a.b=value``, the values in TOML (a bare word is text); relative paths in them are
             relative to the working directory.
+        owners: the distribution that is meant where several bring what the recipe names: by modality section,
+            or by ``metric:NAME`` (see `u2a.runs.owners`).
 
     Raises:
         RecipeError: with every fault, one a line, each with file and key.
     """
     path = Path(path)
-    return parse_recipe(_read(path), sets, source=str(path), folder=path.parent, plugins=plugins)
+    return parse_recipe(_read(path), sets, source=str(path), folder=path.parent, plugins=plugins, owners=owners)
 
 
 def parse_recipe(
@@ -41,12 +51,13 @@ def parse_recipe(
     source: str,
     folder: Path,
     plugins: Registry | None = None,
+    owners: Mapping[str, str] | None = None,
 ) -> Recipe:
     """`load_recipe` for a document that is already parsed; `source` names it in errors."""
     for assignment in sets:
         _apply(document, assignment)
     plugins = plugins or registry()
-    context = {"folder": str(folder.resolve()), "plugins": plugins}
+    context = {"folder": str(folder.resolve()), "plugins": plugins, "owners": owners or {}}
     modalities, faults = _modalities(document, context, plugins)
     try:
         recipe = Recipe.model_validate({**document, "modalities": modalities}, context=context)
@@ -121,13 +132,41 @@ def _modalities(
             faults.append(f"modalities.{name}: expected a section, [modalities.{name}]")
             continue
         try:
-            model = plugins.spec(str(section.get("kind", name))).options
-            valid[name] = model.model_validate({"kind": name, **section}, context=context)
+            check_name("modality", name)
+            kind = plugins.kind(str(section.get("kind", name)), context["owners"].get(name))
+            valid[name] = _options(kind, {**section, "kind": kind}, context, plugins)
         except PluginError as error:
             faults.append(f"modalities.{name}: {error}")
         except ValidationError as error:
-            faults += _faults(error, model, ("modalities", name))
+            faults += _faults(error, plugins.specs[kind].options, ("modalities", name))
     return valid or {"none": stand_in}, faults
+
+
+def _options(kind: str, section: dict[str, Any], context: dict[str, Any], plugins: Registry) -> ModalityOptions:
+    """A section validated, and sure to be the same when it is read from a run folder."""
+    model = plugins.specs[kind].options
+    try:
+        options = model.model_validate(section, context=context)
+    except (ValidationError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a plugin's own validators
+        culprits = [key for key in section if key != "kind" and not _raises(model, section, key, context)]
+        where = f"the option {culprits[0]!r}" if len(culprits) == 1 else "an option"
+        raise PluginError(f"{where} is refused by {plugins.owners[kind]}: {reason_of(error)}") from error
+    if reason := lost(options, context):
+        raise PluginError(f"{reason}; {plugins.owners[kind]}")
+    return options
+
+
+def _raises(model: type[BaseModel], section: dict[str, Any], without: str, context: dict[str, Any]) -> bool:
+    """Whether the model's own code still breaks down when one key is left out."""
+    try:
+        model.model_validate({key: value for key, value in section.items() if key != without}, context=context)
+    except ValidationError:
+        return False
+    except BaseException:
+        return True
+    return False
 
 
 def _faults(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[str]:

@@ -22,7 +22,9 @@ from pydantic import (
 
 from u2a.contract.modality import ModalityOptions
 from u2a.contract.paths import PathOrUrl
+from u2a.errors import PluginError
 from u2a.plugins.loading import registry
+from u2a.recipe.kept import plain
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 ModalityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -122,6 +124,9 @@ def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
     return classes
 
 
+DEFAULT_METRIC = {"single_label": "accuracy", "multi_label": "f1_macro"}
+
+
 class TaskSection(Section):
     """What is predicted, and how it is scored."""
 
@@ -146,7 +151,7 @@ class TaskSection(Section):
     @property
     def headline(self) -> str:
         """The metric that heads every report."""
-        return self.metric or ("accuracy" if self.kind == "single_label" else "f1_macro")
+        return self.metric or DEFAULT_METRIC[self.kind]
 
     @property
     def selection_metric(self) -> str:
@@ -159,10 +164,21 @@ class TaskSection(Section):
     @field_validator("metric")
     @classmethod
     def _metric_fits(cls, metric: str | None, info: ValidationInfo) -> str | None:
-        metrics, kind = (info.context or {}).get("plugins", registry()).metrics, info.data.get("kind")
-        if metric is not None and metric not in metrics.specs:
+        context, kind = info.context or {}, info.data.get("kind")
+        metrics = context.get("plugins", registry()).metrics
+        if metric is None:
+            name = DEFAULT_METRIC.get(str(kind), "accuracy")
+            if name not in metrics.specs:
+                raise ValueError(metrics.unknown(name))
+            return None
+        try:
+            found = metrics.find(metric, context.get("owners", {}).get(f"metric:{metric}"))
+        except PluginError as error:
+            raise ValueError(str(error)) from None
+        if found is None:
             raise ValueError(metrics.unknown(metric))
-        if metric is not None and kind and kind not in metrics.specs[metric].task_kinds:
+        metric = found
+        if kind and kind not in metrics.specs[metric].task_kinds:
             fitting = sorted(name for name, spec in metrics.specs.items() if kind in spec.task_kinds)
             raise ValueError(f"metric {metric} does not fit kind = {kind}; these do: {', '.join(fitting)}")
         return metric
@@ -286,4 +302,4 @@ class Recipe(Section):
 
     def resolved(self) -> dict[str, Any]:
         """Every value in effect, defaults included, as plain TOML types."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return plain(self)

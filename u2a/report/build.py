@@ -63,8 +63,8 @@ def build_report(
     report: dict[str, Any] = {}
     briefs: list[Brief] = []
     for run in found:
-        say(f"{run}: encoding split {split}")
         model = api.load(run.folder, checkpoint=checkpoint, sets=sets)
+        say(f"{run}: encoding split {split}")
         opened = bare_split(model.recipe, split)
         analysis = Analysis(model.network, model.encode(opened), model.recipe.task, opened.keys(), seed=seed)
         if briefs:

@@ -15,15 +15,16 @@ import json
 import platform
 import re
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from u2a.common.distributions import installed_version
 from u2a.common.files import without_nan, write_json, write_text
 from u2a.errors import CheckpointError, RecipeError, U2AError
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import dump_recipe, load_recipe
 from u2a.recipe.sections import Recipe
+from u2a.runs.owners import lost_owners, owners_of, recorded
 
 LIBRARIES = ("u2a", "torch", "torchvision", "torchaudio", "transformers", "peft", "safetensors", "numpy", "av")
 ROOT = Path("runs")
@@ -50,20 +51,11 @@ class Run:
         """The resolved recipe of the run, with overrides."""
         if not self.exists:
             raise CheckpointError(f"{self.folder}: not a run folder (it has no recipe.toml)")
+        owners = {name: owner.distribution for name, owner in recorded(self.folder).items()}
         try:
-            return load_recipe(self.recipe_file, sets)
+            return load_recipe(self.recipe_file, sets, owners=owners)
         except RecipeError as error:
-            raise RecipeError("\n".join([str(error), *self._lost_plugins()])) from None
-
-    def _lost_plugins(self) -> list[str]:
-        """Distributions that the run was trained with and that are not installed any more."""
-        try:
-            used = json.loads((self.folder / "versions.json").read_text(encoding="utf-8"))["plugins"].values()
-            wanted = {one["distribution"]: one["version"] for one in used}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return []
-        lost = {name: number for name, number in wanted.items() if _version(name) is None}
-        return [f"{self}: was trained with {n} {v}: pip install {n}=={v}" for n, v in lost.items()]
+            raise RecipeError("\n".join([str(error), *lost_owners(self.folder)])) from None
 
     def create(self, recipe: Recipe, registry: Registry) -> None:
         """Make the folder and write what is known before training."""
@@ -140,22 +132,12 @@ def latest_run(recipe: Recipe, root: Path = ROOT) -> Run | None:
 
 def versions(recipe: Recipe, registry: Registry) -> dict[str, Any]:
     """Library, plugin and machine versions, for whoever wants to repeat a run."""
-    owners = {name: registry.owners[options.kind] for name, options in recipe.modalities.items()}
-    if recipe.task.metric:
-        owners[f"metric:{recipe.task.metric}"] = registry.metrics.owners[recipe.task.metric]
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
+        "libraries": {name: found for name in LIBRARIES if (found := installed_version(name))},
         "plugins": {
             name: {"plugin": o.plugin, "distribution": o.distribution, "version": o.version}
-            for name, o in owners.items()
+            for name, o in owners_of(recipe, registry).items()
         },
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

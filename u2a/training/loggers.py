@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from u2a.contract.extensions import LineKind, Logger
-from u2a.errors import RecipeError
+from u2a.contract.extensions import LineKind
+from u2a.errors import PluginError, RecipeError
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
+from u2a.training.logger_thread import LoggerThread
+
+#: How long loggers may take to finish after a training, all of them together.
+CLOSE_SECONDS = 40.0
 
 
 def check_loggers(recipe: Recipe, plugins: Registry) -> None:
@@ -22,7 +28,12 @@ def check_loggers(recipe: Recipe, plugins: Registry) -> None:
     """
     faults = []
     for name in recipe.training.loggers:
-        spec = plugins.loggers.specs.get(name)
+        try:
+            found = plugins.loggers.find(name)
+        except PluginError as error:
+            faults.append(str(error))
+            continue
+        spec = plugins.loggers.specs[found] if found else None
         if spec is None:
             faults.append(plugins.loggers.unknown(name))
         elif not spec.ready:
@@ -32,7 +43,7 @@ def check_loggers(recipe: Recipe, plugins: Registry) -> None:
 
 
 class Loggers:
-    """A context in which a training's loggers are open.
+    """A context in which a training's loggers are open; none of them can change, delay or fail the training.
 
     Args:
         names: of the loggers; none on all processes but the first.
@@ -51,38 +62,40 @@ class Loggers:
         folder: Path,
         say: Callable[[str], None],
     ) -> None:
-        self.names, self.recipe, self.plugins = tuple(dict.fromkeys(names)), recipe, plugins
+        found = (plugins.loggers.find(name) or name for name in names)
+        self.names, self.recipe, self.plugins = tuple(dict.fromkeys(found)), recipe, plugins
         self.folder, self.say = folder, say
         self.done = 0
-        self._open: dict[str, Logger] = {}
+        self._open: dict[str, LoggerThread] = {}
 
     def __enter__(self) -> Loggers:
         for name in self.names:
-            try:
-                spec = self.plugins.loggers.specs[name]
-                self._open[name] = spec.open(self.folder, self.recipe.resolved(), self.done)
-            except (Exception, SystemExit) as error:  # a stranger's code: anything can come out of it
-                self._drop(name, error)
+            open_ = self.plugins.loggers.specs[name].open
+            self._open[name] = LoggerThread(partial(open_, self.folder, self.recipe.resolved(), self.done))
         return self
 
     def log(self, values: Mapping[str, float], step: int, kind: LineKind) -> None:
-        """Hand the values to every logger that still works."""
-        for name, logger in list(self._open.items()):
-            try:
-                logger.log(values, step, kind)
-            except Exception as error:
-                self._drop(name, error)
+        """Hand a copy of the values to every logger that still works."""
+        for logger in self._open.values():
+            logger.log(values, step, kind)
+        self._drop_failed()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        for name, logger in list(self._open.items()):
-            try:
-                logger.close(error is not None)
-            except Exception as fault:
-                self._drop(name, fault)
+        for logger in self._open.values():
+            logger.close(error is not None)
+        end = time.monotonic() + CLOSE_SECONDS
+        late = [name for name, logger in self._open.items() if not logger.wait(end - time.monotonic())]
+        self._drop_failed()
+        for name in set(late) & set(self._open):
+            self.say(
+                f"{self.plugins.loggers.describe(name)} had not finished {CLOSE_SECONDS:g} s after training "
+                "and is left behind; what it had not sent is lost, the run folder is whole"
+            )
 
-    def _drop(self, name: str, error: BaseException) -> None:
-        self._open.pop(name, None)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        self.say(f"{self.plugins.loggers.describe(name)} failed and is left out: {reason}")
+    def _drop_failed(self) -> None:
+        for name, logger in list(self._open.items()):
+            if logger.fault:
+                del self._open[name]
+                self.say(f"{self.plugins.loggers.describe(name)} failed and is left out: {logger.fault}")

@@ -16,6 +16,7 @@ from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.folder import Run, latest_run, new_run
+from u2a.runs.owners import check_owners
 from u2a.training.trainer import Trainer
 
 
@@ -50,6 +51,9 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
             run.create(recipe, plugins)
     else:
         check_same(recipe, run)
+        for note in check_owners(run.folder, recipe, plugins):
+            if place.main:
+                out.print(note)
         trainer = Trainer(recipe, run, place, plugins)
         if (run.checkpoints / "LAST").exists():
             trainer.resume()

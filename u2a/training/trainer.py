@@ -102,6 +102,7 @@ class Trainer:
                 self.progress.say(notice)
             if self.keeper.saved < 0:
                 last = self._begin()
+                self.progress.begin(self.done)
             elif self.owes_validation:
                 last = self._end_epoch()
             while self.done < self.total and not self._out_of_patience():

@@ -7,18 +7,18 @@ an address may be a signature and is not shown.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from u2a.common.environment import number
 from u2a.errors import ShardError
 
 T = TypeVar("T")
-#: How long a server may be away; from the environment, since it is a property of the place.
-RETRY_SECONDS = float(os.environ.get("U2A_RETRY_SECONDS", "60"))
+#: How long a server may be away; U2A_RETRY_SECONDS says otherwise, since it is a property of the place.
+RETRY_SECONDS = 60.0
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}
@@ -96,6 +96,7 @@ def download(address: str, target: Path, most: int | None = None) -> None:
 def _patiently(address: str, read: Callable[[Any, str], T]) -> T:
     """Call until it works, the fault is no passing one, or RETRY_SECONDS are over."""
     start, wait, tries = time.monotonic(), FIRST_WAIT, 0
+    patience = number("U2A_RETRY_SECONDS", RETRY_SECONDS)
     while True:
         tries += 1
         try:
@@ -105,7 +106,7 @@ def _patiently(address: str, read: Callable[[Any, str], T]) -> T:
         except Exception as error:  # every store's library has its own
             if (reason := _lasting(error, address)) is not None:
                 raise ShardError(f"{show(address)}: {reason}") from None
-            if time.monotonic() - start + wait > RETRY_SECONDS:
+            if time.monotonic() - start + wait > patience:
                 raise ShardError(
                     f"{show(address)}: cannot be read: {_told(error)} (tried {tries} times in "
                     f"{time.monotonic() - start:.0f} s)"

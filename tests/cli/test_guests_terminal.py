@@ -1,0 +1,133 @@
+"""Any encoding, any width, a terminal or a pipe; numbers are never cut; nonsense settings are named."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from rich.table import Table
+
+from u2a.cli.evaluate import _sweep_table
+from u2a.cli.main import main
+from u2a.common import streams
+from u2a.common.environment import number, whole
+from u2a.common.terminal import print_table
+from u2a.errors import U2AError
+from u2a.evaluation.scoring import Scenario
+from u2a.recipe.sections import Recipe
+
+NAMES = ("accuracy", "f1_macro", "map", "balanced_accuracy", "expected_calibration_error", "top3_accuracy")
+
+
+def scenarios() -> tuple[list[Scenario], Recipe]:
+    complete = {name: 0.1234 + i / 10 for i, name in enumerate(NAMES)}
+    found = [Scenario(dropped, 12, 0, complete, complete) for dropped in ((), ("left",), ("right",))]
+    recipe = Recipe.model_construct(
+        modalities={"left": None, "right": None}, task=type("Task", (), {"classes": ("a", "b", "c")})
+    )
+    return found, recipe
+
+
+@pytest.mark.parametrize("columns", [None, "20", "40", "80", "120", "300", "0", "-1", "wide"])
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_no_number_is_cut_or_broken(columns, term, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    print_table(_sweep_table(*scenarios()))
+    out = capsys.readouterr().out
+    assert "\u2026" not in out
+    lines = [line.split() for line in out.splitlines()]
+    numbers = [word for line in lines for word in line if re.fullmatch(r"[+-]?\d+(\.\d+)?", word)]
+    assert numbers == [*([*(f"{0.1234 + i / 10:.4f}" for i in range(6)), "+0.0000", "12", "0"] * 3), "0.3333"]
+    for name in (*NAMES, "n_empty"):
+        assert name in out
+
+
+@pytest.mark.parametrize("columns", ["20", "60", "100"])
+def test_no_word_of_a_text_is_cut(columns, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    table = Table("name", "what it does", box=None)
+    text = "a_module_with_a_rather_long_name.that_is_not_there is what the plugin asks for"
+    table.add_row("x", text)
+    print_table(table)
+    assert capsys.readouterr().out.split()[4:] == ["x", *text.split()]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "cp437", "utf-8"])
+def test_any_encoding_prints_everything(encoding, monkeypatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    streams.prepare_streams()
+    print_table(_sweep_table(*scenarios()))
+    print("Größe \u4e2d \U0001f600 \udce9")
+    stream.flush()
+    text = stream.buffer.getvalue().decode(encoding)
+    assert "0.1234" in text
+    assert ("●" if encoding == "utf-8" else "x ") in text
+    if encoding == "ascii":
+        assert "Gr\\u00f6\\u00dfe \\u4e2d \\U0001f600 \\udce9" in text
+
+
+def u2a(*words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "u2a", *words]
+    return subprocess.run(command, env={**os.environ, **env}, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"PYTHONIOENCODING": "cp1252", "COLUMNS": "60"},
+        {"PYTHONIOENCODING": "ascii", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "0"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "20"},
+        {"FORCE_COLOR": "1", "COLUMNS": "nonsense", "MPLBACKEND": "nonsense", "U2A_RETRY_SECONDS": "nonsense"},
+    ],
+    ids=str,
+)
+def test_commands_print_in_any_terminal(env: dict[str, str]) -> None:
+    for words in (["plugins", "list"], ["plugins", "show", "image"], ["--help"]):
+        done = u2a(*words, **env)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == b""
+        assert len(done.stdout) > 300
+    assert json.loads(u2a("plugins", "list", "--json", **env).stdout.decode("ascii"))
+
+
+@pytest.mark.parametrize("text", ["30s", "nan", "inf", "-1", "1e999", "0x10", "one"])
+def test_nonsense_in_the_environment_is_named(text: str, monkeypatch) -> None:
+    monkeypatch.setenv("U2A_RETRY_SECONDS", text)
+    with pytest.raises(U2AError, match="the environment variable U2A_RETRY_SECONDS is '"):
+        number("U2A_RETRY_SECONDS", 60.0)
+
+
+def test_settings_from_the_environment(monkeypatch) -> None:
+    monkeypatch.setenv("U2A_RETRY_SECONDS", " 2.5 ")
+    assert number("U2A_RETRY_SECONDS", 60.0) == 2.5
+    monkeypatch.setenv("U2A_RETRY_SECONDS", "")
+    assert number("U2A_RETRY_SECONDS", 60.0) == 60.0
+    monkeypatch.setenv("WORLD_SIZE", "2.5")
+    with pytest.raises(U2AError, match=r"WORLD_SIZE is '2\.5', not a whole number"):
+        whole("WORLD_SIZE", 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("RANK", "first"), ("WORLD_SIZE", "0"), ("LOCAL_RANK", "-1")])
+def test_nonsense_of_processes_is_refused_by_name(name, value, monkeypatch, tmp_path) -> None:
+    from u2a.common.distributed import world
+
+    monkeypatch.setenv(name, value)
+    with pytest.raises(U2AError, match=f"the environment variable {name} is '{value}'"), world("cpu"):
+        pass
+
+
+def test_the_options_of_plugins_are_everywhere() -> None:
+    for words in (["train"], ["eval"], ["recipe", "check"], ["data", "pack"], ["plugins", "list"], ["predict"]):
+        text = CliRunner().invoke(main, [*words, "--help"]).output
+        assert "--no-plugin NAME" in text
+        assert "--plugin FILE" in text

@@ -1,0 +1,142 @@
+"""Which distributions bring plugins, beside whatever else is installed.
+
+`importlib.metadata` fails for everybody if one package's metadata is damaged: a folder without METADATA, an
+entry-point file that is no text. Here a damaged package that has nothing to do with u2a is passed over, and one
+that does is named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint, PathDistribution, distributions
+from pathlib import Path
+from typing import Any
+
+GROUP = "u2a"
+_SECTION = re.compile(rf"^\s*\[\s*{GROUP}\s*\]", re.MULTILINE)
+_SOUND = re.compile(r"\s*(?:$|[#;]|\[.*\]\s*$|[^=]+=)")
+_STEM = re.compile(r"(.+?)(?:-(\d[^-]*))?(?:-[^-]+)*\.(?:dist-info|egg-info|egg)")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A distribution that says it brings plugins.
+
+    Attributes:
+        entries: its entry points, by name; none where `fault` says why they cannot be read.
+        requires: what it requires, as written.
+    """
+
+    name: str
+    version: str
+    entries: tuple[EntryPoint, ...] = ()
+    requires: tuple[str, ...] = ()
+    fault: str = ""
+
+
+def find_plugins() -> list[Found]:
+    """The distributions with entry points of the group ``u2a``, u2a's own first, then by name.
+
+    Of two with one name, the first on the path that has sound metadata counts.
+    """
+    found: dict[str, tuple[bool, Found]] = {}
+    for dist in _distributions():
+        one = _read(dist)
+        if one is None:
+            continue
+        key, sound = re.sub(r"[-_.]+", "-", one.name).lower(), one.version != "?" and not one.fault
+        if key not in found or (sound and not found[key][0]):
+            found[key] = sound, one
+    return sorted((one for _, one in found.values()), key=lambda one: (one.name != "u2a", one.name))
+
+
+def installed_version(name: str) -> str | None:
+    """The version of a distribution, from the first on the path whose metadata says one."""
+    for dist in _distributions(name=name):
+        if (said := _said(dist, "Version")) is not None:
+            return said
+    return None
+
+
+def forgive_damaged_metadata() -> None:
+    """Let this process's other libraries ask for entry points although a package's are damaged.
+
+    pydantic, torch and fsspec each look through all of them, and stop at the first that is no UTF-8 or no list.
+    For the command line, whose process is u2a's own.
+    """
+    read = PathDistribution.read_text
+
+    def read_text(self: PathDistribution, filename: str | os.PathLike[str]) -> str | None:
+        try:
+            text = read(self, filename)
+        except ValueError:
+            text = _bytes(self, str(filename))
+        if text and str(filename) == "entry_points.txt":
+            return "\n".join(line for line in text.splitlines() if _SOUND.match(line))
+        return text
+
+    PathDistribution.read_text = read_text  # type: ignore[method-assign]
+
+
+def _distributions(name: str | None = None) -> Iterator[Distribution]:
+    try:
+        yield from distributions(name=name) if name else distributions()
+    except Exception:  # a finder that another package put on sys.meta_path
+        return
+
+
+def _read(dist: Distribution) -> Found | None:
+    """What a distribution says of itself; None if it brings no plugins."""
+    try:
+        text, fault = dist.read_text("entry_points.txt") or "", ""
+    except (OSError, ValueError) as error:
+        text, fault = _bytes(dist, "entry_points.txt"), f"cannot be read: {error}"
+    if not _SECTION.search(text):
+        return None
+    name, version = _said(dist, "Name"), _said(dist, "Version")
+    stem = _STEM.fullmatch(folder.name) if (folder := _folder(dist)) else None
+    name = name or (stem[1].replace("_", "-") if stem else "unknown")
+    version = version or (stem and stem[2]) or "?"
+    if fault:
+        return Found(name, version, fault=f"{_folder(dist)}/entry_points.txt {' '.join(fault.split())}")
+    try:
+        entries = sorted(dist.entry_points.select(group=GROUP), key=lambda entry: entry.name)
+    except Exception as error:
+        fault = f"{_folder(dist)}/entry_points.txt is no list of NAME = MODULE: {error}"
+        return Found(name, version, fault=" ".join(fault.split()))
+    if not entries:
+        return Found(
+            name, version, fault=f"{_folder(dist)}/entry_points.txt names no NAME = MODULE under [{GROUP}]"
+        )
+    return Found(name, version, tuple(dict.fromkeys(entries)), _requires(dist))
+
+
+def _said(dist: Distribution, field: str) -> str | None:
+    try:
+        metadata: Any = dist.metadata
+        said = metadata.get(field)  # None where the file lacks the line, or is missing (by version)
+    except Exception:
+        return None
+    return str(said).strip() or None if said is not None else None
+
+
+def _requires(dist: Distribution) -> tuple[str, ...]:
+    try:
+        return tuple(dist.requires or ())
+    except Exception:
+        return ()
+
+
+def _folder(dist: Distribution) -> Path | None:
+    path = getattr(dist, "_path", None)  # for messages, and for what read_text refuses
+    return Path(str(path)) if path is not None else None
+
+
+def _bytes(dist: Distribution, name: str) -> str:
+    try:
+        return (Path(str(_folder(dist))) / name).read_bytes().decode("latin-1")
+    except OSError:
+        return ""

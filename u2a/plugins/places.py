@@ -1,0 +1,238 @@
+"""Global state of a process that the import of a plugin may change: how each piece is read and put back."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import gc
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Place:
+    """One piece of global state.
+
+    Attributes:
+        name: as people call it.
+        read, write: take it and put it back; both are given the module.
+        module: the library that it belongs to; left alone while that is not loaded.
+    """
+
+    name: str
+    read: Callable[[Any], Any]
+    write: Callable[[Any, Any], object]
+    module: str = "sys"
+
+
+def _write_environment(_: ModuleType, before: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(before)
+    if hasattr(time, "tzset"):
+        time.tzset()
+
+
+def _write_path(_: ModuleType, before: list[str]) -> None:
+    """As it was, with what is new behind it: a plugin may bring a folder of its own, but shadow nothing."""
+    sys.path[:] = [*before, *dict.fromkeys(one for one in sys.path if one not in before)]
+
+
+def _read_signals(_: ModuleType) -> dict[int, Any]:
+    if threading.current_thread() is not threading.main_thread():
+        return {}  # handlers can be set on the main thread only
+    found = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    return {number: handler for number, handler in found.items() if handler is not None}
+
+
+def _write_signals(_: ModuleType, before: dict[int, Any]) -> None:
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, handler)
+
+
+def _read_umask(_: ModuleType) -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _write_builtins(_: ModuleType, before: dict[str, Any]) -> None:
+    names = vars(builtins)
+    names.update(before)  # never without any of them, not even for a moment
+    for name in names.keys() - before.keys():
+        del names[name]
+
+
+def _read_logging(_: ModuleType) -> tuple[Any, ...]:
+    root = logging.getLogger()
+    return list(root.handlers), list(root.filters), root.level, logging.root.manager.disable
+
+
+def _write_logging(_: ModuleType, before: tuple[Any, ...]) -> None:
+    root = logging.getLogger()
+    root.handlers[:], root.filters[:], level, disabled = before
+    root.setLevel(level)
+    logging.disable(disabled)
+
+
+def _read_flushing(_: ModuleType) -> bool:
+    smallest = sys.float_info.min
+    return smallest / 2 == 0
+
+
+def _read_decimal(context: Any) -> dict[str, Any]:
+    names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+    traps = [signal for signal, on in context.traps.items() if on]
+    return {**{name: getattr(context, name) for name in names}, "traps": traps}
+
+
+def _write_gc(_: ModuleType, before: tuple[bool, tuple[int, int, int]]) -> None:
+    (gc.enable if before[0] else gc.disable)()
+    gc.set_threshold(*before[1])
+
+
+_HOOKS = ("excepthook", "displayhook", "unraisablehook")
+_SDP = ("flash_sdp", "mem_efficient_sdp", "math_sdp", "cudnn_sdp")
+
+
+def _read_attention(torch: Any) -> list[bool]:
+    return [getattr(torch.backends.cuda, f"{name}_enabled")() for name in _SDP]
+
+
+def _write_attention(torch: Any, before: list[bool]) -> None:
+    for name, value in zip(_SDP, before, strict=True):
+        getattr(torch.backends.cuda, f"enable_{name}")(value)
+
+
+_CUDNN = ("enabled", "benchmark", "deterministic", "allow_tf32")
+
+
+def _write_cudnn(torch: Any, before: list[bool]) -> None:
+    for name, value in zip(_CUDNN, before, strict=True):
+        setattr(torch.backends.cudnn, name, value)
+
+
+def _locale() -> Any:
+    import _locale as c_locale  # what `locale` is made of; loads nothing
+
+    return c_locale
+
+
+PLACES = (
+    Place(
+        "the recursion limit",
+        lambda s: s.getrecursionlimit(),
+        lambda s, before: s.setrecursionlimit(before),
+    ),
+    Place("the working folder", lambda _: os.getcwd(), lambda _, before: os.chdir(before)),
+    Place("the environment", lambda _: dict(os.environ), _write_environment),
+    Place("sys.path", lambda _: list(sys.path), _write_path),
+    Place("signal handlers", _read_signals, _write_signals),
+    Place("the umask", _read_umask, lambda _, before: os.umask(before)),
+    Place("built-in functions", lambda _: dict(vars(builtins)), _write_builtins),
+    Place("logging", _read_logging, _write_logging),
+    Place(
+        "the switch interval", lambda s: s.getswitchinterval(), lambda s, before: s.setswitchinterval(before)
+    ),
+    Place(
+        "sys.excepthook",
+        lambda s: [getattr(s, name) for name in _HOOKS],
+        lambda s, before: vars(s).update(zip(_HOOKS, before, strict=True)),
+    ),
+    Place(
+        "the garbage collector",
+        lambda _: (gc.isenabled(), gc.get_threshold()),
+        _write_gc,
+    ),
+    Place(
+        "the locale",
+        lambda _: _locale().setlocale(_locale().LC_ALL, None),
+        lambda _, before: _locale().setlocale(_locale().LC_ALL, before),
+    ),
+    Place("random's seed", lambda _: random.getstate(), lambda _, before: random.setstate(before)),
+    Place(
+        "the start method of processes",
+        lambda _: multiprocessing.get_start_method(allow_none=True),
+        lambda _, before: multiprocessing.set_start_method(before, force=True),
+    ),
+    Place(
+        "the default timeout of sockets",
+        lambda m: m.getdefaulttimeout(),
+        lambda m, x: m.setdefaulttimeout(x),
+        "socket",
+    ),
+    Place(
+        "decimal's context",
+        lambda m: _read_decimal(m.getcontext()),
+        lambda m, x: m.setcontext(m.Context(**x)),
+        "decimal",
+    ),
+    Place("numpy's error state", lambda m: m.geterr(), lambda m, before: m.seterr(**before), "numpy"),
+    Place("numpy's seed", lambda m: m.get_state(legacy=False), lambda m, x: m.set_state(x), "numpy.random"),
+    Place(
+        "matplotlib's settings",
+        lambda m: dict.copy(m.rcParams),
+        lambda m, x: dict.update(m.rcParams, x),
+        "matplotlib",
+    ),
+    Place(
+        "torch's default dtype",
+        lambda m: m.get_default_dtype(),
+        lambda m, x: m.set_default_dtype(x),
+        "torch",
+    ),
+    Place(
+        "torch's default device",
+        lambda m: m.get_default_device(),
+        lambda m, x: m.set_default_device(None if x.type == "cpu" else x),
+        "torch",
+    ),
+    Place("torch's gradient mode", lambda m: m.is_grad_enabled(), lambda m, x: m.set_grad_enabled(x), "torch"),
+    Place("torch's threads", lambda m: m.get_num_threads(), lambda m, x: m.set_num_threads(x), "torch"),
+    Place("torch's seed", lambda m: m.get_rng_state(), lambda m, x: m.set_rng_state(x), "torch"),
+    Place(
+        "torch's deterministic mode",
+        lambda m: m.get_deterministic_debug_mode(),
+        lambda m, x: m.set_deterministic_debug_mode(x),
+        "torch",
+    ),
+    Place(
+        "torch's matrix precision",
+        lambda m: m.get_float32_matmul_precision(),
+        lambda m, x: m.set_float32_matmul_precision(x),
+        "torch",
+    ),
+    Place(
+        "torch's anomaly mode",
+        lambda m: m.is_anomaly_enabled(),
+        lambda m, x: m.autograd.set_detect_anomaly(x),
+        "torch",
+    ),
+    Place(
+        "torch's autocast",
+        lambda m: [m.is_autocast_enabled(device) for device in ("cpu", "cuda")],
+        lambda m, x: [m.set_autocast_enabled(d, on) for d, on in zip(("cpu", "cuda"), x, strict=True)],
+        "torch",
+    ),
+    Place("torch's attention kernels", _read_attention, _write_attention, "torch"),
+    Place("cuDNN's flags", lambda m: [getattr(m.backends.cudnn, n) for n in _CUDNN], _write_cudnn, "torch"),
+    Place("the flushing of denormal numbers", _read_flushing, lambda m, x: m.set_flush_denormal(x), "torch"),
+    Place(
+        "torch's way to share memory",
+        lambda m: m.get_sharing_strategy(),
+        lambda m, x: m.set_sharing_strategy(x),
+        "torch.multiprocessing",
+    ),
+)
+LIBRARIES = frozenset(place.module for place in PLACES)
