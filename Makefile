@@ -6,7 +6,7 @@ PLUGINS := $(wildcard plugins/u2a-plugin-*)
 BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check dev clean
+.PHONY: demo test test-slow breaks check dev clean
 
 demo: $(BASE)
 	$(BIN)/u2a quickstart
@@ -19,6 +19,10 @@ test: check
 
 test-slow: dev
 	$(BIN)/python -m pytest -m slow
+
+# Break u2a on purpose, one line at a time, and see a test fail; takes long, so CI does not.
+breaks: dev
+	$(BIN)/python scripts/breaks.py
 
 check: dev
 	$(BIN)/ruff check

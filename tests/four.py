@@ -111,9 +111,9 @@ def train(recipe: Path, folder: Path, *sets: str) -> Path:
     return folder
 
 
-def invoke(*args: str, code: int = 0) -> str:
+def invoke(*args: object, code: int = 0) -> str:
     """Run a command; returns what it printed (of errors, too)."""
-    result = CliRunner().invoke(main, list(args))
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output

@@ -16,6 +16,7 @@ from typing import Any
 import av
 import numpy as np
 import soundfile
+import tokenizers
 import torch
 import transformers as hf
 from PIL import Image
@@ -112,6 +113,22 @@ def save_tokenizer(folder: Path, positions: int) -> Path:
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": positions}
     write_json(folder, "tokenizer_config.json", settings)
     hf.AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+    return folder
+
+
+def save_unigram(folder: Path, config: dict[str, Any] | None = None) -> Path:
+    """A SentencePiece-like tokenizer.json of 15 pieces, as XLM-RoBERTa's is made."""
+    words = [(w, 0.0) for w in ("<s>", "<pad>", "</s>", "<unk>")]
+    words += [("\u2581red", -1.0), ("\u2581ship", -1.0), ("\u2581", -3.0), *((c, -4.0) for c in "redship")]
+    words += [("\u2581Red", -2.0)]
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(words, unk_id=3))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder, "tokenizer_config.json", config or {})
     return folder
 
 

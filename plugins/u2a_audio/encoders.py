@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.encoders.files import config_folder
+from u2a.encoders.identity import AUDIO_FILES
 from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
 from u2a.errors import U2AError
 
@@ -38,7 +39,9 @@ def load(options: AudioOptions, *, weights: bool, packaged: Path) -> nn.Module:
     patch = configuration(options, packaged).patch_size
     if options.max_length is not None and options.max_length < patch:
         raise U2AError(f"max_length = {options.max_length} is less than one patch of {patch} frames")
-    module: Any = load_backbone(transformers_class("ASTModel"), options, weights=weights, packaged=packaged)
+    module: Any = load_backbone(
+        transformers_class("ASTModel"), options, weights=weights, packaged=packaged, decisive=AUDIO_FILES
+    )
     if options.max_length is not None and options.max_length != module.config.max_length:
         _set_length(module, options.max_length)
     return module

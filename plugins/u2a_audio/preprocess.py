@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torchaudio.compliance import kaldi
 from torchaudio.functional import resample
 
 from u2a.contract.modality import Example, Inputs
-from u2a.encoders.files import config_folder, read_json
-from u2a.errors import NoContent, U2AError
+from u2a.errors import NoContent
+from u2a_audio.constants import read_constants
 from u2a_audio.decode import decode_mono
 
 if TYPE_CHECKING:
@@ -41,24 +41,12 @@ class AudioPreprocessor:
     max_length: int
     mean: float
     std: float
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_options(cls, options: AudioOptions, packaged: Path) -> AudioPreprocessor:
-        """With the constants of the checkpoint's ``preprocessor_config.json``.
-
-        Raises:
-            U2AError: the file is absent or lacks a constant.
-        """
-        folder = config_folder(options, packaged)
-        constants = read_json(folder, "preprocessor_config.json")
-        normalise = constants.get("do_normalize", True)
-        return cls(
-            sampling_rate=int(_number(constants, "sampling_rate", folder)),
-            mel_bins=int(_number(constants, "num_mel_bins", folder)),
-            max_length=options.max_length or int(_number(constants, "max_length", folder)),
-            mean=_number(constants, "mean", folder) if normalise else 0.0,
-            std=_number(constants, "std", folder) if normalise else 0.5,
-        )
+        """With the checkpoint's own constants; see `u2a_audio.constants.read_constants`."""
+        return cls(**read_constants(options, packaged))
 
     def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:
         """Decode, mix to mono, resample, and compute the spectrogram.
@@ -98,10 +86,3 @@ def to_rate(wave_T: Tensor, rate: int, wanted: int) -> Tensor:
     if rate // gcd(rate, wanted) > _LARGEST_STEP:
         rate = round(rate, -2)
     return wave_T if rate == wanted else resample(wave_T, rate, wanted)
-
-
-def _number(constants: dict[str, Any], name: str, folder: Path) -> float:
-    value = constants.get(name)
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise U2AError(f"{folder / 'preprocessor_config.json'}: {name} must be a number")
-    return value

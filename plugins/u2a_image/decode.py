@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -69,14 +71,36 @@ def _as_uint8(array: np.ndarray) -> np.ndarray:
 @contextmanager
 def _pillow_errors() -> Iterator[None]:
     """Pillow's many exceptions as one; its notices about odd metadata are nobody's business here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _no_warnings():
         try:
             yield
         except BadSample:
             raise
         except Exception as error:  # a damaged file can raise nearly anything inside a codec
             raise BadSample(f"cannot be decoded as an image: {_short(error)}") from None
+
+
+_inside, _entered = threading.Lock(), ExitStack()
+os.register_at_fork(after_in_child=lambda: _inside.release() if _inside.locked() else None)
+_threads = 0
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """No warnings while any thread is inside: the filters are the process's, so the last one restores them."""
+    global _threads
+    with _inside:
+        if _threads == 0:
+            _entered.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+        _threads += 1
+    try:
+        yield
+    finally:
+        with _inside:
+            _threads -= 1
+            if _threads == 0:
+                _entered.close()
 
 
 def _short(error: Exception) -> str:

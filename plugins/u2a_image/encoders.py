@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from u2a.encoders.blocks import run_blocks
 from u2a.encoders.files import PretrainedOptions, config_folder
+from u2a.encoders.identity import IMAGE_FILES
 from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
+from u2a.encoders.positions import fit_grid
 from u2a.errors import U2AError
 
 if TYPE_CHECKING:
@@ -33,8 +35,18 @@ def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Mod
         U2AError: an unsupported architecture, or a resolution smaller than one patch.
     """
     model_class, init = _architecture(options, packaged)
-    module: Any = load_backbone(model_class, options, weights=weights, packaged=packaged, unused=UNUSED, **init)
+    module: Any = load_backbone(
+        model_class,
+        options,
+        weights=weights,
+        packaged=packaged,
+        unused=UNUSED,
+        decisive=IMAGE_FILES,
+        **init,
+    )
+    fit_grid(module, options.encoder)
     resolution, patch = getattr(options, "resolution", None), module.config.patch_size
+    patch = max(patch) if isinstance(patch, list | tuple) else patch
     if resolution is not None and resolution < patch:
         raise U2AError(
             f"resolution = {resolution} is smaller than one {patch}-pixel patch of {options.encoder}"

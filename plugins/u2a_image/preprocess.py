@@ -7,15 +7,16 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from u2a.contract.modality import Example, Inputs
-from u2a.encoders.files import PretrainedOptions, config_folder, read_json
-from u2a.errors import U2AError
+from u2a.errors import BadSample
+from u2a_image.constants import ImageConstants, read_constants
 from u2a_image.decode import decode_rgb
 
 if TYPE_CHECKING:
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
 
     from u2a_image.options import ImageOptions
 
-#: Pillow's numbers for filters, as they stand in preprocessor_config.json.
+#: Pillow's numbers of the filters that torchvision has for tensors.
 _FILTERS = {
-    0: InterpolationMode.NEAREST,
-    1: InterpolationMode.LANCZOS,
+    0: InterpolationMode.NEAREST_EXACT,
     2: InterpolationMode.BILINEAR,
     3: InterpolationMode.BICUBIC,
 }
@@ -45,73 +45,136 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class PixelTransform:
-    """Crops and scales uint8 pictures to a square and normalises them.
+class View:
+    """How a picture is looked at: a random crop of it, or (None) as the checkpoint's processor does."""
 
-    In evaluation the largest centred square is scaled to ``resolution`` (the short side scaled, then a
-    centre crop). In training: a random part of the area and aspect, mirrored half of the time.
+    crop: Crop | None
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class PixelTransform:
+    """Crops and scales uint8 pictures to one size and normalises them.
+
+    In evaluation as the checkpoint's own image processor does. In training: a random part of the area and
+    aspect, mirrored half of the time.
     """
 
-    resolution: int
-    filter: int
-    rescale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    constants: ImageConstants
     augment: bool
     flip: bool
     crop_scale: tuple[float, float]
 
     @classmethod
     def from_options(cls, options: ImageOptions, packaged: Path) -> PixelTransform:
-        """With the constants of the checkpoint's ``preprocessor_config.json``.
+        """With the constants of the checkpoint's image processor.
 
         Raises:
-            U2AError: the file is absent or lacks a constant.
+            U2AError: its file is absent, or holds a value that means nothing.
         """
-        folder = config_folder(options, packaged)
-        constants = read_json(folder, "preprocessor_config.json")
-        normalise = constants.get("do_normalize", True)
-        return cls(
-            resolution=options.resolution or _checkpoint_resolution(constants, folder, options),
-            filter=constants.get("resample", 2),
-            rescale=constants.get("rescale_factor", 1 / 255),
-            mean=_triple(constants, "image_mean", folder) if normalise else (0.0, 0.0, 0.0),
-            std=_triple(constants, "image_std", folder) if normalise else (1.0, 1.0, 1.0),
-            augment=options.augment,
-            flip=options.flip,
-            crop_scale=options.crop_scale,
-        )
+        constants = read_constants(options, packaged, options.resolution)
+        return cls(constants, options.augment, options.flip, options.crop_scale)
 
-    def choose(self, size: tuple[int, int], *, train: bool, seed: int) -> Crop:
-        """The crop for a picture of ``size`` (width, height); random in training, from ``seed`` alone."""
+    def choose(self, size: tuple[int, int], *, train: bool, seed: int) -> View:
+        """The view of a picture of ``size`` (width, height); random in training, from ``seed`` alone."""
         draw = random.Random(seed)
-        crop = _random_crop(size, self.crop_scale, draw) if train and self.augment else _centre_square(size)
-        mirrored = train and self.flip and draw.random() < 0.5
-        return Crop(crop.left, crop.top, crop.width, crop.height, mirrored)
+        crop = _random_crop(size, self.crop_scale, draw) if train and self.augment else None
+        return View(crop, train and self.flip and draw.random() < 0.5)
 
-    def __call__(self, pixels_CHW: Tensor, crop: Crop) -> Tensor:
-        """Apply one crop to uint8 [..., 3, H, W]; float32 [..., 3, resolution, resolution]."""
+    def __call__(self, pixels_CHW: Tensor, view: View) -> Tensor:
+        """Apply one view to uint8 [3, H, W]; normalised float32 [3, height, width].
+
+        Raises:
+            BadSample: see `place`.
+        """
+        constants = self.constants
+        pixels = pixels_CHW.float() * constants.rescale if constants.rescale_first else pixels_CHW
+        pixels = self.place(pixels, view)
+        pixels = pixels.float() if constants.rescale_first else pixels.float() * constants.rescale
+        return F.normalize(pixels, list(constants.mean), list(constants.std))
+
+    def place(self, pixels_CHW: Tensor, view: View) -> Tensor:
+        """Crop, scale and mirror as the view says, and nothing else: [C, H, W] to [C, height, width].
+
+        Raises:
+            BadSample: the processor scales and crops nothing, and the picture has another size.
+        """
+        placed = self._own_view(pixels_CHW) if view.crop is None else self._cut(pixels_CHW, view.crop)
+        return F.horizontal_flip(placed) if view.flip else placed
+
+    def _own_view(self, pixels: Tensor) -> Tensor:
+        constants = self.constants
+        height, width = pixels.shape[-2:]
+        if constants.edge is not None:
+            pixels = resize(pixels, _by_short_side(height, width, constants.edge), constants.filter)
+        elif constants.box is not None:
+            pixels = resize(pixels, constants.box, constants.filter)
+        if constants.crop is not None:
+            return _centre(pixels, constants.crop)
+        if constants.exact is not None and (height, width) != constants.exact:
+            raise BadSample(
+                f"the picture is {width} x {height}; the encoder's do_resize is false, so it takes "
+                f"{constants.exact[1]} x {constants.exact[0]} only, unless the recipe sets resolution"
+            )
+        return pixels
+
+    def _cut(self, pixels: Tensor, crop: Crop) -> Tensor:
+        height, width = pixels.shape[-2:]
+        top, left = round(crop.top * height), round(crop.left * width)
+        part = pixels[..., top : top + max(1, round(crop.height * height)), :]
+        part = part[..., left : left + max(1, round(crop.width * width))]
+        return resize(part, self.constants.output, self.constants.filter)
+
+    def sufficient_scale(self, size: tuple[int, int], view: View) -> float:
+        """How far a picture may be shrunk while decoding: twice the pixels that are needed a side remain."""
+        height, width = self.constants.output
+        if view.crop is not None:
+            crop = view.crop
+            return min(1.0, 2 * max(width / (crop.width * size[0]), height / (crop.height * size[1])))
+        if self.constants.edge is not None:
+            return min(1.0, 2 * self.constants.edge / min(size))
+        if self.constants.box is not None:
+            return min(1.0, 2 * max(self.constants.box[1] / size[0], self.constants.box[0] / size[1]))
+        return 1.0
+
+
+def resize(pixels_CHW: Tensor, size: tuple[int, int], filter: int) -> Tensor:
+    """Scale to (height, width) with one of Pillow's filters; torchvision has three of them for tensors."""
+    if tuple(pixels_CHW.shape[-2:]) == size:
+        return pixels_CHW
+    if filter in _FILTERS:
+        return F.resize(pixels_CHW, list(size), interpolation=_FILTERS[filter], antialias=True)
+    if pixels_CHW.dtype != torch.uint8:  # Pillow has float pictures of one channel only
+        return torch.cat([_by_pillow(channel, size, filter) for channel in pixels_CHW.split(1, 0)])
+    return _by_pillow(pixels_CHW, size, filter)
+
+
+def _by_pillow(pixels_CHW: Tensor, size: tuple[int, int], filter: int) -> Tensor:
+    image = F.to_pil_image(pixels_CHW).resize(size[::-1], Image.Resampling(filter))
+    return F.pil_to_tensor(image)
+
+
+def _by_short_side(height: int, width: int, edge: int) -> tuple[int, int]:
+    if height <= width:
+        return edge, int(edge * width / height)
+    return int(edge * height / width), edge
+
+
+def _centre(pixels_CHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle of a picture, black where it is too small; half pixels are rounded as transformers does."""
+    (height, width), (H, W) = pixels_CHW.shape[-2:], size
+    over_x, over_y = max(0, W - width), max(0, H - height)
+    if over_x or over_y:
+        sides = [over_x // 2, over_y // 2, (over_x + 1) // 2, (over_y + 1) // 2]
+        pixels_CHW = F.pad(pixels_CHW, sides, fill=0)
         height, width = pixels_CHW.shape[-2:]
-        box = (
-            round(crop.top * height),
-            round(crop.left * width),
-            max(1, round(crop.height * height)),
-            max(1, round(crop.width * width)),
-        )
-        side = [self.resolution, self.resolution]
-        square = F.resized_crop(pixels_CHW, *box, side, interpolation=_FILTERS[self.filter], antialias=True)
-        if crop.flip:
-            square = F.horizontal_flip(square)
-        return F.normalize(square.float() * self.rescale, list(self.mean), list(self.std))
-
-    def sufficient_scale(self, size: tuple[int, int], crop: Crop) -> float:
-        """How far a picture may be shrunk while decoding: the crop keeps twice the pixels it needs a side."""
-        return min(1.0, 2 * self.resolution / min(crop.width * size[0], crop.height * size[1]))
+    top, left = (height - H) // 2, (width - W) // 2
+    return pixels_CHW[..., top : top + H, left : left + W]
 
 
 @dataclass(frozen=True)
 class ImagePreprocessor:
-    """Member bytes to ``{"pixel_values": float32 [3, R, R]}``; collated ``[P, 3, R, R]``."""
+    """Member bytes to ``{"pixel_values": float32 [3, H, W]}``; collated ``[P, 3, H, W]``."""
 
     transform: PixelTransform
 
@@ -126,14 +189,14 @@ class ImagePreprocessor:
         Raises:
             BadSample: see `u2a_image.decode.decode_rgb`.
         """
-        crop: list[Crop] = []
+        view: list[View] = []
 
         def shrink(size: tuple[int, int]) -> float:
-            crop.append(self.transform.choose(size, train=train, seed=seed))
-            return self.transform.sufficient_scale(size, crop[0])
+            view.append(self.transform.choose(size, train=train, seed=seed))
+            return self.transform.sufficient_scale(size, view[0])
 
         pixels = F.pil_to_tensor(decode_rgb(member, shrink))
-        return {"pixel_values": self.transform(pixels, crop[0])}
+        return {"pixel_values": self.transform(pixels, view[0])}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """Stack."""
@@ -158,22 +221,3 @@ def _random_crop(size: tuple[int, int], scale: tuple[float, float], draw: random
         if share_w <= 1 and share_h <= 1:
             return Crop(draw.uniform(0, 1 - share_w), draw.uniform(0, 1 - share_h), share_w, share_h)
     return _centre_square(size)  # a long thin picture into which no such crop fits
-
-
-def _checkpoint_resolution(constants: dict[str, Any], folder: Path, options: PretrainedOptions) -> int:
-    """``crop_size``, else ``size``, else the image size of the configuration."""
-    config = read_json(folder, "config.json")
-    tower = config.get("vision_config", config)
-    for value in (constants.get("crop_size"), constants.get("size"), tower.get("image_size")):
-        if isinstance(value, dict):
-            value = value.get("height", value.get("shortest_edge"))
-        if isinstance(value, int) and value > 0:
-            return value
-    raise U2AError(f"encoder {options.encoder} states no input size: set resolution in the recipe")
-
-
-def _triple(constants: dict[str, Any], name: str, folder: Path) -> tuple[float, float, float]:
-    value = constants.get(name)
-    if not isinstance(value, list) or len(value) != 3:
-        raise U2AError(f"{folder / 'preprocessor_config.json'}: {name} must be a list of three numbers")
-    return float(value[0]), float(value[1]), float(value[2])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Tokens
 from u2a.encoders.files import PretrainedOptions, config_folder
+from u2a.encoders.identity import TEXT_FILES
 from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
 
 if TYPE_CHECKING:
@@ -22,18 +23,33 @@ UNUSED = ("pooler.",)
 def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Module:
     """Build the encoder that the checkpoint's ``model_type`` names; see `encoders.loading.load_backbone`."""
     return load_backbone(
-        architecture(options, packaged), options, weights=weights, packaged=packaged, unused=UNUSED
+        architecture(options, packaged),
+        options,
+        weights=weights,
+        unused=UNUSED,
+        packaged=packaged,
+        decisive=TEXT_FILES,
     )
 
 
 def width(options: PretrainedOptions, packaged: Path) -> int:
     """Hidden size, from the configuration alone."""
-    return int(load_config(architecture(options, packaged), config_folder(options, packaged)).hidden_size)
+    return int(configuration(options, packaged).hidden_size)
+
+
+def configuration(options: PretrainedOptions, packaged: Path) -> Any:
+    """The checkpoint's configuration."""
+    return load_config(architecture(options, packaged), config_folder(options, packaged))
+
+
+def has_class_token(config: Any) -> bool:
+    """Whether the first position is read as the class token."""
+    return True
 
 
 def max_tokens(options: PretrainedOptions, packaged: Path) -> int:
     """How many positions the checkpoint has for real tokens (RoBERTa's first ``pad_token_id + 1`` are not)."""
-    config: Any = load_config(architecture(options, packaged), config_folder(options, packaged))
+    config: Any = configuration(options, packaged)
     reserved = 0 if config.model_type == "bert" else config.pad_token_id + 1
     return int(config.max_position_embeddings) - reserved
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,35 +14,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from u2a.contract.modality import Example, Inputs
 from u2a.encoders.files import config_folder
-from u2a.encoders.loading import quiet
-from u2a.errors import BadSample, NoContent, RecipeError, U2AError
+from u2a.encoders.identity import TEXT_FILES, file_hashes
+from u2a.errors import BadSample, NoContent, RecipeError
 from u2a_text import encoders
+from u2a_text.tokenizer import check_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from u2a_text.options import TextOptions
 
 DEFAULT_LENGTH = 512
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")
-
-
-@cache
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a checkpoint folder, loaded once a process.
-
-    Raises:
-        U2AError: the folder holds none, or one that cannot be read.
-    """
-    from transformers import AutoTokenizer
-
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise U2AError(f"{folder} has no tokenizer files ({', '.join(TOKENIZER_FILES[:2])}): copy them there")
-    try:
-        with quiet():
-            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # of many kinds, from two libraries
-        raise U2AError(
-            f"the tokenizer in {folder} cannot be read: {' '.join(str(error).split())[:200]}"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -53,6 +34,8 @@ class TextPreprocessor:
 
     folder: Path
     max_length: int
+    padding: int = 0
+    version: str = ""
 
     @classmethod
     def from_options(cls, options: TextOptions, packaged: Path) -> TextPreprocessor:
@@ -60,13 +43,24 @@ class TextPreprocessor:
 
         Raises:
             RecipeError: ``max_length`` is more than the checkpoint has positions for.
+            U2AError: the tokenizer does not fit the encoder.
         """
         most = encoders.max_tokens(options, packaged)
         if options.max_length is not None and options.max_length > most:
             raise RecipeError(
                 f"max_length = {options.max_length} is more than the {most} tokens of encoder {options.encoder}"
             )
-        return cls(config_folder(options), options.max_length or min(DEFAULT_LENGTH, most))
+        config: Any = encoders.configuration(options, packaged)
+        folder = config_folder(options)
+        version = hashlib.sha256(json.dumps(file_hashes(folder, TEXT_FILES)).encode()).hexdigest()
+        # The model's padding id, not the tokenizer's: RoBERTa counts its positions from it.
+        new = cls(folder, options.max_length or min(DEFAULT_LENGTH, most), config.pad_token_id or 0, version)
+        check_tokenizer(new._tokenizer, folder, config.vocab_size, class_token=encoders.has_class_token(config))
+        return new
+
+    @property
+    def _tokenizer(self) -> Any:
+        return load_tokenizer(self.folder, self.max_length, self.version)
 
     def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:
         """Tokenise one text, cut to ``max_length``; the same in training and evaluation.
@@ -80,16 +74,13 @@ class TextPreprocessor:
             raise BadSample(f"text is not UTF-8 (byte {error.start})") from None
         if not text.strip():
             raise NoContent("text is empty")
-        tokenizer = load_tokenizer(self.folder)
-        ids = tokenizer(text, truncation=True, max_length=self.max_length)["input_ids"]
-        return {"input_ids": torch.tensor(ids, dtype=torch.long)}
+        return {"input_ids": torch.tensor(self._tokenizer.encode(text).ids, dtype=torch.long)}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
-        """Pad to the longest with the tokenizer's own padding id."""
+        """Pad to the longest with the encoder's own padding id."""
         ids = [example["input_ids"] for example in examples]
         ones = [torch.ones_like(row) for row in ids]
-        pad = load_tokenizer(self.folder).pad_token_id or 0
         return {
-            "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad),
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.padding),
             "attention_mask": pad_sequence(ones, batch_first=True),
         }

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VideoPreprocessor:
-    """Member bytes to ``{"pixel_values": float32 [F, 3, R, R]}``.
+    """Member bytes to ``{"pixel_values": float32 [F, 3, H, W]}``.
 
-    Collated: ``pixel_values`` [N, 3, R, R] with all frames of all clips, and ``rows_P``, long, the
+    Collated: ``pixel_values`` [N, 3, H, W] with all frames of all clips, and ``rows_P``, long, the
     number of frames of each clip.
     """
 
@@ -43,8 +43,8 @@ class VideoPreprocessor:
         draw = random.Random(seed) if train else None
         pictures = decode_frames(member, lambda count: choose_frames(count, self.frames, draw))
         height, width = pictures[0].shape[:2]
-        crop = self.transform.choose((width, height), train=train, seed=seed)
-        pixels = [self.transform(torch.from_numpy(p).permute(2, 0, 1), crop) for p in pictures]
+        view = self.transform.choose((width, height), train=train, seed=seed)
+        pixels = [self.transform(torch.from_numpy(p).permute(2, 0, 1), view) for p in pictures]
         return {"pixel_values": torch.stack(pixels)}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:

@@ -107,7 +107,13 @@ def test_half_precision_files_load_as_float32(tmp_path, name, spec):
 def test_identity_is_the_hash_of_the_weights_file(checkpoints):
     folder = checkpoints["clip"]
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    assert load(IMAGE, folder).u2a_base == {"id": str(folder), "revision": None, "sha256": digest}
+    found = load(IMAGE, folder).u2a_base
+    assert {k: v for k, v in found.items() if k != "files"} == {
+        "id": str(folder),
+        "revision": None,
+        "sha256": digest,
+    }
+    assert list(found["files"]) == ["config.json", "preprocessor_config.json"]
 
 
 def test_sharded_checkpoint_loads_and_hashes_all_shards(tmp_path, checkpoints):

@@ -139,8 +139,10 @@ def test_constants_of_the_old_hub_file_are_read(tmp_path, checkpoints):
     torch.testing.assert_close(pixels.mean((1, 2)), torch.tensor([1.0, 3.0, 0.5]))
     tiny.write_json(folder, "preprocessor_config.json", {"do_normalize": False})
     torch.testing.assert_close(evaluate(folder, white), torch.ones(3, 32, 32))  # size from config.json
-    tiny.write_json(folder, "preprocessor_config.json", {"image_mean": 0.5})
-    with pytest.raises(U2AError, match="image_mean must be a list of three numbers"):
+    tiny.write_json(folder, "preprocessor_config.json", {"image_mean": [0.5, 0.5]})
+    with pytest.raises(
+        U2AError, match=r"preprocessor_config\.json: image_mean: must be a list of three numbers"
+    ):
         evaluate(folder, white)
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(U2AError, match=r"has no preprocessor_config\.json"):

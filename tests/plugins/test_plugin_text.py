@@ -86,9 +86,13 @@ def test_roberta_counts_positions_from_its_padding(tmp_path):
     wanted = hf.RobertaModel.from_pretrained(folder).eval()(**inputs).last_hidden_state
     torch.testing.assert_close(ours, wanted)
     assert [len(block) for block in TEXT.lora_targets(module)] == [4, 4]
-    assert TEXT.preprocessor(chosen).max_length == 16
     with pytest.raises(U2AError, match="has no tokenizer files"):
-        TEXT.preprocessor(chosen)(b"the sea", train=False, seed=0)
+        TEXT.preprocessor(chosen)
+    tiny.save_unigram(folder)
+    preprocessor = TEXT.preprocessor(chosen)
+    assert preprocessor.max_length == 16
+    padded = preprocessor.collate([preprocessor(t, train=False, seed=0) for t in (b"red ship", b"red")])
+    assert padded["input_ids"][1].tolist()[3:] == [1]  # its padding id, from which positions are counted
 
 
 def test_ids_equal_the_vocabulary_by_hand(checkpoints):

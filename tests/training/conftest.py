@@ -12,17 +12,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="module")
-def golden_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def golden_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     import distributions
 
     site = tmp_path_factory.mktemp("site")
     distributions.install(site, "golden", {"letters": "golden_plugin"})
     with distributions.visible(site):
-        yield
+        yield site
 
 
 @pytest.fixture(scope="module")
-def golden_data(tmp_path_factory: pytest.TempPathFactory, golden_plugin: None) -> dict[str, Path]:
+def golden_data(tmp_path_factory: pytest.TempPathFactory, golden_plugin: Path) -> dict[str, Path]:
     """Packed data sets by name, each with a train and a val split."""
     import golden
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import reference
 import tomli_w
 import torch
-from golden_plugin import frozen_weights
+from golden_plugin import frozen_weights, turned
 from reference import Method, Modality, Sample, Step
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -24,13 +25,23 @@ from u2a.common.distributed import World
 from u2a.data.packing.pack import pack_manifest
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
+from u2a.runs.build import build_model
 from u2a.runs.checkpoint import learnable
 from u2a.runs.folder import Run
+from u2a.training import trainer as trainer_module
 from u2a.training.trainer import Trainer
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 CLASSES = ("red", "green", "blue")
-A = {"kind": "letters", "width": 8, "weights": 1, "class_tokens": 1, "frames": False, "dropout": 0.0}
+A = {
+    "kind": "letters",
+    "width": 8,
+    "weights": 1,
+    "class_tokens": 1,
+    "frames": False,
+    "dropout": 0.0,
+    "augment": False,
+}
 B = {**A, "width": 12, "weights": 2}
 C = {**A, "width": 12, "weights": 3}
 THREE = {"a": A, "b": B, "c": C}
@@ -123,6 +134,10 @@ def train_only(folder: Path) -> dict[str, list[str]]:
     return {"train": [str(path) for path in sorted((folder / "shards").glob("train-*.tar"))]}
 
 
+def with_validation(folder: Path) -> dict[str, list[str]]:
+    return {**train_only(folder), "val": [str(path) for path in sorted((folder / "shards").glob("val-*.tar"))]}
+
+
 def write_recipe(folder: Path, case: Case, data: str | dict[str, list[str]], metric: str | None = None) -> Path:
     kind = "multi_label" if case["data"] == "several" else "single_label"
     document = {
@@ -167,26 +182,31 @@ def method_of(case: Case) -> Method:
 
 @dataclass
 class Trained:
-    """What u2a did: the initial tensors, each step's micro-batches as keys, and what it computed."""
+    """What u2a did: the initial tensors, this process's micro-batches of each step as keys, what it computed.
 
-    trainer: Trainer
+    `trainer` is None where it was another process's.
+    """
+
     initial: dict[str, Tensor]
     keys: list[list[tuple[str, ...]]]
     steps: list[Step]
+    trainer: Trainer | None = None
 
 
-def train(recipe_file: Path, folder: Path) -> Trained:
+def train(recipe_file: Path, folder: Path, place: World = ALONE) -> Trained:
     """`u2a train` in float64, watched: gradients as the optimizer receives them, weights after each step."""
     recipe = load_recipe(recipe_file)
-    trainer = Trainer(recipe, Run(folder), ALONE, registry())
-    trainer.run.create(recipe, registry())
-    trainer.model.double()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "build_model", lambda *args, **how: build_model(*args, **how).double())
+        trainer = Trainer(recipe, Run(folder), place, registry())
+    if place.main:
+        trainer.run.create(recipe, registry())
     names = {id(parameter): name for name, parameter in learnable(trainer.model)}
 
     def state() -> dict[str, Tensor]:
         return {name: p.detach().clone() for name, p in learnable(trainer.model)}
 
-    initial, keys, steps, gradients = state(), [], [], {}
+    trained, gradients = Trained(state(), [], [], trainer), {}
     take = trainer.train_step
 
     def before_update(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -196,8 +216,8 @@ def train(recipe_file: Path, folder: Path) -> Trained:
     def watched(micro_batches: list[Any]) -> dict[str, float]:
         gradients.clear()
         losses = take(micro_batches)
-        keys.append([batch.keys for batch in micro_batches])
-        steps.append(Step(losses, dict(gradients), state()))
+        trained.keys.append([batch.keys for batch in micro_batches])
+        trained.steps.append(Step(losses, dict(gradients), state()))
         return losses
 
     trainer.train_step = watched  # type: ignore[method-assign]
@@ -206,15 +226,50 @@ def train(recipe_file: Path, folder: Path) -> Trained:
         trainer.fit()
     finally:
         hook.remove()
-    return Trained(trainer, initial, keys, steps)
+    return trained
 
 
-def expect(case: Case, trained: Trained) -> list[Step]:
+def expect(case: Case, *processes: Trained) -> list[Step]:
     """The same training by the reference."""
-    everything = samples(case["data"])
-    wanted = set(case["modalities"])
-    given = [[[_restrict(everything[key], wanted) for key in part] for part in parts] for parts in trained.keys]
-    return reference.train(method_of(case), given, trained.initial)
+    given = [
+        [[[_training_sample(case, key, t) for key in part] for part in parts] for parts in at_once]
+        for t, at_once in enumerate(zip(*(one.keys for one in processes), strict=True))
+    ]
+    return reference.train(method_of(case), given, processes[0].initial)
+
+
+def assert_same_steps(found: Sequence[Step], wanted: Sequence[Step]) -> None:
+    """Losses, gradients and weights of every step agree to 1e-9."""
+    assert len(found) == len(wanted)
+    for t, (mine, theirs) in enumerate(zip(found, wanted, strict=True)):
+        for what in ("losses", "gradients", "weights"):
+            _assert_equal(getattr(mine, what), getattr(theirs, what), f"step {t}: {what}")
+
+
+def _assert_equal(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    assert set(found) == set(wanted), where
+    for name, value in wanted.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=1e-9, atol=1e-9, msg=lambda text, n=name: f"{where}: {n}: {text}"
+        )
+
+
+def _training_sample(case: Case, key: str, t: int) -> Sample:
+    """A sample as step t sees it: augmented from the seed, the epoch and the sample's place alone."""
+    sample, place = samples(case["data"])[key], int(key.split("-")[1])
+    epoch = t // (len(TEXTS) // case["training"]["batch_size"])
+    seed = reference.seed_for("augment", case["seed"], epoch, place)
+    inputs = {
+        name: turned(sample.inputs[name], seed) if options["augment"] else sample.inputs[name]
+        for name, options in case["modalities"].items()
+        if name in sample.inputs
+    }
+    return replace(sample, inputs=inputs)
+
+
+def validation_samples(case: Case) -> list[Sample]:
+    """The val split in order, as evaluation sees it."""
+    return [_restrict(sample, set(case["modalities"])) for sample in samples(case["data"], "val").values()]
 
 
 def _restrict(sample: Sample, names: set[str]) -> Sample:

@@ -2,7 +2,7 @@
 
 ``frames``: the parts of the text between bars are rows of one sample. ``class_tokens``: the network begins with
 so many tokens of its own, which are averaged to the class token. `reference.py` computes the same network by
-itself; the two share their frozen weights (`frozen_weights`) and nothing else.
+itself; the two share their frozen weights (`frozen_weights`) and nothing else. ``augment``: see `turned`.
 """
 
 import u2a
@@ -16,6 +16,7 @@ class Options(u2a.ModalityOptions):
     class_tokens: int = 1
     frames: bool = False
     dropout: float = 0.0
+    augment: bool = False
 
 
 def frozen_weights(width, weights):
@@ -30,12 +31,19 @@ def frozen_weights(width, weights):
     return {name: torch.randn(shape, generator=generator) * 0.4 for name, shape in shapes.items()}
 
 
+def turned(text, seed):
+    """The augmentation: the text begins at another of its letters."""
+    return text[seed % len(text) :] + text[: seed % len(text)]
+
+
 class Letters:
-    def __init__(self, frames):
-        self.frames = frames
+    def __init__(self, options):
+        self.frames, self.augment = options.frames, options.augment
 
     def __call__(self, member, *, train, seed):
         text = member.decode()
+        if self.augment and train:
+            text = turned(text, seed)
         return {
             "rows": [[ord(c) % LETTERS for c in row] for row in (text.split("|") if self.frames else [text])]
         }
@@ -121,7 +129,7 @@ def u2a_register_modalities(register):
             name="letters",
             extensions=("txt",),
             options=Options,
-            preprocessor=lambda options: Letters(options.frames),
+            preprocessor=Letters,
             backbone=backbone,
             embedding=embedding,
             encoder=encoder,

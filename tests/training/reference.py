@@ -275,6 +275,11 @@ def encode_samples(
     return encoded
 
 
+def predict(method: Method, samples: Sequence[Sample], learned: Learned) -> list[Tensor]:
+    """Evaluation: logits of samples with whatever they have, nothing drawn."""
+    return [logits(method, one, learned) for one in encode_samples(method, samples, learned, train=False)]
+
+
 def learning_rate(method: Method, t: int) -> float:
     """Warm-up at a tenth; then polynomial decay to nothing at the last step."""
     if t < method.warm_steps:
@@ -283,23 +288,25 @@ def learning_rate(method: Method, t: int) -> float:
 
 
 def train(
-    method: Method, micro_batches: Sequence[Sequence[Sequence[Sample]]], initial: Mapping[str, Tensor]
+    method: Method, given: Sequence[Sequence[Sequence[Sequence[Sample]]]], initial: Mapping[str, Tensor]
 ) -> list[Step]:
-    """Optimizer steps over global batches, each given as the micro-batches that one process computes it in.
+    """Optimizer steps over global batches, each given as every process's micro-batches.
 
-    A tensor that no part of a global batch uses has no gradient and stays as it is, weight decay included.
+    Who computes which part decides what dropout draws and nothing else. A tensor that no part of a global batch
+    uses has no gradient and stays as it is, weight decay included.
     """
     weights = {name: tensor.clone() for name, tensor in initial.items()}
     first, second, updates = (dict.fromkeys(weights, 0.0) for _ in range(3))
     steps = []
-    for t, parts in enumerate(micro_batches):
+    for t, processes in enumerate(given):
         learned = {name: tensor.requires_grad_() for name, tensor in weights.items()}
-        kept = drop_modalities(method, t, [sample for part in parts for sample in part])
-        torch.manual_seed(seed_for("step", method.seed, t, 0))
+        kept = drop_modalities(method, t, [sample for parts in processes for part in parts for sample in part])
         encoded: list[Encoded] = []
-        for part in parts:
-            these = kept[len(encoded) : len(encoded) + len(part)]
-            encoded += encode_samples(method, these, learned, train=True)
+        for rank, parts in enumerate(processes):
+            torch.manual_seed(seed_for("step", method.seed, t, rank))
+            for part in parts:
+                these = kept[len(encoded) : len(encoded) + len(part)]
+                encoded += encode_samples(method, these, learned, train=True)
         found = losses(method, encoded, [sample.labels for sample in kept], learned)
         tensors = torch.autograd.grad(found["loss"], list(learned.values()), allow_unused=True)
         gradients = {n: g for n, g in zip(learned, tensors, strict=True) if g is not None}

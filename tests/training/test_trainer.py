@@ -1,4 +1,4 @@
-"""Training as users run it: real shards, tiny checkpoints, one and two gloo processes, kill -9, resume."""
+"""Training as users run it: real shards, tiny checkpoints, kill -9, resume."""
 
 import json
 import os
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import toys
-from safetensors.torch import load_file
 
 from u2a.common.distributed import World, default_workers, pick_device
 from u2a.data.feeding.batches import unwrap
@@ -27,7 +26,6 @@ from u2a.runs.folder import Run
 from u2a.training.trainer import Trainer, learning_rate
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
-JOB = Path(__file__).parents[1] / "ddp_job.py"
 
 
 def trainer(recipe_file: Path, run: Path, *sets: str) -> Trainer:
@@ -35,12 +33,6 @@ def trainer(recipe_file: Path, run: Path, *sets: str) -> Trainer:
     made = Trainer(recipe, Run(run), ALONE, registry())
     made.run.create(recipe, registry())
     return made
-
-
-def torchrun(processes: int, *args: str) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    result = subprocess.run([*launcher, *args], capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr[-3000:]
 
 
 def training_with_a_checkpoint(recipe_file: Path, run: Path, *sets: str) -> subprocess.Popen[str]:
@@ -71,64 +63,6 @@ def gappy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]
 def toy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
     counts = {"train": 20, "val": 8, "test": 8}
     return toys.make(tmp_path_factory.mktemp("toy"), checkpoints, counts=counts, dropout=0.1)
-
-
-def test_processes_and_accumulation_do_not_change_the_weights(gappy: Path, tmp_path: Path) -> None:
-    sets = ["training.modality_dropout=random", "model.mask_tokens=per_target", "training.epochs=4"]
-    plan = trainer(gappy, tmp_path / "plan", *sets).plan
-    steps = [plan.step(t).present_BM for t in range(16)]
-    assert any(not p[:, m].any() for p in steps for m in (0, 1)), "no step lacks a modality on all processes"
-    halves = [(p[:4, m].any(), p[4:, m].any()) for p in steps for m in (0, 1)]
-    assert any(bool(a) != bool(b) for a, b in halves), "no step lacks a modality on one process alone"
-    recipe = tmp_path / "resolved.toml"
-    recipe.write_text((tmp_path / "plan/recipe.toml").read_text())
-    torchrun(1, str(JOB), str(recipe), str(tmp_path / "one"), "1", "4")
-    torchrun(2, str(JOB), str(recipe), str(tmp_path / "two"), "1", "2")
-    reference = load_file(tmp_path / "one-1.safetensors")
-    assert all(tensor.dtype == torch.float64 for tensor in reference.values())
-    for other in ("one-4", "two-1", "two-2"):
-        for name, tensor in load_file(tmp_path / f"{other}.safetensors").items():
-            torch.testing.assert_close(tensor, reference[name], rtol=1e-9, atol=1e-11, msg=f"{other}: {name}")
-
-
-BUFFERS_JOB = """
-import sys
-from dataclasses import replace
-import torch
-import u2a.training.trainer
-from u2a.runs.build import build_model
-from u2a.common.distributed import world
-from u2a.plugins.loading import registry
-from u2a.recipe.file import load_recipe
-from u2a.runs.folder import Run
-
-def trained_whole(*args, **kwargs):
-    model = build_model(*args, **kwargs)
-    branch = next(model.each_branch())
-    branch.spec = replace(branch.spec, tune="full")
-    branch.backbone.register_buffer("running_mean", torch.full((3,), 5.0 + place.rank))
-    return model
-
-u2a.training.trainer.build_model = trained_whole
-with world("cpu") as place:
-    run = Run(sys.argv[2])
-    recipe = load_recipe(sys.argv[1], ["training.epochs=1"])
-    trainer = u2a.training.trainer.Trainer(recipe, run, place, registry())
-    if place.main:
-        run.create(recipe, registry())
-    trainer.fit()
-    buffer = next(trainer.model.each_branch()).backbone.running_mean
-    assert buffer.tolist() == [5.0] * 3, buffer
-"""
-
-
-def test_what_two_processes_validate_is_what_the_first_saves(toy: Path, tmp_path: Path) -> None:
-    """Buffers of an encoder that is trained whole, such as a batch norm's, drift apart between processes."""
-    (tmp_path / "job.py").write_text(BUFFERS_JOB)
-    torchrun(2, str(tmp_path / "job.py"), str(toy), str(tmp_path / "run"))
-    state = load_file(next((tmp_path / "run/checkpoints").glob("step-*/adapter.safetensors")))
-    (name,) = (name for name in state if name.endswith("running_mean"))
-    assert state[name].tolist() == [5.0] * 3
 
 
 def test_a_modality_that_a_step_lacks_altogether_does_not_move(gappy: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -40,17 +40,16 @@ def is_main_process() -> bool:
 def world(device: str) -> Iterator[World]:
     """Join the process group that torchrun describes, if any; leave it at the end.
 
+    A group that the caller's script made already is used, and left as it is.
+
     Args:
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N`` (recipe key ``training.device``).
 
     Raises:
         U2AError: the device is not there, or the environment says nonsense of the processes.
     """
-    rank, size = whole("RANK", 0), whole("WORLD_SIZE", 1, least=1)
-    local_rank, local_size = whole("LOCAL_RANK", 0), whole("LOCAL_WORLD_SIZE", 1, least=1)
-    place = World(rank, size, local_rank, local_size, pick_device(device, local_rank, size))
-    set_threads(local_size)
-    if size == 1:
+    place = _place(device)
+    if place.size == 1 or dist.is_initialized():
         yield place
         return
     if place.device.type == "cuda":
@@ -60,6 +59,24 @@ def world(device: str) -> Iterator[World]:
         yield place
     finally:
         dist.destroy_process_group()
+
+
+def _place(device: str) -> World:
+    rank, size = whole("RANK", 0), whole("WORLD_SIZE", 1, least=1)
+    if dist.is_initialized():
+        rank, size = dist.get_rank(), dist.get_world_size()
+    local_rank, local_size = whole("LOCAL_RANK", 0), whole("LOCAL_WORLD_SIZE", 1, least=1)
+    set_threads(local_size)
+    return World(rank, size, local_rank, local_size, pick_device(device, local_rank, size))
+
+
+def alone(device: str) -> World:
+    """This process's place where it shares nothing with others: no process group is made or needed.
+
+    Raises:
+        U2AError: the device is not there.
+    """
+    return replace(_place(device), rank=0, size=1)
 
 
 def pick_device(device: str, local_rank: int = 0, size: int = 1) -> torch.device:

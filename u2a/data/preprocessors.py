@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from u2a.contract.blame import Owner, blame
@@ -46,6 +46,16 @@ def build_preprocessors(recipe: Recipe, registry: Registry) -> dict[str, Preproc
             _check_pickles(inner)
         found[name] = OwnedPreprocessor(name, owner, inner)
     return found
+
+
+def preprocessor_notes(preprocessors: Mapping[str, Preprocessor]) -> list[str]:
+    """What plugins want said of their checkpoints' files before a training: their preprocessors' ``notes``."""
+    found = (
+        (name, getattr(p.inner, "notes", ()))
+        for name, p in preprocessors.items()
+        if isinstance(p, OwnedPreprocessor)
+    )
+    return [f"modalities.{name}: {note}" for name, notes in found for note in notes]
 
 
 def _check_pickles(preprocessor: Preprocessor) -> None:

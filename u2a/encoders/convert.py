@@ -1,4 +1,4 @@
-"""One-time conversion of a checkpoint that has only ``pytorch_model.bin`` to safetensors.
+"""One-time conversion of a checkpoint that has only ``pytorch_model.bin`` (or its parts) to safetensors.
 
 The tensors are read with ``torch.load(weights_only=True)``, which runs no code from the file; nothing
 about them is changed, not even their type. From then on training and evaluation read the new folder.
@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from u2a.encoders.files import PretrainedOptions, fetch, is_local, local_folder
+from u2a.encoders.files import PretrainedOptions, fetch, is_local, local_folder, read_json
 from u2a.errors import U2AError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS = "pytorch_model.bin"
+INDEX = "pytorch_model.bin.index.json"
+PARTS = "pytorch_model-*.bin"
 #: Small files that a checkpoint's model, preprocessor and tokenizer may need.
 COMPANIONS = ("*.json", "vocab.txt", "merges.txt", "*.model")
 
@@ -46,7 +48,7 @@ def convert_checkpoint(source: str, out: Path, revision: str | None = None) -> P
         options = PretrainedOptions(kind="convert", encoder=known, revision=revision)
     except ValidationError as error:
         raise U2AError(f"{source}: {error.errors()[0]['msg']}") from None
-    folder = local_folder(options) if is_local(options) else fetch(options, (*COMPANIONS, WEIGHTS))
+    folder = local_folder(options) if is_local(options) else fetch(options, (*COMPANIONS, WEIGHTS, PARTS))
     tensors = _read_tensors(folder)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as unfinished:
@@ -56,11 +58,28 @@ def convert_checkpoint(source: str, out: Path, revision: str | None = None) -> P
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    if (folder / WEIGHTS).is_file():
+        return _read_file(folder / WEIGHTS)
+    if not (folder / INDEX).is_file():
+        raise U2AError(f"{folder} has no {WEIGHTS}: nothing to convert")
+    wanted = read_json(folder, INDEX).get("weight_map")
+    if not isinstance(wanted, dict) or not all(isinstance(name, str) for name in wanted.values()):
+        raise U2AError(f"{folder / INDEX} has no weight_map from tensors to files")
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(wanted.values())):
+        if Path(name).name != name or not (folder / name).is_file():
+            raise U2AError(f"{folder / INDEX} names {name}, which is not in the folder: download it again")
+        tensors |= _read_file(folder / name)
+    if absent := sorted(set(wanted) - set(tensors)):
+        raise U2AError(
+            f"{folder / INDEX} names {absent[0]}, which is in none of its files: download them again"
+        )
+    return tensors
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
     import torch
 
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise U2AError(f"{folder} has no {WEIGHTS}: nothing to convert")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling fails in many ways

@@ -50,20 +50,22 @@ def _encoder_id(value: object, info: ValidationInfo) -> object:
         if value not in known:
             raise ValueError(f"u2a comes without an encoder {value!r}; there are: {', '.join(sorted(known))}")
         return value
-    if isinstance(value, str) and value.startswith((".", "/", "~")):
+    if isinstance(value, str) and (value.startswith((".", "/", "~")) or value.count("/") > 1):
         return _absolute(value, info)
+    if isinstance(value, str) and (Path(_absolute(value, info)) / "config.json").is_file():
+        return _absolute(value, info)  # a folder that is there goes before a hub id, as in transformers
     return str(value) if isinstance(value, str) else value
 
 
 EncoderId = Annotated[str, BeforeValidator(_encoder_id)]
-"""A hub id such as ``bert-base-uncased``; a folder: a value that starts with ``.``, ``/`` or ``~``; or an
-encoder that comes with u2a: ``u2a:quickstart/NAME``."""
+"""A hub id such as ``bert-base-uncased``; a folder: a value that starts with ``.``, ``/`` or ``~``, has two
+slashes, or names a folder with a ``config.json``; or one that comes with u2a: ``u2a:quickstart/NAME``."""
 
 
 class PretrainedOptions(ModalityOptions):
     """Options of a modality whose backbone is a transformers checkpoint."""
 
-    encoder: EncoderId = Field(description="hub id, or a folder: a value that starts with . / or ~")
+    encoder: EncoderId = Field(description="hub id, or a checkpoint's folder (./FOLDER)")
     revision: str | None = Field(None, description="the hub id's branch, tag or commit; main if left out")
 
     @model_validator(mode="after")
@@ -110,7 +112,13 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise U2AError(f"{folder} has no {name}: copy it from the original checkpoint") from None
+        identifier = hub_id(folder)
+        get = (
+            f"download all of it: hf download {identifier}"
+            if identifier
+            else "copy it from the original checkpoint"
+        )
+        raise U2AError(f"{folder} has no {name}: {get}") from None
     except (OSError, ValueError) as error:
         raise U2AError(f"{path} cannot be read: {error}") from None
     if not isinstance(value, dict):
@@ -129,14 +137,38 @@ def weight_files(folder: Path, encoder: str) -> list[Path]:
         return [single]
     if not index.is_file():
         raise U2AError(
-            f"encoder {encoder} has no model.safetensors (looked in {folder}); if it has pytorch_model.bin "
-            f"instead, convert it once: u2a encoder convert {encoder} DIR, then set encoder = ./DIR"
+            f"encoder {encoder} has no model.safetensors (looked in {folder}); {_no_weights(folder, encoder)}"
         )
     names = sorted(set(read_json(folder, INDEX_FILE).get("weight_map", {}).values()))
     files = [folder / name for name in names if isinstance(name, str) and Path(name).name == name]
     if len(files) != len(names) or not files or not all(f.is_file() for f in files):
-        raise U2AError(f"{index} names weight files that are not in the folder: download it again")
+        again = f": hf download {hub_id(folder)}" if hub_id(folder) else ""
+        raise U2AError(f"{index} names weight files that are not in the folder: download it again{again}")
     return files
+
+
+def _no_weights(folder: Path, encoder: str) -> str:
+    """What a folder without weights may be, and what to do."""
+    convert = f"convert it once: u2a encoder convert {encoder} DIR, then set encoder = ./DIR"
+    if any(folder.glob("pytorch_model*.bin")):
+        return f"it has pytorch_model.bin instead, so {convert}"
+    if (folder / "adapter_config.json").is_file():
+        return "it holds an adapter alone: merge it into its base (peft: merge_and_unload) and save that"
+    if identifier := hub_id(folder):
+        held = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        return (
+            f"the hub's cache holds only a part of it ({held}): where there is network run: "
+            f"hf download {identifier}; or, if it has pytorch_model.bin instead, {convert}"
+        )
+    return f"if it has pytorch_model.bin instead, {convert}"
+
+
+def hub_id(folder: Path) -> str | None:
+    """Whose snapshot in the hub's cache a folder is; None if it is none."""
+    parts = folder.parts[-3:]
+    if len(parts) != 3 or parts[1] != "snapshots" or not parts[0].startswith("models--"):
+        return None
+    return parts[0].removeprefix("models--").replace("--", "/")
 
 
 def sha256_of(files: Sequence[Path]) -> str:
@@ -153,7 +185,10 @@ def local_folder(options: PretrainedOptions) -> Path:
     """The encoder's folder, which must exist."""
     folder = encoder_folder(options.encoder)
     if folder is None or not folder.is_dir():
-        raise U2AError(f"encoder {options.encoder} is not a folder: check the path, or give a hub id")
+        raise U2AError(
+            f"encoder {options.encoder} is not a folder: check the path, or give a hub id; "
+            "if it has moved: --set modalities.NAME.encoder=./DIR"
+        )
     return folder
 
 
@@ -184,6 +219,11 @@ def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
             )
         return Path(folder)
     except Exception as error:  # network, hub and validation errors share no base class
+        if type(error).__name__ == "IncompleteSnapshotError":
+            raise U2AError(
+                f"encoder {options.encoder}: the hub's cache holds only a part of it, and the hub cannot be "
+                f"reached; where there is network run: hf download {options.encoder}"
+            ) from None
         raise U2AError(
             f"encoder {options.encoder} cannot be read from the hub ({type(error).__name__}); where there is "
             f"network run: hf download {options.encoder} --local-dir DIR, then set encoder = ./DIR"

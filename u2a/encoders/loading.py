@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,16 @@ from u2a.encoders.files import (
     weight_files,
     weights_folder,
 )
+from u2a.encoders.identity import file_hashes
+from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors
 from u2a.errors import CheckpointError, U2AError
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel
+
+
+_LIBRARY = threading.RLock()
 
 
 def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
@@ -70,6 +76,7 @@ def load_backbone(
     weights: bool,
     packaged: Path | None = None,
     unused: Sequence[str] = (),
+    decisive: Sequence[str] = (),
     **init: Any,
 ) -> nn.Module:
     """Build one backbone in float32 with scaled-dot-product attention, and read its weights.
@@ -80,20 +87,29 @@ def load_backbone(
         weights: False = build from the configuration only, e.g. under ``torch.device("meta")``.
         packaged: the plugin's folder of packaged configurations, used when no weights are read.
         unused: prefixes of parameters that the plugin's forward pass does not use; they may be missing.
+        decisive: names of the files that the plugin's preprocessor reads, which decide the output as well.
         init: further arguments of the class, e.g. ``add_pooling_layer=False``.
 
     Returns:
-        The module, with ``u2a_base`` (id, revision, sha256 of the weights; None without weights) and
-        ``u2a_ignored`` (names of checkpoint tensors that belong to other heads).
+        The module, with ``u2a_base`` (id, revision, sha256 of the weights, hashes of config.json and of the
+        decisive files; None without weights) and ``u2a_ignored`` (names of checkpoint tensors that belong
+        to other heads).
 
     Raises:
-        CheckpointError: the checkpoint lacks a weight that the forward pass uses, or shapes differ.
+        CheckpointError: the checkpoint lacks a weight that the forward pass uses or has one inside the
+            encoder that it does not use, shapes differ, or a weight is not finite.
         U2AError: it cannot be found or read.
     """
     folder = weights_folder(options) if weights else config_folder(options, packaged)
     config = load_config(model_class, folder)
     if getattr(config, "is_decoder", False):
         raise U2AError(f"encoder {options.encoder} is configured as a decoder; an encoder is needed")
+    relative = getattr(config, "position_embedding_type", None)
+    if relative in ("relative_key", "relative_key_query"):
+        raise U2AError(
+            f"{folder / 'config.json'}: position_embedding_type is {relative}, which transformers' "
+            f"{model_class.__name__} no longer computes; use a checkpoint with absolute positions"
+        )
     module: Any
     if weights:
         module, ignored = _read(model_class, config, folder, options, unused, init)
@@ -101,24 +117,32 @@ def load_backbone(
         config._attn_implementation = "sdpa"
         module, ignored = model_class(config, **init), []
     module.u2a_base = _identity(folder, options) if weights else None
+    if weights:
+        check_finite(module, options.encoder)
+        small = config_folder(options, packaged)  # where the preprocessor reads
+        module.u2a_base["files"] = file_hashes(folder, ("config.json",)) | file_hashes(small, decisive)
     module.u2a_ignored = ignored
     return module
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No transformers log lines or progress bars inside; the caller's settings come back afterwards."""
+    """No transformers log lines or progress bars inside; the caller's settings come back afterwards.
+
+    One thread at a time: the settings, and what transformers does while it reads weights, are the process's.
+    """
     from transformers.utils import logging
 
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
+    with _LIBRARY:
+        level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bar:
+                logging.enable_progress_bar()
 
 
 def _read(
@@ -135,10 +159,10 @@ def _read(
     try:
         with quiet():
             module, info = loader.from_pretrained(
-                folder,
+                None,
                 config=config,
+                state_dict=read_tensors(weight_files(folder, options.encoder)),
                 dtype=torch.float32,  # the default keeps a half-precision file in half precision
-                use_safetensors=True,
                 attn_implementation="sdpa",
                 output_loading_info=True,
                 trust_remote_code=False,
@@ -152,10 +176,10 @@ def _read(
             f"encoder {options.encoder} lacks {len(missing)} weights that the model needs, "
             f"e.g. {', '.join(missing[:3])}: is it a complete {model_class.__name__} checkpoint?"
         )
-    return module, sorted(info["unexpected_keys"])
+    return module, check_leftovers(module, info["unexpected_keys"], options.encoder)
 
 
-def _identity(folder: Path, options: PretrainedOptions) -> dict[str, str | None]:
+def _identity(folder: Path, options: PretrainedOptions) -> dict[str, Any]:
     files = weight_files(folder, options.encoder)
     # The hub's cache names a snapshot's folder after its commit.
     revision = None if is_local(options) else folder.name

@@ -15,6 +15,7 @@ from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader, read
 from u2a.data.feeding.plan import EvaluationBatches
 from u2a.data.reading.split import Split
 from u2a.errors import U2AError
+from u2a.method.finite import refuse_non_finite
 from u2a.method.model import U2A
 from u2a.recipe.sections import TaskSection
 
@@ -74,6 +75,8 @@ def encode_split(
 
 def _selected(model: U2A, batch: Batch) -> tuple[Tensor, ...]:
     cls_BMD, mask_BMMD = model.encode(batch.inputs, batch.present_BM)
+    tokens = cls_BMD.flatten(2), mask_BMMD.flatten(2)
+    refuse_non_finite(tokens, model, batch.inputs, batch.present_BM, batch.keys)
     return cls_BMD, mask_BMMD[:, :, : model.distinct_targets].clone()
 
 

@@ -16,6 +16,7 @@ from u2a.contract.modality import Example, Preprocessor
 from u2a.data.feeding.batches import Collator, Sample, unwrap
 from u2a.errors import BadSample, U2AError
 from u2a.evaluation.calibration import Calibration, pattern_name
+from u2a.method.finite import refuse_non_finite
 from u2a.method.model import U2A
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
@@ -128,6 +129,7 @@ class Predictor:
         moved = unwrap(self.collate(samples)).to(self.place.device)
         with torch.inference_mode():
             logits_BC = self.network(moved.inputs, moved.present_BM).logits_BC
+            refuse_non_finite([logits_BC], self.network, moved.inputs, moved.present_BM, moved.keys)
         logits = logits_BC.float().cpu().numpy()
         return [self._name(row, one.present, coverage) for row, one in zip(logits, samples, strict=True)]
 

@@ -16,12 +16,17 @@ from torch import Tensor
 from u2a.errors import U2AError
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.metrics import scores
+from u2a.method.finite import explain_head
 from u2a.method.model import U2A
 from u2a.recipe.sections import TaskSection
 
 
 def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
-    """Logits of every sample with the given presence (a subset of the data's own): ``logits_NC``, CPU."""
+    """Logits of every sample with the given presence (a subset of the data's own): ``logits_NC``, CPU.
+
+    Raises:
+        U2AError: they are not finite.
+    """
     device = model.device
     with torch.inference_mode():
         chunks = [
@@ -33,7 +38,10 @@ def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
                 strict=True,
             )
         ]
-    return torch.cat(chunks) if chunks else torch.empty(0, model.n_classes)
+    logits_NC = torch.cat(chunks) if chunks else torch.empty(0, model.n_classes)
+    if not logits_NC.isfinite().all():
+        raise U2AError(f"the scores are not numbers: {explain_head(model)}")
+    return logits_NC
 
 
 @dataclass(frozen=True)

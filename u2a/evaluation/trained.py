@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
 import torch
 
-from u2a.common.distributed import World, default_workers, world
+from u2a.common.distributed import World, alone, default_workers, world
 from u2a.common.terminal import console
 from u2a.data.preprocessors import build_preprocessors
 from u2a.data.reading.opening import evaluation_split
@@ -23,13 +22,17 @@ from u2a.evaluation.scoring import Scenario, Scorer
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
 from u2a.runs.build import build_model
-from u2a.runs.checkpoint import current, load_adapter
+from u2a.runs.checkpoint import current, load_current
 from u2a.runs.folder import Run, find_run
 from u2a.runs.owners import check_owners
 
 
 class Model:
     """A trained model with all that it needs to read files of its modalities.
+
+    `predict` may be called by many threads at once: it changes nothing in the model. So may `evaluate`,
+    `sweep` and `encode`; with ``data.workers`` above 0 each call starts processes of its own. Give each
+    *process* a model of its own (load it after a fork, not before, where it is on a GPU).
 
     Attributes:
         recipe: the run's resolved recipe.
@@ -43,10 +46,10 @@ class Model:
         for note in check_owners(run.folder, recipe, plugins):
             if place.main:
                 console.print(note, markup=False, highlight=False, soft_wrap=True)
-        folder = current(run.checkpoints, checkpoint.upper())
+        current(run.checkpoints, checkpoint.upper())  # before the encoders, which take long
         self.preprocessors = build_preprocessors(recipe, plugins)
         self.network = build_model(recipe, plugins)
-        self.meta = load_adapter(folder, self.network)
+        folder, self.meta = load_current(run.checkpoints, checkpoint.upper(), self.network)
         if self.meta["classes"] != list(recipe.task.classes):
             raise CheckpointError(f"{folder}: was trained on other classes than the recipe's task.classes")
         self.network.to(place.device).eval()
@@ -142,9 +145,7 @@ def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Seque
     """
     found = find_run(run)
     recipe = found.recipe(tuple(sets))
-    with world(recipe.training.device) as place:
-        alone = replace(place, rank=0, size=1)  # the process group ends here; under torchrun each has its model
-        return Model(found, recipe, alone, checkpoint)
+    return Model(found, recipe, alone(recipe.training.device), checkpoint)  # under torchrun, each has its own
 
 
 def evaluate(

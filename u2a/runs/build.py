@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from u2a.method.model import U2A
 from u2a.method.read_out import ReadOuts
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
+
+_BUILDING = threading.RLock()
 
 
 def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> U2A:
@@ -45,7 +48,12 @@ def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> 
     width = recipe.model.width or max(widths.values())
     backbones = _Backbones(recipe, specs, registry, weights)
     branches = []
-    with torch.random.fork_rng(devices=[]), contextlib.nullcontext() if weights else torch.device("meta"):
+    # One thread at a time: the random generator that is seeded here is the process's.
+    with (
+        _BUILDING,
+        torch.random.fork_rng(devices=[]),
+        contextlib.nullcontext() if weights else torch.device("meta"),
+    ):
         for name, options in recipe.modalities.items():
             torch.manual_seed(stable_seed("backbone", recipe.seed, name))  # of those that are trained whole
             backbone, base = backbones.get(name, options)
@@ -139,10 +147,10 @@ def base_identity(backbone: nn.Module, spec: ModalitySpec) -> dict[str, Any]:
     """The identity of base weights: ``id``, ``revision``, ``sha256``.
 
     A backbone that read a checkpoint says so in its attribute ``u2a_base``; otherwise the frozen tensors
-    themselves are hashed. A modality that is trained and saved whole has none.
+    themselves are hashed. A modality that is trained and saved whole has none but its checkpoint's files.
     """
-    if spec.tune == "full":
-        return {}
+    if spec.tune == "full":  # its weights are in the checkpoint; what else decides the output is not
+        return {"files": dict(backbone.u2a_base["files"])} if hasattr(backbone, "u2a_base") else {}  # type: ignore
     if hasattr(backbone, "u2a_base"):
         return dict(backbone.u2a_base)  # type: ignore[arg-type]
     digest = hashlib.sha256()

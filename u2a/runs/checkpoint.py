@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from u2a.common.files import sha256_file, sync_file, sync_folder, write_json, write_text
+from u2a.encoders.identity import difference
 from u2a.errors import CheckpointError
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
 
 FORMAT = 1
+ATTEMPTS = 20  # to read a checkpoint that is replaced meanwhile
 FILES = ("adapter.json", "adapter.safetensors", "optimizer.safetensors")
 
 
@@ -175,7 +178,10 @@ def load_adapter(folder: Path, model: U2A) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: was trained on {held}, but the recipe has {wanted_names}")
     for branch in model.each_branch():
         _check_base(folder, branch, meta["modalities"][branch.name]["base"])
-    stored, wanted = load_file(folder / "adapter.safetensors"), adapter_state(model)
+    try:
+        stored, wanted = load_file(folder / "adapter.safetensors"), adapter_state(model)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: not a complete adapter checkpoint: {error}") from None
     if odd := sorted(set(stored) ^ set(wanted)):
         where = "lacks" if odd[0] in wanted else "has an unknown tensor"
         raise CheckpointError(f"{folder}: {where} {odd[0]!r}; the recipe or plugin has changed since")
@@ -187,6 +193,26 @@ def load_adapter(folder: Path, model: U2A) -> dict[str, Any]:
                 )
             tensor.copy_(stored[name])
     return meta
+
+
+def load_current(root: Path, pointer: str, model: U2A) -> tuple[Path, dict[str, Any]]:
+    """`load_adapter` on what ``LAST`` or ``BEST`` names, also while a training goes on replacing it.
+
+    Raises:
+        CheckpointError: as `load_adapter`, for a checkpoint that is still the current one.
+    """
+    last: CheckpointError | None = None
+    for attempt in range(ATTEMPTS):
+        try:
+            folder = current(root, pointer)
+            return folder, load_adapter(folder, model)
+        except CheckpointError as error:
+            if str(error) == str(last):  # the same checkpoint is at fault again: it was not on its way out
+                raise
+            last = error
+            time.sleep(0.05 * (attempt > 0))
+    assert last is not None
+    raise last
 
 
 def describe_modalities(model: U2A) -> dict[str, Any]:
@@ -203,11 +229,17 @@ def describe_modalities(model: U2A) -> dict[str, Any]:
 
 
 def _check_base(folder: Path, branch: UnimodalBranch, saved: dict[str, Any]) -> None:
-    if saved.get("sha256") != branch.base.get("sha256"):
+    part = difference(saved, branch.base)
+    if part == "weights":
         raise CheckpointError(
             f"{folder}: modality {branch.name!r} was trained on base weights {saved.get('id')} "
             f"(revision {saved.get('revision')}, sha256 {str(saved.get('sha256'))[:12]}), but "
             f"{branch.base.get('id')} has sha256 {str(branch.base.get('sha256'))[:12]}; use the same weights"
+        )
+    if part:
+        raise CheckpointError(
+            f"{folder}: modality {branch.name!r} was trained with another {part} of {saved.get('id')} than "
+            f"{branch.base.get('id')} has now; bring the file back as it was, or train anew"
         )
 
 

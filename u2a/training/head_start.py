@@ -14,6 +14,7 @@ from torch import Tensor
 from u2a.common.distributed import World
 from u2a.common.seeds import stable_seed
 from u2a.data.feeding.batches import Batch
+from u2a.method.finite import refuse_non_finite
 from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
 from u2a.method.model import U2A
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
@@ -65,4 +66,5 @@ def _columns(model: U2A, batch: Batch) -> tuple[Tensor, ...]:
             for row, part in zip(rows, model.run_branch(m, batch.inputs), strict=True):
                 row[present_B] = part.to(row.dtype)
         columns += rows
+    refuse_non_finite(columns, model, batch.inputs, batch.present_BM, batch.keys)
     return tuple(columns)

@@ -13,7 +13,7 @@ from u2a.common.seeds import stable_seed
 from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader
 from u2a.data.feeding.plan import TrainingBatches, TrainingPlan, holdout
 from u2a.data.feeding.prefetch import PrefetchedBatches
-from u2a.data.preprocessors import build_preprocessors
+from u2a.data.preprocessors import build_preprocessors, preprocessor_notes
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
 from u2a.errors import RecipeError
@@ -23,6 +23,7 @@ from u2a.method.losses import Counts
 from u2a.method.model import U2A
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
+from u2a.training.gaps import gaps
 
 
 class TrainingData:
@@ -68,10 +69,16 @@ class TrainingData:
         state = "exhaustive" if mode == "exhaustive" else "on" if self.dropout else "off"
         lines = [f"{n} training samples, {self.n_incomplete} with a missing modality"]
         lines.append(f"modality dropout {state} ({mode})")
-        lines += self.train.notes
+        lines += [*self.train.notes, *gaps(self.train, ~self._held_N, self.recipe.task.classes)]
+        lines += preprocessor_notes(self.preprocessors)
         if self._validation is None:
             lines.append("no val split and no data.holdout: the last checkpoint is kept, nothing is validated")
         return lines
+
+    @property
+    def validation_fingerprint(self) -> str | None:
+        """The identity of what is validated on; None where nothing is."""
+        return None if self._validation is None else self._validation.fingerprint
 
     def loader(self, first: int, last: int) -> DataLoader:
         """This process's micro-batches of the steps from `first` up to `last`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.folder import Run, latest_run, new_run
+from u2a.runs.moves import record_move, without_places
 from u2a.runs.owners import check_owners
+from u2a.training.lock import training_in
 from u2a.training.trainer import Trainer
 
 
@@ -33,13 +36,9 @@ def train_command(source: str, sets: Sequence[str], folder: str | None, resume: 
 
 def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> Run:
     """Begin or go on with a run, on this process's place under torchrun; returns the run."""
-    with world(recipe.training.device) as place:
-        run = _choose_run(recipe, folder, resume, place)
-        try:
-            _train(recipe, run, place)
-        finally:
-            if place.main and folder is None:
-                run.discard_empty()
+    with world(recipe.training.device) as place, ExitStack() as held:
+        run = _choose_run(recipe, folder, resume, place, held)
+        _train(recipe, run, place)
     return run
 
 
@@ -57,6 +56,8 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
         trainer = Trainer(recipe, run, place, plugins)
         if (run.checkpoints / "LAST").exists():
             trainer.resume()
+            if place.main:
+                record_move(run, recipe)
         elif place.main:
             run.forget_after(0)  # what was logged before the first checkpoint is done again
     if place.main:
@@ -67,18 +68,31 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
         out.print(f"done; score it with: u2a eval {run}")
 
 
-def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World) -> Run:
-    """The first process chooses, or refuses; all others follow."""
+def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World, held: ExitStack) -> Run:
+    """The first process chooses, or refuses, and holds the folder; all others follow."""
     chosen: list[str | U2AError] = [""]
     if place.main:
-        run = Run(folder) if folder else (resume and latest_run(recipe)) or new_run(recipe)
-        refused = U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
-        chosen = [refused if run.exists and not resume else str(run)]
+        try:
+            chosen = [str(_hold_run(recipe, folder, resume, held))]
+        except U2AError as error:
+            chosen = [error]
     if place.size > 1:
         dist.broadcast_object_list(chosen)
     if isinstance(chosen[0], U2AError):
         raise chosen[0]
     return Run(chosen[0])
+
+
+def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack) -> Run:
+    run = Run(folder) if folder else (resume and latest_run(recipe)) or new_run(recipe)
+    refused = U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
+    if run.exists and not resume:
+        raise refused
+    held.callback(run.discard_empty)
+    held.enter_context(training_in(run.folder))
+    if run.exists and not resume:  # it began while this one waited
+        raise refused
+    return run
 
 
 def check_same(recipe: Recipe, run: Run) -> None:
@@ -87,7 +101,7 @@ def check_same(recipe: Recipe, run: Run) -> None:
     Raises:
         U2AError: names the keys that differ.
     """
-    before, now = run.recipe().resolved(), recipe.resolved()
+    before, now = without_places(run.recipe().resolved()), without_places(recipe.resolved())
     # a run may go on elsewhere
     machine = dict.fromkeys(("device", "loggers", "workers", "cache_dir", "cache_gb"))
     for section in ("training", "data"):

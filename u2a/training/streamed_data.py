@@ -12,6 +12,8 @@ from u2a.common.distributed import sum_over_processes
 from u2a.contract.paths import is_url
 from u2a.data.feeding.batches import Batch, init_worker
 from u2a.data.feeding.stream import StreamedBatches, StreamOptions
+from u2a.data.feeding.workers import allowed_workers
+from u2a.data.preprocessors import preprocessor_notes
 from u2a.data.reading.opening import recipe_cache
 from u2a.data.shards.dataset import fingerprint, shard_addresses
 from u2a.data.storage.remote import show
@@ -56,6 +58,7 @@ class StreamingData(TrainingData):
             f"streaming {n} shards; {samples} samples are called an epoch; none is promised exactly once",
             f"modality dropout {self.recipe.training.modality_dropout}",
         ]
+        lines += preprocessor_notes(self.preprocessors)
         if self._validation is None:
             lines.append("no val split: the last checkpoint is kept, nothing is validated")
         return lines
@@ -85,14 +88,14 @@ class StreamingData(TrainingData):
             dropout=self.dropout,
             folder=recipe_cache(self.recipe).folder,
         )
-        remote = any(map(is_url, self.addresses))
+        remote, workers = any(map(is_url, self.addresses)), allowed_workers(self.workers)
         return DataLoader(
             StreamedBatches(options, self.preprocessors),
             batch_size=None,
             collate_fn=self._collator(),
-            num_workers=self.workers,
-            worker_init_fn=init_worker if self.workers else None,
-            multiprocessing_context="spawn" if self.workers and remote else None,
+            num_workers=workers,
+            worker_init_fn=init_worker if workers else None,
+            multiprocessing_context="spawn" if workers and remote else None,
             pin_memory=place.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),
         )

@@ -20,6 +20,12 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
     torch.manual_seed(0)
     CLIPVisionModel(CLIPVisionConfig(**sizes, image_size=32, patch_size=16)).save_pretrained(folder)
-    constants = {"crop_size": 32, "resample": 3, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.1]}
+    constants = {
+        "size": 32,
+        "crop_size": 32,
+        "resample": 3,
+        "image_mean": [0.5, 0.4, 0.3],
+        "image_std": [0.2, 0.2, 0.1],
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(constants))
     return folder

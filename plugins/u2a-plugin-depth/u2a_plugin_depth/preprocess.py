@@ -50,7 +50,8 @@ class DepthPreprocessor:
         """
         transform = PixelTransform.from_options(options, CONFIGS)
         # Bicubic overshoots: at the edge of a hole that would give depths that are not in the map.
-        return cls(replace(transform, filter=_PILLOW_BILINEAR, rescale=1.0), options.near, options.far)
+        constants = replace(transform.constants, filter=_PILLOW_BILINEAR)
+        return cls(replace(transform, constants=constants), options.near, options.far)
 
     def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:
         """Decode, encode as inverse depth, crop, scale and normalise one map.
@@ -59,14 +60,14 @@ class DepthPreprocessor:
             BadSample: see `u2a_plugin_depth.decode.decode_depth`.
         """
         metres_HW = decode_depth(member)
-        crop = self.transform.choose(metres_HW.shape[::-1], train=train, seed=seed)
+        view = self.transform.choose(metres_HW.shape[::-1], train=train, seed=seed)
         valid_HW = torch.from_numpy(np.isfinite(metres_HW))
         inverse_HW = inverse_depth(torch.from_numpy(metres_HW), self.near, self.far)
-        plain = replace(self.transform, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         share_HW = valid_HW.float()
-        weighted_RR, share_RR, _ = plain(torch.stack([inverse_HW, share_HW, share_HW]), crop)
+        weighted_RR, share_RR, _ = self.transform.place(torch.stack([inverse_HW, share_HW, share_HW]), view)
         grey_RR = weighted_RR / share_RR.clamp(min=1e-6)
-        pixels = F.normalize(grey_RR.expand(3, -1, -1), list(self.transform.mean), list(self.transform.std))
+        constants = self.transform.constants
+        pixels = F.normalize(grey_RR.expand(3, -1, -1), list(constants.mean), list(constants.std))
         return {"pixel_values": pixels, "valid": share_RR >= 0.5}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:

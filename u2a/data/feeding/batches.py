@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from u2a.contract.modality import Example, Inputs, Preprocessor
+from u2a.data.feeding.workers import allowed_workers, death_of_worker, without_main_script
 from u2a.data.reading.split import Split
 from u2a.errors import BadSample, PluginError, U2AError
 
@@ -153,7 +154,7 @@ def make_loader(
         samples,
         batch_sampler=batches,
         collate_fn=collate,
-        num_workers=workers,
+        num_workers=(workers := allowed_workers(workers)),
         worker_init_fn=init_worker if workers else None,
         # Clients of object stores run threads, which a forked process must not inherit.
         multiprocessing_context="spawn" if workers and samples.split.remote_shards() else None,
@@ -170,16 +171,14 @@ def reading(loader: DataLoader) -> Iterator[Iterator[Batch | Failed]]:
     Raises:
         U2AError: a worker was killed (torch tells of it wherever the block is at that moment).
     """
-    batches = iter(loader)
+    with without_main_script(loader):
+        batches = iter(loader)
     try:
         yield batches
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise U2AError(
-            "a data worker died: too little memory (of /dev/shm, in a container), or a file that crashes its "
-            "decoder; what was saved before is whole; data.workers = 0 reads in the main process"
-        ) from error
+        raise U2AError(death_of_worker(loader)) from error
     finally:
         if isinstance(batches, _MultiProcessingDataLoaderIter):
             batches._shutdown_workers()

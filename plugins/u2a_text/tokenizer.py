@@ -1,0 +1,122 @@
+"""A checkpoint's tokenizer, as ``tokenizer.json`` states it, made once for each length and never changed.
+
+transformers' classes put their own defaults over the file (a cased one is read lower-cased where
+``tokenizer_config.json`` does not say otherwise), and keep the length to cut to in a state that all callers
+share. So the file is read by the library that wrote it, and each length has a tokenizer of its own.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from u2a.encoders.files import read_json
+from u2a.encoders.loading import quiet
+from u2a.errors import U2AError
+
+FILE = "tokenizer.json"
+OTHER_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+
+
+@lru_cache(maxsize=64)
+def load_tokenizer(folder: Path, max_length: int, version: str = "") -> Tokenizer:
+    """The tokenizer of a checkpoint folder, which cuts to ``max_length`` and does not pad; loaded once.
+
+    Nobody may change what this returns: threads and modalities share it.
+
+    Args:
+        version: a hash of the tokenizer's files, so that changed files are read again.
+
+    Raises:
+        U2AError: the folder holds none, or one that cannot be read.
+    """
+    tokenizer = _read(folder)
+    tokenizer.no_padding()
+    side = _truncation_side(folder, tokenizer)
+    tokenizer.enable_truncation(max_length, direction=side)
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: Tokenizer, folder: Path, rows: int, *, class_token: bool) -> None:
+    """Refuse ids that the encoder has no embedding for, and a first token that is no class token.
+
+    Args:
+        rows: of the word embedding, config.json's ``vocab_size``.
+        class_token: whether the first position is read as the class token.
+
+    Raises:
+        U2AError: names file and key.
+    """
+    path = folder / (FILE if (folder / FILE).is_file() else "tokenizer_config.json")
+    word, largest = max(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
+    if largest >= rows:
+        raise U2AError(
+            f"{path}: gives {word!r} the id {largest}, but config.json's vocab_size is {rows}: "
+            "the tokenizer belongs to another checkpoint"
+        )
+    if not class_token:
+        return
+    alone = tokenizer.encode("").ids
+    if not alone or tokenizer.encode("a").ids[:1] != alone[:1]:
+        raise U2AError(
+            f"{path}: puts no class token before a text (it has no post_processor that does); "
+            "save the tokenizer again from the original checkpoint"
+        )
+    _check_named(tokenizer, folder, path, alone[0])
+
+
+def _check_named(tokenizer: Tokenizer, folder: Path, path: Path, first: int) -> None:
+    if not (folder / "tokenizer_config.json").is_file():
+        return
+    settings = read_json(folder, "tokenizer_config.json")
+    names = [_text(settings.get(key)) for key in ("cls_token", "bos_token")]
+    ids = [tokenizer.token_to_id(name) for name in names if name]
+    known = [number for number in ids if number is not None]
+    if known and first not in known:
+        raise U2AError(
+            f"{path}: begins a text with {tokenizer.id_to_token(first)!r}, but tokenizer_config.json's "
+            f"cls_token is {names[0] or names[1]!r}: the two belong to different checkpoints"
+        )
+
+
+def _text(token: Any) -> str | None:
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _read(folder: Path) -> Tokenizer:
+    if (folder / FILE).is_file():
+        try:
+            return Tokenizer.from_file(str(folder / FILE))
+        except Exception as error:  # the library raises bare Exceptions
+            raise U2AError(f"{folder / FILE} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    if not any((folder / name).is_file() for name in OTHER_FILES):
+        raise U2AError(f"{folder} has no tokenizer files ({FILE}, {OTHER_FILES[0]}): copy them there")
+    return _converted(folder)
+
+
+def _converted(folder: Path) -> Tokenizer:
+    """From a vocabulary that transformers knows how to read; a copy, so that nothing of it is shared."""
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            known: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        return Tokenizer.from_str(known.backend_tokenizer.to_str())
+    except Exception as error:  # of many kinds, from two libraries
+        raise U2AError(
+            f"the tokenizer in {folder} cannot be read: {' '.join(str(error).split())[:200]}"
+        ) from None
+
+
+def _truncation_side(folder: Path, tokenizer: Tokenizer) -> str:
+    """``truncation_side`` of tokenizer_config.json, else what tokenizer.json was saved with, else right."""
+    given = None
+    if (folder / "tokenizer_config.json").is_file():
+        given = read_json(folder, "tokenizer_config.json").get("truncation_side")
+    side = given or (tokenizer.truncation or {}).get("direction", "right")
+    if str(side).lower() not in ("left", "right"):
+        raise U2AError(f"{folder / 'tokenizer_config.json'}: truncation_side is {side!r}; it is left or right")
+    return str(side).lower()

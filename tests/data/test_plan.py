@@ -1,0 +1,104 @@
+"""The plan: order, hold-out, steps at random access, and each process's part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from u2a.data.feeding import plan as plan_module
+from u2a.data.feeding.plan import TrainingBatches, TrainingPlan, holdout
+
+SIZES = [7, 5, 9, 4, 8, 6]
+N = sum(SIZES)
+
+
+def made(seed: int = 0, *, batch_size: int = 8, use_N: np.ndarray | None = None, dropout: bool = True):
+    present_NM = np.ones((N, 3), bool)
+    present_NM[::5, 1] = False
+    used = np.ones(N, bool) if use_N is None else use_N
+    return TrainingPlan(present_NM, SIZES, use_N=used, batch_size=batch_size, seed=seed, dropout=dropout)
+
+
+def runs(order: np.ndarray) -> list[int]:
+    """The shards in the order in which samples of them follow one another."""
+    shards = np.searchsorted(np.cumsum(SIZES), order, side="right").tolist()
+    return [s for s, before in zip(shards, [None, *shards], strict=False) if s != before]
+
+
+def test_every_epoch_and_every_seed_has_an_order_of_its_own() -> None:
+    orders = [made(seed).order(epoch).tolist() for seed in range(2) for epoch in range(3)]
+    assert all(sorted(order) == list(range(N)) for order in orders)
+    assert len(set(map(tuple, orders))) == 6
+    assert made(0).order(2).tolist() == orders[2]
+
+
+def test_shards_and_the_samples_in_a_window_are_shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "WINDOW", 1)
+    orders = [made(seed).order(0) for seed in range(4)]
+    for order in orders:  # one shard after another, as reading likes it
+        assert len(runs(order)) == len(SIZES)
+    assert len({tuple(runs(order)) for order in orders}) == 4
+    assert all((np.diff(order) < 0).sum() > len(SIZES) for order in orders)
+    monkeypatch.setattr(plan_module, "WINDOW", 6)
+    assert len(runs(made().order(0))) > 2 * len(SIZES)
+
+
+def test_the_samples_left_over_at_an_epochs_end_rest() -> None:
+    plan = made()
+    assert plan.steps_per_epoch == N // 8 == 4
+    for epoch in range(2):
+        seen = [i for t in range(4) for i in plan.step(4 * epoch + t).index_B.tolist()]
+        assert len(seen) == len(set(seen)) == 32
+
+
+def test_any_step_is_computed_without_the_ones_before_it() -> None:
+    one, other = made(), made()
+    for t in (9, 2, 5, 2):
+        assert one.requests(t) == made().requests(t)
+    for t in range(10):
+        other.requests(t)
+    assert one.requests(9) == other.requests(9)
+
+
+def test_counts_are_those_of_the_presence_after_dropout() -> None:
+    plan = made()
+    patterns = set()
+    for t in range(40):
+        step = plan.step(t)
+        present = step.present_BM.numpy()
+        assert present.any(1).all()
+        assert not (present & ~plan.present_NM[step.index_B]).any()
+        assert step.counts.samples == 8
+        both = [[(present[:, i] & present[:, j]).sum() for j in range(3)] for i in range(3)]
+        assert step.counts.pairs_MM.tolist() == both
+        patterns.add(tuple(present.any(0).tolist()))
+    assert len(patterns) > 3
+
+
+@pytest.mark.parametrize(("world", "accumulation"), [(1, 1), (2, 1), (1, 4), (2, 2), (4, 2)])
+def test_processes_and_micro_batches_share_a_step_between_them(world: int, accumulation: int) -> None:
+    plan = made()
+    parts = [list(TrainingBatches(plan, 3, 9, rank, world, accumulation)) for rank in range(world)]
+    for t in range(6):
+        mine = [part for rank in parts for part in rank[t * accumulation : (t + 1) * accumulation]]
+        assert {len(part) for part in mine} == {8 // world // accumulation}
+        asked = sorted((r.index, r.present, r.seed) for part in mine for r in part)
+        assert asked == sorted((r.index, r.present, r.seed) for r in plan.requests(3 + t))
+    assert all(len(rank) == len(TrainingBatches(plan, 3, 9, 0, world, accumulation)) for rank in parts)
+
+
+def test_augmentation_differs_by_sample_epoch_and_seed() -> None:
+    seeds = {r.seed for seed in range(2) for t in range(12) for r in made(seed).requests(t)}
+    assert len(seeds) == 2 * 12 * 8
+
+
+def test_a_hold_out_is_of_its_share_by_its_seed_and_never_trained_on() -> None:
+    held_N = holdout(N, 0.25, 0)
+    assert held_N.sum() == round(N * 0.25)
+    assert (held_N == holdout(N, 0.25, 0)).all()
+    assert (held_N != holdout(N, 0.25, 1)).any()
+    assert holdout(3, 0.1, 0).sum() == 1
+    assert not holdout(N, None, 0).any()
+    plan = made(use_N=~held_N)
+    trained = {int(i) for t in range(5 * plan.steps_per_epoch) for i in plan.step(t).index_B}
+    assert not trained & set(np.flatnonzero(held_N).tolist())

@@ -1,0 +1,206 @@
+"""A whole run against `reference.py`: where it starts, what it validates, keeps, scores and predicts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from golden import (
+    CLASSES,
+    MODEL,
+    THREE,
+    TRAINING,
+    A,
+    B,
+    C,
+    Case,
+    Trained,
+    method_of,
+    settings,
+    train,
+    validation_samples,
+    with_validation,
+    write_recipe,
+)
+from reference import Learned, Sample, predict
+from torch import Tensor
+
+import u2a
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.build import build_model
+from u2a.runs.checkpoint import learnable
+
+#: What evaluation must treat otherwise than training: dropout of every kind, augmentation.
+NOISY: Case = {
+    "data": "gaps",
+    "modalities": {
+        "a": {**A, "class_tokens": 2, "dropout": 0.3, "augment": True},
+        "b": {**B, "frames": True},
+        "c": {**C, "dropout": 0.2},
+    },
+    "model": {**MODEL, "mask_tokens": "per_target", "lora_dropout": 0.4},
+    "training": {**TRAINING, "modality_dropout": "random"},
+}
+
+
+@pytest.fixture(scope="module")
+def noisy(golden_data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return _trained(NOISY, golden_data, tmp_path_factory.mktemp("noisy"), "surprise")
+
+
+def _trained(case: Case, data: dict[str, Path], folder: Path, metric: str | None) -> Trained:
+    case = settings(case)
+    recipe = write_recipe(folder, case, with_validation(data[case["data"]]), metric)
+    return train(recipe, folder / "run")
+
+
+def folder_of(trained: Trained) -> Path:
+    assert trained.trainer is not None
+    return trained.trainer.run.folder
+
+
+def probabilities(case: Case, samples: list[Sample], weights: Learned) -> Tensor:
+    return torch.stack([logits.softmax(0) for logits in predict(method_of(settings(case)), samples, weights)])
+
+
+def surprise(case: Case, samples: list[Sample], weights: Learned) -> float:
+    p_NC = probabilities(case, samples, weights)
+    return float(1 - torch.stack([p[s.labels[0]] for p, s in zip(p_NC, samples, strict=True)]).mean())
+
+
+def validations(run: Path) -> list[dict[str, float]]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if line["type"] == "validation"]
+
+
+def without(samples: list[Sample], dropped: tuple[str, ...]) -> list[Sample]:
+    return [
+        replace(sample, inputs={name: x for name, x in sample.inputs.items() if name not in dropped})
+        for sample in samples
+    ]
+
+
+def as_bytes(given: Sequence[Mapping[str, str]]) -> list[dict[str, bytes]]:
+    return [{name: text.encode() for name, text in one.items()} for one in given]
+
+
+def test_validation_draws_nothing_and_takes_what_the_data_has(noisy: Trained) -> None:
+    samples = validation_samples(settings(NOISY))
+    found = [line["surprise"] for line in validations(folder_of(noisy))]
+    wanted = [surprise(NOISY, samples, step.weights) for step in noisy.steps]
+    assert found == pytest.approx(wanted, abs=1e-6)
+    assert len(set(found)) == 3
+
+
+def test_the_run_holds_the_weights_of_its_steps(noisy: Trained) -> None:
+    values = [line["surprise"] for line in validations(folder_of(noisy))]
+    for checkpoint, t in (("last", 2), ("best", values.index(min(values)))):
+        network = u2a.load(folder_of(noisy), checkpoint=checkpoint).network
+        assert not network.training
+        for name, parameter in learnable(network):
+            torch.testing.assert_close(parameter.double(), noisy.steps[t].weights[name], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dropped", [d for n in range(3) for d in itertools.combinations("abc", n)])
+def test_a_scenario_is_scored_on_what_it_leaves_beside_the_complete(
+    noisy: Trained, dropped: tuple[str, ...]
+) -> None:
+    everything, weights = validation_samples(settings(NOISY)), noisy.steps[-1].weights
+    left = without(everything, dropped)
+    usable = [i for i, sample in enumerate(left) if sample.inputs]
+    model = u2a.load(folder_of(noisy), checkpoint="last")
+    scenario = model.evaluate(dropped, "val")
+    assert (scenario.n, scenario.n_empty) == (len(usable), len(left) - len(usable))
+    assert scenario.scores["surprise"] == pytest.approx(
+        surprise(NOISY, [left[i] for i in usable], weights), abs=1e-5
+    )
+    assert scenario.complete["surprise"] == pytest.approx(
+        surprise(NOISY, [everything[i] for i in usable], weights), abs=1e-5
+    )
+
+
+def test_without_mask_tokens_zeros_stand_in(noisy: Trained) -> None:
+    model = u2a.load(folder_of(noisy), checkpoint="last")
+    with_tokens, without_tokens = (
+        model.evaluate(("b",), "val", mask_tokens=on).scores["surprise"] for on in (True, False)
+    )
+    assert with_tokens != pytest.approx(without_tokens, abs=1e-4)
+
+
+def test_predictions_name_the_classes_for_every_presence(noisy: Trained) -> None:
+    texts = {"a": "one", "b": "two|three", "c": "four"}
+    given = [
+        {name: texts[name] for name in part} for n in (1, 2, 3) for part in itertools.combinations("abc", n)
+    ]
+    wanted_NC = probabilities(NOISY, [Sample(inputs, ()) for inputs in given], noisy.steps[-1].weights)
+    model = u2a.load(folder_of(noisy), checkpoint="last")
+    for inputs, found, p_C in zip(given, model.predict(as_bytes(given)), wanted_NC, strict=True):
+        wanted = dict(zip(CLASSES, p_C.tolist(), strict=True))
+        assert found.probabilities == pytest.approx(wanted, abs=1e-5)
+        assert found.labels == (max(wanted, key=lambda name: wanted[name]),)
+        assert found.used == tuple(inputs)
+
+
+def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path], tmp_path: Path) -> None:
+    case: Case = {"data": "several", "training": {**TRAINING, "epochs": 6, "lr": 0.02}}
+    trained = _trained(case, golden_data, tmp_path, None)
+    samples = validation_samples(settings(case))
+    logits_NC = torch.stack(predict(method_of(settings(case)), samples, trained.steps[-1].weights))
+    p_NC = logits_NC.sigmoid()
+    between = (p_NC > 0.5) & (p_NC < 0.8)
+    assert between.any(), "the case would not tell one threshold from another"
+    model = u2a.load(tmp_path / "run", checkpoint="last")
+    for found, p_C in zip(model.predict(as_bytes([s.inputs for s in samples])), p_NC, strict=True):
+        assert set(found.labels) == {name for name, p in zip(CLASSES, p_C.tolist(), strict=True) if p >= 0.5}
+    truth_NC = torch.tensor([[c in sample.labels for c in range(3)] for sample in samples])
+    hits, guessed, true = ((p_NC > 0.5) & truth_NC).sum(), (p_NC > 0.5).sum(), truth_NC.sum()
+    micro = float(2 * hits / (guessed + true))
+    assert model.evaluate((), "val").scores["f1_micro"] == pytest.approx(micro)
+    assert validations(tmp_path / "run")[-1]["f1_micro"] == pytest.approx(micro)
+
+
+@pytest.mark.parametrize(("metric", "better"), [("surprise", min), ("accuracy", max)])
+def test_best_is_the_best_and_of_equals_the_first(
+    metric: str, better: type, golden_data: dict[str, Path], tmp_path: Path
+) -> None:
+    case: Case = {"training": {**TRAINING, "epochs": 8, "lr": 0.3, "warmup_epochs": 2}}
+    trained = _trained(case, golden_data, tmp_path, metric)
+    values = [line[metric] for line in validations(folder_of(trained))]
+    best = values.index(better(values))
+    assert 0 < best < len(values) - 1, f"{values}: the case tells too little"
+    assert (tmp_path / "run/checkpoints/BEST").read_text().strip() == f"step-{best + 1:08d}"
+    assert (tmp_path / "run/checkpoints/LAST").read_text().strip() == "step-00000008"
+    scores = u2a.load(tmp_path / "run").evaluate((), "val").scores  # the best is what is loaded
+    assert scores[metric] == pytest.approx(values[best], abs=1e-5)
+
+
+def _initial(tmp_path: Path, seed: int) -> dict[str, Tensor]:
+    model = {**MODEL, "mask_tokens": "per_target", "lora_rank": 4}
+    case = settings({"seed": seed, "modalities": THREE, "model": model})
+    recipe = load_recipe(write_recipe(tmp_path, case, "shards"))
+    return {name: p.detach() for name, p in learnable(build_model(recipe, registry()))}
+
+
+def test_where_training_starts(golden_plugin: Path, tmp_path: Path) -> None:
+    starts = [_initial(tmp_path, seed) for seed in range(12)]
+    drawn: dict[str, list[Tensor]] = {}
+    for start in starts:
+        for name, tensor in start.items():
+            drawn.setdefault(name.split(".")[-1], []).append(tensor.flatten())
+    mask_tokens = torch.cat(drawn["mask_tokens"])
+    assert float(mask_tokens.std()) == pytest.approx(0.02, rel=0.1)
+    assert abs(float(mask_tokens.mean())) < 0.004
+    assert not torch.cat(drawn["lora_B"]).any()  # LoRA begins as nothing
+    assert all(tensor.std() > 0.05 for tensor in drawn["lora_A"])
+    again, other = starts[3], starts[4]
+    same = _initial(tmp_path, 3)
+    for name, tensor in again.items():
+        assert torch.equal(tensor, same[name]), name
+        assert name.endswith("lora_B") or not torch.equal(tensor, other[name]), name
+    assert not torch.equal(again["b.mask_tokens"], again["c.mask_tokens"])

@@ -1,0 +1,215 @@
+"""Two processes: the same steps as one, and one answer to bad data; one job for all (`two_processes.py`)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import toys
+import two_processes
+from click.testing import CliRunner
+from golden import (
+    MODEL,
+    THREE,
+    TRAINING,
+    Case,
+    assert_same_steps,
+    expect,
+    samples,
+    settings,
+    train,
+    train_only,
+    with_validation,
+    write_recipe,
+)
+from safetensors.torch import load_file
+
+from u2a.cli.main import main
+
+HERE = Path(__file__).parent
+TWO_STEPS = {**TRAINING, "batch_size": 4, "epochs": 3, "modality_dropout": "random"}
+#: As in test_golden_step.py. Of a step's four samples each process has two: one may lack a modality altogether.
+CASES: dict[str, Case] = {
+    "missing": {"data": "gaps", "training": TRAINING},
+    "dropout": {"training": TWO_STEPS},
+    "lacking": {
+        "data": "gaps",
+        "modalities": THREE,
+        "model": {**MODEL, "mask_tokens": "per_target"},
+        "training": TWO_STEPS,
+    },
+    "accumulation": {"data": "gaps", "training": {**TRAINING, "accumulation": 4, "clip_norm": 0.05}},
+    "exhaustive": {"data": "gaps", "training": {**TRAINING, "modality_dropout": "exhaustive"}},
+    "noise": {"model": {**MODEL, "lora_dropout": 0.3}, "training": {**TRAINING, "accumulation": 2}},
+    "validated": {"data": "gaps", "training": TRAINING},
+}
+
+
+def run(*args: object) -> str:
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    gaps = lambda i: (i % 8 != 3, i % 8 != 6)  # noqa: E731
+    counts = {"train": 24, "val": 8, "test": 24}
+    return toys.make(tmp_path_factory.mktemp("toy"), checkpoints, counts=counts, presence=gaps, shard_size=4)
+
+
+@pytest.fixture(scope="module")
+def trained(toy: Path) -> Path:
+    run("train", toy, "--run", toy.parent / "trained", "--set", "training.epochs=4")
+    return toy.parent / "trained"
+
+
+@pytest.fixture(scope="module")
+def bad_shards(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad") / "shards"
+    shutil.copytree(toy.parent / "shards", folder)
+    shard = folder / "test-000000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b"\x89PNG", b"\0\0\0\0", 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stream_recipe(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stream")
+    shutil.copytree(toy.parent / "shards", folder / "shards")
+    for path in (folder / "shards").glob("train*.idx"):
+        path.unlink()
+    for name in ("clip", "bert"):
+        (folder / name).symlink_to(toy.parent / name)
+    text = toy.read_text().replace("workers = 0", "workers = 0\nstreaming = true\nsamples_per_epoch = 24")
+    text = text.replace("batch_size = 8", 'batch_size = 8\naccumulation = 2\nmodality_dropout = "random"')
+    (folder / "toy.toml").write_text(text)
+    return folder / "toy.toml"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: tmp_path_factory.mktemp(name) for name in CASES}
+
+
+@pytest.fixture(scope="module")
+def together(
+    golden_plugin: Path,
+    golden_data: dict[str, Path],
+    folders: dict[str, Path],
+    toy: Path,
+    trained: Path,
+    bad_shards: Path,
+    stream_recipe: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, list[Any]]:
+    tasks: dict[str, two_processes.Task] = {}
+    for name, case in CASES.items():
+        folder, whole = folders[name], settings(case)
+        data = golden_data[whole["data"]]
+        shards = with_validation(data) if name == "validated" else train_only(data)
+        metric = "surprise" if name == "validated" else None
+        recipe = write_recipe(folder, whole, shards, metric)
+        tasks[name] = ("golden_steps", (str(recipe), str(folder / "run")))
+    tasks["buffers"] = ("buffers", (str(toy), str(toy.parent / "buffers")))
+    tasks["stream"] = ("streamed", (str(stream_recipe), str(stream_recipe.parent / "run")))
+    tasks["script"] = ("load_and_score", (str(trained),))
+    tasks["eval"] = ("command", ("eval", str(trained), "--drop", "image", "--json"))
+    tasks["bad data"] = ("command", ("eval", str(trained), "--set", f"data.shards={bad_shards}"))
+    tasks["refused"] = ("command", ("train", str(toy), "--run", str(trained)))
+    return two_processes.run(tasks, tmp_path_factory.mktemp("job"), [HERE, HERE.parent, golden_plugin])
+
+
+def steps_of(results: list[Any]) -> list[Any]:
+    assert not any(isinstance(one, str) for one in results), "\n".join(map(str, results))
+    return results
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_take_the_papers_steps(name: str, together: dict[str, list[Any]]) -> None:
+    found = steps_of(together[name])
+    expected = expect(settings(CASES[name]), *found)
+    for one in found:  # every process has the same weights and reports the same losses
+        assert_same_steps(one.steps, expected)
+
+
+def test_the_cases_lack_what_they_should(together: dict[str, list[Any]]) -> None:
+    """Some step lacks a modality on one process alone, and some step on both."""
+    alone = both = 0
+    for keys in zip(*(one.keys for one in together["lacking"]), strict=True):
+        having = [{m for part in parts for key in part for m in samples("gaps")[key].inputs} for parts in keys]
+        alone += any((m in having[0]) != (m in having[1]) for m in "abc")
+    gradients = [set(step.gradients) for step in together["dropout"][0].steps]
+    both = sum(not any(name.startswith("a.") for name in names) for names in gradients)
+    assert alone
+    assert both
+
+
+def test_two_processes_validate_as_one_and_report_as_one(
+    together: dict[str, list[Any]], folders: dict[str, Path], golden_data: dict[str, Path], tmp_path: Path
+) -> None:
+    data = with_validation(golden_data["gaps"])
+    train(write_recipe(tmp_path, settings(CASES["validated"]), data, "surprise"), tmp_path / "run")
+    steps_of(together["validated"])
+    alone, both = (lines_of(folder / "run") for folder in (tmp_path, folders["validated"]))
+    assert len(alone) == len(both) == 6  # three steps, each followed by a validation
+    for mine, theirs in zip(alone, both, strict=True):
+        assert theirs == pytest.approx(mine, rel=1e-9)
+
+
+def lines_of(run: Path) -> list[dict[str, Any]]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k not in ("type", "samples_per_second")} for line in lines]
+
+
+def test_what_two_processes_validate_is_what_the_first_saves(together: dict[str, list[Any]], toy: Path) -> None:
+    """Buffers of an encoder that is trained whole, such as a batch norm's, drift apart between processes."""
+    assert together["buffers"] == [[5.0] * 3] * 2
+    state = load_file(next((toy.parent / "buffers/checkpoints").glob("step-*/adapter.safetensors")))
+    (name,) = (name for name in state if name.endswith("running_mean"))
+    assert state[name].tolist() == [5.0] * 3
+
+
+def test_a_streamed_step_counts_the_samples_of_both(together: dict[str, list[Any]]) -> None:
+    first, second = steps_of(together["stream"])
+    assert len(first["counts"]) == 6
+    assert first["counts"] == second["counts"]
+    for (n_samples, pairs), *present in zip(first["counts"], first["present"], second["present"], strict=True):
+        present_BM = torch.tensor([row for rows in present for row in rows]).long()
+        assert n_samples == len(present_BM) == 8
+        assert pairs == (present_BM.T @ present_BM).tolist()
+    assert not set(first["keys"]) & set(second["keys"]), "two processes read the same shard"
+
+
+def test_a_script_has_a_model_in_each_process(together: dict[str, list[Any]], trained: Path) -> None:
+    alone = json.loads(run("eval", trained, "--drop", "image", "--json"))["scores"]["accuracy"]
+    assert together["script"] == [alone, alone]
+
+
+def test_eval_on_two_processes_gives_the_same_scores(together: dict[str, list[Any]], trained: Path) -> None:
+    alone = json.loads(run("eval", trained, "--drop", "image", "--json"))
+    (code, printed), (other_code, silent) = together["eval"]
+    assert (code, other_code, silent) == (0, 0, "")
+    found = json.loads(printed)
+    for name in ("n", "n_empty"):
+        assert found[name] == alone[name]
+    for name in ("accuracy", "f1_macro"):  # mean average precision ranks by the last bits of ties
+        assert found["scores"][name] == alone["scores"][name]
+
+
+def test_bad_data_stops_both(together: dict[str, list[Any]]) -> None:
+    (code, told), (other_code, other_told) = together["bad data"]
+    assert "error: test-000000.tar: sample 'test-0': image: cannot be decoded" in told
+    assert "error (process 1): another process met bad data" in other_told
+    assert code == other_code == 2
+
+
+def test_a_refusal_is_told_once_and_stops_both(together: dict[str, list[Any]], trained: Path) -> None:
+    (code, told), (other_code, other_told) = together["refused"]
+    assert f"error: {trained} holds a run already" in told
+    assert "broadcast" not in told + other_told
+    assert 0 not in (code, other_code)

@@ -1,0 +1,149 @@
+"""One of two processes that do a list of tasks together, one after another; `run` starts both.
+
+Two interpreters for all of them: most of what such a test costs is importing torch. Each task joins a process
+group of its own, as under torchrun. What it returns, or the error that it met, is pickled for the test.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Task = tuple[str, tuple[Any, ...]]
+"""The name of a function below, and its arguments."""
+
+
+def run(tasks: dict[str, Task], folder: Path, paths: Sequence[Path]) -> dict[str, list[Any]]:
+    """Do the tasks on two processes; what each returned on either, by name.
+
+    Args:
+        paths: folders that the processes import from.
+    """
+    (folder / "tasks.pickle").write_bytes(pickle.dumps((tasks, [_free_port() for _ in tasks])))
+    started = []
+    for rank in range(2):
+        place = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2}
+        path = os.pathsep.join([*map(str, paths), os.environ.get("PYTHONPATH", "")])
+        env = {**os.environ, **{k: str(v) for k, v in place.items()}, "PYTHONPATH": path}
+        command = [sys.executable, __file__, str(folder)]
+        started.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
+    errors = [process.communicate(timeout=300)[1] for process in started]
+    assert all(process.returncode == 0 for process in started), "\n".join(error[-3000:] for error in errors)
+    return {name: [pickle.loads((folder / f"{name}-{r}").read_bytes()) for r in range(2)] for name in tasks}
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def golden_steps(recipe: str, folder: str) -> Any:
+    """`golden.train` as one of two processes."""
+    import golden
+
+    from u2a.common.distributed import world
+
+    with world("cpu") as place:
+        trained = golden.train(Path(recipe), Path(folder), place)
+    trained.trainer = None  # which cannot be pickled
+    return trained
+
+
+def command(*words: str) -> tuple[int, str]:
+    """A u2a command; its exit status and what it printed."""
+    from click.testing import CliRunner
+
+    from u2a.cli.main import main
+
+    result = CliRunner().invoke(main, list(words))
+    return result.exit_code, result.output
+
+
+def load_and_score(run: str) -> float:
+    """What a user's script does: a model of its own in each process."""
+    import u2a
+
+    return u2a.load(run).evaluate(drop=["image"]).scores["accuracy"]
+
+
+def buffers(recipe: str, folder: str) -> list[float]:
+    """Train an encoder that is trained whole, with another buffer on each process; the buffer after."""
+    from dataclasses import replace
+
+    import torch
+
+    from u2a.common.distributed import world
+    from u2a.plugins.loading import registry
+    from u2a.recipe.file import load_recipe
+    from u2a.runs.folder import Run
+    from u2a.training import trainer as module
+
+    with world("cpu") as place:
+        build = module.build_model
+
+        def trained_whole(*args: Any, **how: Any) -> Any:
+            model = build(*args, **how)
+            branch = next(model.each_branch())
+            branch.spec = replace(branch.spec, tune="full")
+            branch.backbone.register_buffer("running_mean", torch.full((3,), 5.0 + place.rank))
+            return model
+
+        module.build_model = trained_whole
+        try:
+            trainer = module.Trainer(load_recipe(recipe), Run(folder), place, registry())
+        finally:
+            module.build_model = build
+        if place.main:
+            trainer.run.create(trainer.recipe, registry())
+        trainer.fit()
+        return next(trainer.model.each_branch()).backbone.running_mean.tolist()
+
+
+def streamed(recipe: str, folder: str) -> dict[str, Any]:
+    """A streamed training: this process's presence and counts at every step, and the keys it read."""
+    from u2a.common.distributed import world
+    from u2a.plugins.loading import registry
+    from u2a.recipe.file import load_recipe
+    from u2a.runs.folder import Run
+    from u2a.training.trainer import Trainer
+
+    with world("cpu") as place:
+        trainer = Trainer(load_recipe(recipe), Run(folder), place, registry())
+        if place.main:
+            trainer.run.create(trainer.recipe, registry())
+        counted, seen = trainer.data.counts, {"present": [], "counts": [], "keys": []}
+
+        def watched(t: int, micro_batches: Sequence[Any]) -> Any:
+            counts = counted(t, micro_batches)
+            seen["present"].append([row for batch in micro_batches for row in batch.present_BM.tolist()])
+            seen["counts"].append((counts.samples, counts.pairs_MM.tolist()))
+            seen["keys"] += [key for batch in micro_batches for key in batch.keys]
+            return counts
+
+        trainer.data.counts = watched
+        trainer.fit()
+        return seen
+
+
+def main(folder: Path) -> None:
+    tasks, ports = pickle.loads((folder / "tasks.pickle").read_bytes())
+    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    for (name, (function, args)), port in zip(tasks.items(), ports, strict=True):
+        os.environ["MASTER_PORT"] = str(port)
+        try:
+            result = globals()[function](*args)
+        except Exception:
+            result = traceback.format_exc()
+        (folder / f"{name}-{os.environ['RANK']}").write_bytes(pickle.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,47 @@
+"""Runs whose data or encoders lie elsewhere than when they began.
+
+Where something lies is no part of what it is, if its content is checked: shards by their fingerprint (with the
+tables of missing modalities over them), encoders by the hashes of their weights and files. A checkpoint holds
+both, and refuses others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from u2a.common.files import write_text
+from u2a.recipe.file import dump_recipe
+from u2a.recipe.sections import Recipe
+from u2a.runs.folder import Run
+
+
+def without_places(resolved: dict[str, Any]) -> dict[str, Any]:
+    """A resolved recipe without the keys that only say where something lies."""
+    data = {key: value for key, value in resolved["data"].items() if key != "shards"}
+    if data.get("missing"):
+        data["missing"] = _without_tables(data["missing"])
+    modalities = {
+        name: {key: value for key, value in section.items() if key not in ("encoder", "revision")}
+        for name, section in resolved["modalities"].items()
+    }
+    return {**resolved, "data": data, "modalities": modalities}
+
+
+def _without_tables(rule: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_tables(value) if isinstance(value, dict) else bool(value) if key == "table" else value
+        for key, value in rule.items()
+    }
+
+
+def record_move(run: Run, recipe: Recipe) -> None:
+    """Write where things lie now into the run's recipe: from now on they are looked for there.
+
+    Call it once the checkpoint has been loaded, which checks their content.
+    """
+    before = run.recipe()
+    places = {"shards": recipe.data.shards, "missing": recipe.data.missing}
+    data = before.data.model_copy(update=places)
+    moved = before.model_copy(update={"data": data, "modalities": recipe.modalities})
+    if moved.resolved() != before.resolved():
+        write_text(run.recipe_file, dump_recipe(moved))
