@@ -13,8 +13,7 @@ from torch import Tensor
 
 from u2a.common.distributed import World
 from u2a.common.seeds import stable_seed
-from u2a.data.feeding.batches import Batch
-from u2a.method.finite import refuse_non_finite
+from u2a.evaluation.tokens import token_columns
 from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
 from u2a.method.model import U2A
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
@@ -28,8 +27,8 @@ CACHE_BYTES = 2 << 30
 def head_start(model: U2A, data: TrainingData, recipe: Recipe, place: World) -> Summary:
     """Fit what stands behind the encoders on the frozen encoders' tokens of the training samples."""
     most = _most_samples(model)
-    train = _tokens(model, data.encode_training(model, _columns, most))
-    held_out = data.encode_validation(model, _columns, most)
+    train = _tokens(model, data.encode_training(model, token_columns, most))
+    held_out = data.encode_validation(model, token_columns, most)
     validation = None if held_out is None else _tokens(model, held_out)
     modules = cast(ReadOuts, model.read_outs), cast(ModalityHead, model.head)
     summary = [Summary()]
@@ -52,19 +51,3 @@ def _tokens(model: U2A, columns: list[Tensor]) -> FrozenTokens:
     *tokens, present_NM, target, _ = (column.to(model.device) for column in columns)
     parts = [ReadTokens(*tokens[3 * m : 3 * m + 3]) for m in range(len(model.names))]
     return FrozenTokens(tuple(parts), present_NM, target)
-
-
-def _columns(model: U2A, batch: Batch) -> tuple[Tensor, ...]:
-    """Class, mean and mask tokens of every modality, zeros where it is absent."""
-    columns: list[Tensor] = []
-    for m, branch in enumerate(model.each_branch()):
-        present_B = batch.present_BM[:, m]
-        K, H = branch.mask_tokens_KD.shape
-        empty = branch.mask_tokens_KD.new_zeros
-        rows = [empty(len(present_B), H), empty(len(present_B), H), empty(len(present_B), K, H)]
-        if branch.name in batch.inputs:
-            for row, part in zip(rows, model.run_branch(m, batch.inputs), strict=True):
-                row[present_B] = part.to(row.dtype)
-        columns += rows
-    refuse_non_finite(columns, model, batch.inputs, batch.present_BM, batch.keys)
-    return tuple(columns)

@@ -103,11 +103,6 @@ class TrainingData:
         """Whether there is anything to validate on."""
         return self._validation is not None
 
-    @property
-    def validation_fingerprint(self) -> str | None:
-        """The identity of what is validated on; None where nothing is."""
-        return None if self._validation is None else self._validation.fingerprint
-
     def validate(self, model: U2A) -> Validation | None:
         """Judge the validation samples with the presence they have; None where there are none."""
         if self._validation is None:
