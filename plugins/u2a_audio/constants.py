@@ -28,19 +28,19 @@ def read_constants(options: AudioOptions, packaged: Path) -> dict[str, Any]:
     if raw.get("do_normalize") not in (None, True, False):
         raise U2AError(f"{path}: do_normalize must be true or false")
     normalise = raw.get("do_normalize") is not False
-    bins = int(_number(raw, "num_mel_bins", path))
+    bins = int(number(raw, "num_mel_bins", path))
     if bins != config.num_mel_bins:
         raise U2AError(
             f"{path}: num_mel_bins is {bins}, but config.json's is {config.num_mel_bins}: "
             "the files are of different checkpoints"
         )
-    stated = int(_number(raw, "max_length", path))
+    stated = int(number(raw, "max_length", path))
     return {
-        "sampling_rate": int(_number(raw, "sampling_rate", path)),
+        "sampling_rate": int(number(raw, "sampling_rate", path)),
         "mel_bins": bins,
         "max_length": options.max_length or config.max_length,
-        "mean": _number(raw, "mean", path, positive=False) if normalise else 0.0,
-        "std": _number(raw, "std", path) if normalise else 0.5,
+        "mean": number(raw, "mean", path, positive=False) if normalise else 0.0,
+        "std": number(raw, "std", path) if normalise else 0.5,
         "notes": _notes(path, stated, config.max_length) if options.max_length is None else (),
     }
 
@@ -67,7 +67,12 @@ def _notes(path: Path, stated: int, positions: int) -> tuple[str, ...]:
     )
 
 
-def _number(raw: dict[str, Any], name: str, path: Path, *, positive: bool = True) -> float:
+def number(raw: dict[str, Any], name: str, path: Path, *, positive: bool = True) -> float:
+    """A number of a JSON file.
+
+    Raises:
+        U2AError: it is none, or not above 0 where it must be.
+    """
     value = raw.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
         raise U2AError(f"{path}: {name} must be a number (got {value!r})")

@@ -1,21 +1,23 @@
-"""The Audio Spectrogram Transformer, also at another length than its checkpoint's."""
+"""The Audio Spectrogram Transformer, also at another length than its checkpoint's; encoders of waveforms."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import config_folder
 from u2a.encoders.identity import AUDIO_FILES
-from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
+from u2a.encoders.loading import load_architecture, load_config, model_type, transformers_class
 from u2a.errors import U2AError
+from u2a_audio.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from u2a_audio.options import AudioOptions
 
-ARCHITECTURES = ("audio-spectrogram-transformer",)
 _SPECIAL = 2  # class and distillation token
 
 
@@ -26,8 +28,17 @@ def configuration(options: AudioOptions, packaged: Path) -> Any:
         U2AError: an unsupported architecture.
     """
     folder = config_folder(options, packaged)
-    model_type(folder, ARCHITECTURES, options.encoder)
-    return load_config(transformers_class("ASTModel"), folder)
+    return load_config(transformers_class(architecture(options, packaged).class_name), folder)
+
+
+def architecture(options: AudioOptions, packaged: Path) -> Architecture:
+    """What is known of the checkpoint's architecture.
+
+    Raises:
+        U2AError: an unsupported one.
+    """
+    folder = config_folder(options, packaged)
+    return ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)]
 
 
 def load(options: AudioOptions, *, weights: bool, packaged: Path) -> nn.Module:
@@ -36,14 +47,27 @@ def load(options: AudioOptions, *, weights: bool, packaged: Path) -> nn.Module:
     Raises:
         U2AError: also if ``max_length`` is shorter than one patch.
     """
+    known = architecture(options, packaged)
+    if not known.direct:
+        return _load_waves(known, options, weights=weights, packaged=packaged)
     patch = configuration(options, packaged).patch_size
     if options.max_length is not None and options.max_length < patch:
         raise U2AError(f"max_length = {options.max_length} is less than one patch of {patch} frames")
-    module: Any = load_backbone(
-        transformers_class("ASTModel"), options, weights=weights, packaged=packaged, decisive=AUDIO_FILES
-    )
+    module: Any = load_architecture(known, options, weights=weights, packaged=packaged, decisive=AUDIO_FILES)
     if options.max_length is not None and options.max_length != module.config.max_length:
         _set_length(module, options.max_length)
+    return module
+
+
+def _load_waves(known: Architecture, options: AudioOptions, *, weights: bool, packaged: Path) -> nn.Module:
+    module: Any = load_architecture(known, options, weights=weights, packaged=packaged, decisive=AUDIO_FILES)
+    if getattr(module, "adapter", None) is not None:
+        raise U2AError(
+            f"encoder {options.encoder} has an adapter behind its blocks (add_adapter in config.json), which "
+            "drops tokens; set it to false"
+        )
+    if getattr(module.config, "do_stable_layer_norm", False):
+        module.u2a_architecture = replace(known, norm="encoder.layer_norm")
     return module
 
 

@@ -23,14 +23,21 @@ def backbone(options: AudioOptions, *, weights: bool) -> nn.Module:
 
 
 def embedding(backbone: Any, inputs: Inputs) -> Tokens:
-    """``input_values`` float [P, frames, mel bins] to tokens; class and distillation token come first."""
+    """``input_values``: spectrograms [P, frames, mel bins], or waves [P, T] with ``samples_P``; to tokens."""
+    if not backbone.u2a_architecture.direct:
+        from u2a_audio import waves
+
+        return waves.embed(backbone, inputs)
     return Tokens(backbone.embeddings(inputs["input_values"]), cls=(0, 1))
 
 
 def encoder(backbone: Any, tokens: Tokens) -> Tensor:
     """All blocks and the final norm."""
     from u2a.encoders.blocks import run_blocks
+    from u2a.encoders.structure import run_tokens
 
+    if not backbone.u2a_architecture.direct:
+        return run_tokens(backbone, tokens)
     return backbone.layernorm(run_blocks(backbone, tokens.hidden_NLD, tokens.valid_NL))
 
 
@@ -54,9 +61,13 @@ def share_key(options: AudioOptions) -> Hashable:
 
 
 def preprocessor(options: AudioOptions) -> Preprocessor:
-    """See `u2a_audio.preprocess.AudioPreprocessor`."""
+    """See `u2a_audio.preprocess.AudioPreprocessor` and `u2a_audio.waves.WavePreprocessor`."""
+    from u2a_audio import encoders
     from u2a_audio.preprocess import AudioPreprocessor
+    from u2a_audio.waves import WavePreprocessor
 
+    if not encoders.architecture(options, CONFIGS).direct:
+        return WavePreprocessor.from_options(options, CONFIGS)
     return AudioPreprocessor.from_options(options, CONFIGS)
 
 

@@ -1,31 +1,25 @@
-"""Vision encoders of transformers: what is the same in all of them, and where CLIP differs."""
+"""Vision encoders of transformers: what is the same in all of them, and where some differ."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from u2a.contract.modality import Tokens
+from u2a.encoders.architectures import Architecture
 from u2a.encoders.blocks import run_blocks
 from u2a.encoders.files import PretrainedOptions, config_folder
 from u2a.encoders.identity import IMAGE_FILES
-from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
+from u2a.encoders.loading import load_architecture, load_config, model_type, transformers_class
 from u2a.encoders.positions import fit_grid
+from u2a.encoders.structure import run_tokens, split_tokens
 from u2a.errors import U2AError
+from u2a_image.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers import PreTrainedModel
-
-#: model_type in config.json -> (class in transformers, its arguments). A whole CLIP gives its vision tower.
-ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
-    "clip": ("CLIPVisionModel", {}),
-    "clip_vision_model": ("CLIPVisionModel", {}),
-    "vit": ("ViTModel", {"add_pooling_layer": False}),
-    "dinov2": ("Dinov2Model", {}),
-    "dinov2_with_registers": ("Dinov2WithRegistersModel", {}),
-}
-#: Parameters for masked-image pretraining: no forward pass of ours uses them.
-UNUSED = ("embeddings.mask_token",)
 
 
 def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Module:
@@ -34,15 +28,8 @@ def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Mod
     Raises:
         U2AError: an unsupported architecture, or a resolution smaller than one patch.
     """
-    model_class, init = _architecture(options, packaged)
-    module: Any = load_backbone(
-        model_class,
-        options,
-        weights=weights,
-        packaged=packaged,
-        unused=UNUSED,
-        decisive=IMAGE_FILES,
-        **init,
+    module: Any = load_architecture(
+        architecture(options, packaged), options, weights=weights, packaged=packaged, decisive=IMAGE_FILES
     )
     fit_grid(module, options.encoder)
     resolution, patch = getattr(options, "resolution", None), module.config.patch_size
@@ -56,27 +43,41 @@ def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Mod
 
 def width(options: PretrainedOptions, packaged: Path) -> int:
     """Hidden size, from the configuration alone."""
-    model_class, _ = _architecture(options, packaged)
+    model_class = transformers_class(architecture(options, packaged).class_name)
     return int(load_config(model_class, config_folder(options, packaged)).hidden_size)
 
 
-def embed(backbone: Any, pixel_values_NCHW: Tensor) -> Tensor:
-    """CLS and patch embeddings with positions, interpolated where the size is not the checkpoint's own."""
-    if backbone.config.model_type in ("dinov2", "dinov2_with_registers"):  # these always interpolate
-        return backbone.embeddings(pixel_values_NCHW)
-    return backbone.embeddings(pixel_values_NCHW, interpolate_pos_encoding=True)
+def embed(backbone: Any, pixel_values_NCHW: Tensor) -> Tokens:
+    """Tokens of pictures, with positions interpolated where the size is not the checkpoint's own."""
+    known: Architecture = backbone.u2a_architecture
+    if known.direct:
+        return Tokens(backbone.embeddings(pixel_values_NCHW, **known.call), cls=known.cls)
+    inputs: dict[str, Any] = {"pixel_values": pixel_values_NCHW}
+    if "mask_ratio" in known.settings:  # ViTMAE shuffles patches by this, and then drops a share of 0
+        patches = (pixel_values_NCHW[0, 0].numel()) // backbone.config.patch_size**2
+        inputs["noise"] = torch.arange(patches, device=pixel_values_NCHW.device).expand(
+            len(pixel_values_NCHW), -1
+        )
+    return split_tokens(backbone, inputs)
 
 
-def encode(backbone: Any, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Tensor:
+def encode(backbone: Any, tokens: Tokens) -> Tensor:
     """Blocks and final norm. CLIP has one more norm before its blocks (and by itself norms only CLS)."""
+    known: Architecture = backbone.u2a_architecture
+    if not known.direct:
+        return run_tokens(backbone, tokens)
+    hidden_NLD = tokens.hidden_NLD
     if hasattr(backbone, "pre_layrnorm"):
         hidden_NLD = backbone.pre_layrnorm(hidden_NLD)
-    hidden_NLD = run_blocks(backbone, hidden_NLD, valid_NL)
-    final_norm = backbone.post_layernorm if hasattr(backbone, "post_layernorm") else backbone.layernorm
-    return final_norm(hidden_NLD)
+    hidden_NLD = run_blocks(backbone, hidden_NLD, tokens.valid_NL)
+    return backbone.get_submodule(known.norm)(hidden_NLD)
 
 
-def _architecture(options: PretrainedOptions, packaged: Path) -> tuple[type[PreTrainedModel], dict[str, Any]]:
+def architecture(options: PretrainedOptions, packaged: Path) -> Architecture:
+    """What is known of the checkpoint's architecture.
+
+    Raises:
+        U2AError: an unsupported one.
+    """
     folder = config_folder(options, packaged)
-    name, init = ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)]
-    return transformers_class(name), init
+    return ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)]

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from u2a.encoders.files import PretrainedOptions
+from u2a_image.architectures import ARCHITECTURES
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -20,6 +21,8 @@ def _increasing(scale: tuple[float, float]) -> tuple[float, float]:
 
 class ImageOptions(PretrainedOptions):
     """A recipe's section of kind ``image``."""
+
+    architectures = ARCHITECTURES
 
     resolution: int | None = Field(
         None, gt=0, le=4096, description="side of the square input in pixels; the checkpoint's if left out"

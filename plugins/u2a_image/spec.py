@@ -23,14 +23,14 @@ def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
     """``pixel_values`` float [N, 3, H, W] to tokens, positions interpolated to H x W."""
     from u2a_image import encoders
 
-    return Tokens(encoders.embed(backbone, inputs["pixel_values"]))
+    return encoders.embed(backbone, inputs["pixel_values"])
 
 
 def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
     """Pre-norm where the architecture has one, all blocks, final norm on every position."""
     from u2a_image import encoders
 
-    return encoders.encode(backbone, tokens.hidden_NLD, tokens.valid_NL)
+    return encoders.encode(backbone, tokens)
 
 
 def width(options: ImageOptions) -> int:

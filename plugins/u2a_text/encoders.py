@@ -1,4 +1,4 @@
-"""Text encoders of transformers: BERT, and RoBERTa, which counts its positions from the padding id."""
+"""Text encoders of transformers, by their structure; RoBERTa and others count positions from the padding id."""
 
 from __future__ import annotations
 
@@ -6,30 +6,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Tokens
+from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import PretrainedOptions, config_folder
 from u2a.encoders.identity import TEXT_FILES
-from u2a.encoders.loading import load_backbone, load_config, model_type, transformers_class
+from u2a.encoders.loading import load_architecture, load_config, model_type, transformers_class
+from u2a.encoders.structure import split_tokens
+from u2a.errors import U2AError
+from u2a_text.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers import PreTrainedModel
 
-#: model_type in config.json -> class in transformers.
-ARCHITECTURES = {"bert": "BertModel", "roberta": "RobertaModel", "xlm-roberta": "XLMRobertaModel"}
-#: The pooler is kept, so that the model is the published one, but nothing runs it.
-UNUSED = ("pooler.",)
+#: Their position tables begin behind the padding id.
+_BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "esm")
+_UNLIMITED = 1 << 20
 
 
 def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Module:
-    """Build the encoder that the checkpoint's ``model_type`` names; see `encoders.loading.load_backbone`."""
-    return load_backbone(
-        architecture(options, packaged),
-        options,
-        weights=weights,
-        unused=UNUSED,
-        packaged=packaged,
-        decisive=TEXT_FILES,
+    """Build the encoder that the checkpoint's ``model_type`` names; see `encoders.loading.load_architecture`.
+
+    Raises:
+        U2AError: an unsupported architecture, or a part of it that is unsupported.
+    """
+    module: Any = load_architecture(
+        architecture(options, packaged), options, weights=weights, packaged=packaged, decisive=TEXT_FILES
     )
+    if getattr(getattr(module, "encoder", None), "conv", None) is not None:
+        raise U2AError(
+            f"encoder {options.encoder} has a convolution over its first block's tokens (conv_kernel_size), "
+            "where a mask token has no place; DeBERTa v3 checkpoints have none"
+        )
+    return module
 
 
 def width(options: PretrainedOptions, packaged: Path) -> int:
@@ -39,32 +46,35 @@ def width(options: PretrainedOptions, packaged: Path) -> int:
 
 def configuration(options: PretrainedOptions, packaged: Path) -> Any:
     """The checkpoint's configuration."""
-    return load_config(architecture(options, packaged), config_folder(options, packaged))
+    model_class = transformers_class(architecture(options, packaged).class_name)
+    return load_config(model_class, config_folder(options, packaged))
 
 
 def has_class_token(config: Any) -> bool:
     """Whether the first position is read as the class token."""
-    return True
+    return ARCHITECTURES[config.model_type].cls is not None
 
 
 def max_tokens(options: PretrainedOptions, packaged: Path) -> int:
     """How many positions the checkpoint has for real tokens (RoBERTa's first ``pad_token_id + 1`` are not)."""
     config: Any = configuration(options, packaged)
-    reserved = 0 if config.model_type == "bert" else config.pad_token_id + 1
+    if config.model_type == "t5" or getattr(config, "position_embedding_type", "") == "rotary":
+        return _UNLIMITED  # relative positions
+    reserved = config.pad_token_id + 1 if config.model_type in _BEHIND_PADDING else 0
     return int(config.max_position_embeddings) - reserved
 
 
 def embed(backbone: Any, input_ids_NL: Tensor, attention_mask_NL: Tensor) -> Tokens:
     """Word, position and type embeddings; everything is of type 0 (one text, no pair)."""
-    hidden_NLD = backbone.embeddings(input_ids=input_ids_NL)
-    return Tokens(hidden_NLD, valid_NL=attention_mask_NL.bool())
+    inputs = {"input_ids": input_ids_NL, "attention_mask": attention_mask_NL}
+    return split_tokens(backbone, inputs, attention_mask_NL.bool())
 
 
-def architecture(options: PretrainedOptions, packaged: Path) -> type[PreTrainedModel]:
-    """The transformers class of the checkpoint.
+def architecture(options: PretrainedOptions, packaged: Path) -> Architecture:
+    """What is known of the checkpoint's architecture.
 
     Raises:
-        U2AError: an unsupported architecture.
+        U2AError: an unsupported one.
     """
     folder = config_folder(options, packaged)
-    return transformers_class(ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)])
+    return ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)]

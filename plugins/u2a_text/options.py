@@ -5,10 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from u2a.encoders.files import PretrainedOptions
+from u2a_text.architectures import ARCHITECTURES
 
 
 class TextOptions(PretrainedOptions):
     """A recipe's section of kind ``text``."""
+
+    architectures = ARCHITECTURES
 
     max_length: int | None = Field(
         None,

@@ -31,10 +31,10 @@ def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
 
 
 def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
-    """All blocks; each ends with its own norm, so there is no other. Padding is never attended to."""
-    from u2a.encoders.blocks import run_blocks
+    """All blocks, and the final norm where the blocks do not end with one. Padding is never attended to."""
+    from u2a.encoders.structure import run_tokens
 
-    return run_blocks(backbone, tokens.hidden_NLD, tokens.valid_NL)
+    return run_tokens(backbone, tokens)
 
 
 def width(options: TextOptions) -> int:

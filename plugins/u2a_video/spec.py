@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
@@ -17,7 +18,7 @@ def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
     """``pixel_values`` float [N, 3, H, W], all frames of all clips, and ``rows_P``, the frames of each."""
     from u2a_image import encoders
 
-    return Tokens(encoders.embed(backbone, inputs["pixel_values"]), rows_P=inputs["rows_P"])
+    return replace(encoders.embed(backbone, inputs["pixel_values"]), rows_P=inputs["rows_P"])
 
 
 def preprocessor(options: VideoOptions) -> Preprocessor:

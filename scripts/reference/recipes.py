@@ -58,8 +58,14 @@ def reference() -> str:
 _MODALITIES = """One section a modality; their order in the file is their order everywhere. The section's
 name is the modality's, and also the plugin's unless `kind` says otherwise: `[modalities.poster]` with `kind =
 "image"`. `u2a plugins show NAME` prints the keys of any installed plugin. A local folder is written with
-`./`, `../`, `/` or `~` in front; anything else is a hub id, or `u2a:quickstart/NAME` for the small encoders
-that come with u2a.
+`./`, `../`, `/` or `~` in front, or is found as it is if it holds a `config.json`; anything else is a hub id,
+or `u2a:quickstart/NAME` for the small encoders that come with u2a. `u2a encoder list` names the architectures.
+
+What decides an encoder's output is taken from its checkpoint: `tokenizer.json`, every switch of
+`preprocessor_config.json` or `processor_config.json`, and the configuration. A run records their hashes beside
+those of the weights, and is not loaded with others. Where they lie does not matter: a run whose shards or
+encoders have moved goes on with `u2a train RUN --resume --set data.shards=DIR --set
+modalities.NAME.encoder=DIR`, which is recorded in it; `u2a eval` takes the same `--set`.
 """
 
 

@@ -165,10 +165,24 @@ def test_a_text_may_begin_with_a_dash(trained: Path) -> None:
 def test_a_file_of_text_is_read_on_the_command_line(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "plot.txt").write_text("the old sea")
     told, read = (
-        json.loads(run("predict", trained, "--text", value, "--json"))
-        for value in ("the old sea", tmp_path / "plot.txt")
+        json.loads(run("predict", trained, *value, "--json"))
+        for value in (("--text", "the old sea"), ("--text-path", tmp_path / "plot.txt"))
     )
     assert told == read
+    path = tmp_path / "plot.txt"
+    for said in (run("predict", trained, "--text", path, code=2), python_error(trained, text=str(path))):
+        assert "is a file; to read it: text_path (--text-path on the command line)" in said
+    model = u2a.load(trained)
+    right = model.predict({"text": "the old sea"}).probabilities
+    for values in ({"text": path}, {"text_path": str(path)}, {"text_path": path, "image": float("nan")}):
+        assert model.predict(values).probabilities == right
+    assert "is given twice" in python_error(trained, text="a", text_path=path)
+
+
+def python_error(trained: Path, **values: object) -> str:
+    with pytest.raises(U2AError) as caught:
+        u2a.load(trained).predict(values)
+    return str(caught.value)
 
 
 def test_predicting_a_test_set_gives_the_evaluated_accuracy(trained: Path) -> None:
@@ -188,6 +202,10 @@ def test_a_manifest_to_predict_needs_keys_only(trained: Path, tmp_path: Path) ->
     manifest.write_bytes(b"\xef\xbb\xbfkey,text\r\na,the sea\r\nb,a boat\r\n")
     lines = run("predict", trained, "--manifest", manifest, "--top", "1").splitlines()
     assert [json.loads(line)["key"] for line in lines] == ["a", "b"]
+    manifest.write_text("key;text;year\na;N/A;3\n")
+    said = CliRunner().invoke(main, ["predict", str(trained), "--manifest", str(manifest)]).stderr
+    assert "note: columns that the recipe does not know are left out: 'year' (1 rows)" in said
+    assert "note: 1 text cells say 'N/A' (1) and are kept as they are" in said
     assert "--top" in run("predict", trained, "--text", "sea", "--top", "-1", code=2)
 
 

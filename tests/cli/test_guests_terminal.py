@@ -11,13 +11,12 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from rich.table import Table
 
 from u2a.cli.evaluate import _sweep_table
 from u2a.cli.main import main
 from u2a.common import streams
 from u2a.common.environment import number, whole
-from u2a.common.terminal import print_table
+from u2a.common.streams import print_table
 from u2a.errors import U2AError
 from u2a.evaluation.scoring import Scenario
 from u2a.recipe.sections import Recipe
@@ -41,7 +40,7 @@ def test_no_number_is_cut_or_broken(columns, term, monkeypatch, capsys) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
-    print_table(_sweep_table(*scenarios()))
+    print_table(*_sweep_table(*scenarios()))
     out = capsys.readouterr().out
     assert "\u2026" not in out
     lines = [line.split() for line in out.splitlines()]
@@ -54,10 +53,8 @@ def test_no_number_is_cut_or_broken(columns, term, monkeypatch, capsys) -> None:
 @pytest.mark.parametrize("columns", ["20", "60", "100"])
 def test_no_word_of_a_text_is_cut(columns, monkeypatch, capsys) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    table = Table("name", "what it does", box=None)
     text = "a_module_with_a_rather_long_name.that_is_not_there is what the plugin asks for"
-    table.add_row("x", text)
-    print_table(table)
+    print_table(("name", "what it does"), [("x", text)])
     assert capsys.readouterr().out.split()[4:] == ["x", *text.split()]
 
 
@@ -66,7 +63,7 @@ def test_any_encoding_prints_everything(encoding, monkeypatch) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", stream)
     streams.prepare_streams()
-    print_table(_sweep_table(*scenarios()))
+    print_table(*_sweep_table(*scenarios()))
     print("Größe \u4e2d \U0001f600 \udce9")
     stream.flush()
     text = stream.buffer.getvalue().decode(encoding)

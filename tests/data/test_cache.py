@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ import toys
 from servers import WebServer
 
 from u2a.common.distributed import World
-from u2a.common.files import sha256_file
+from u2a.common.files import sha256_file, write_text
 from u2a.data.feeding.plan import TrainingPlan
 from u2a.data.feeding.prefetch import upcoming
 from u2a.data.reading.split import Split, open_split
@@ -26,6 +28,7 @@ from u2a.data.shards.dataset import Shards
 from u2a.data.storage import cache as cache_module
 from u2a.data.storage import remote
 from u2a.data.storage.cache import Cache, RemoteShard
+from u2a.data.storage.remote import beside, fetch, fetch_range, show
 from u2a.errors import ShardError, U2AError
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
@@ -487,3 +490,106 @@ def test_an_object_store_gives_the_same_losses(
     assert 1 <= len(list((tmp_path / "cache/shards").glob("*.tar"))) <= 2
     with pytest.raises(ShardError, match=r"s3://films/nothing/dataset\.json: no such file"):
         trainer(toy, tmp_path / "none", "data.shards=s3://films/nothing")
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """As root, somebody who is not; others have no power over read-only folders anyway."""
+    if os.geteuid():
+        yield
+        return
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that other users may enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    subprocess.run(["chmod", "-R", "u+w", str(folder)], check=True)
+    shutil.rmtree(folder)
+
+
+def test_a_full_cache_that_one_may_only_read_is_read(toy: Path, shared_folder: Path) -> None:
+    shutil.copytree(toy.parent / "shards", shared_folder / "web")
+    server = WebServer(shared_folder / "web")
+    try:
+        _read_only(server, shared_folder / "cache")
+    finally:
+        server.stop()
+
+
+def _read_only(server: WebServer, cache: Path) -> None:
+    shards = {"train": server.url + "/train-{000000..000003}.tar"}
+    whole = {"train": server.url + "/train-{000000..000009}.tar"}
+    right = read_all(opened(shards, Cache(cache)))
+    for path in sorted(cache.rglob("*"), reverse=True):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    cache.chmod(0o555)
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+    with another_user():
+        server.sent_by_name.clear()
+        assert read_all(opened(shards, Cache(cache))) == right
+        assert not any(sent for name, sent in server.sent_by_name.items() if name.endswith(".tar"))
+        with pytest.raises(U2AError, match="the cache cannot be written"):
+            opened(whole, Cache(cache))
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("umask", "others"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_files_of_the_cache_follow_the_umask(
+    server: WebServer, tmp_path: Path, umask: int, others: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        read_all(opened({"train": server.url + "/train-000000.tar"}, Cache(tmp_path / "cache")))
+        write_text(tmp_path / "note.txt", "x")
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".tar", ".use", ".get", ".idx"}
+    assert {oct(path.stat().st_mode & 0o777) for path in [*files, tmp_path / "note.txt"]} == {oct(others)}
+    folders = {oct(path.stat().st_mode & 0o777) for path in (tmp_path / "cache").rglob("*") if path.is_dir()}
+    assert folders == {oct(0o777 & ~umask)}
+
+
+def test_an_index_has_an_address_of_its_own(toy: Path, server: WebServer, tmp_path: Path) -> None:
+    """A signature is good for one object; the index needs another, or lies elsewhere."""
+    shutil.copytree(toy.parent / "shards", tmp_path / "elsewhere")
+    for index in (
+        [f"{server.url}/train-00000{i}.tar.idx?signature=other" for i in range(2)],
+        [str(tmp_path / "elsewhere" / f"train-00000{i}.tar.idx") for i in range(2)],
+    ):
+        shards = {"train": [f"{server.url}/train-00000{i}.tar?signature=one" for i in range(2)]}
+        usual = {"modalities": ("image", "text"), "multi_label": False}
+        split = open_split(
+            shards,
+            "train",
+            classes=toys.WORDS,
+            cache=Cache(tmp_path / "cache"),
+            indexes={"train": index},
+            **usual,
+        )
+        assert len(read_all(split)) == len(split) > 0
+    with pytest.raises(ShardError, match=r"data\.indexes\.train: names 1 indexes for 2 shards"):
+        open_split(shards, "train", classes=toys.WORDS, indexes={"train": index[:1]}, **usual)
+
+
+def test_a_question_mark_in_the_key_of_an_object(tmp_path: Path) -> None:
+    assert show("s3://bucket/what?.tar") == "s3://bucket/what?.tar"
+    assert beside("s3://bucket/what?.tar", ".idx") == "s3://bucket/what?.tar.idx"
+    assert beside("https://host/x.tar?sig=1", ".idx") == "https://host/x.tar.idx?sig=1"
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/bucket/what?.tar", b"right")
+    memory.pipe_file("/bucket/what", b"wrong")
+    assert fetch("memory://bucket/what?.tar") == b"right"
+    assert fetch_range("memory://bucket/what?.tar", 1, 2) == b"ig"

@@ -6,10 +6,14 @@ import gc
 import io
 import json
 import re
+import subprocess
+import sys
 import tarfile
+import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import webdataset
 from click.testing import CliRunner
@@ -125,6 +129,8 @@ def test_what_a_sample_may_lack_is_declared_and_stored(tmp_path: Path) -> None:
         "may_lack": ("text", "image"),
         "ignored": (),
         "label": "cls",
+        "numbers": None,
+        "last_dot": None,
     }
 
 
@@ -154,8 +160,8 @@ ODD = {
     "twice": ([("a.jpg", b"x"), ("a.jpg", b"x")], "a.jpg: is there twice"),
     "empty": ([("a.jpg", b""), ("a.txt", b"y")], "a.jpg: is empty"),
     "first dot": ([("a.v1.jpg", b"x"), ("a.v2.jpg", b"x")], "a.v[12].jpg: is mapped to nothing"),
-    "resource fork": ([("._a.jpg", b"x")], "has no <key>.<extension>"),
-    "no extension": ([("README", b"x")], "has no <key>.<extension>"),
+    "resource fork": ([("._a.jpg", b"x")], r"holds no samples; 1 files were left out: '\._a\.jpg'"),
+    "no extension": ([("0001", b"x")], "holds no samples; 1 files were left out: '0001'"),
     "deleted": ([("a.__bad__", b"x")], "reserved extension"),
     "climbs": ([("../a.jpg", b"x")], "unsafe name"),
     "nothing": ([], "holds no samples"),
@@ -202,8 +208,8 @@ def test_truncation_anywhere_is_refused(tmp_path: Path, cut: int) -> None:
         (b"[", "json:x", "a.json: is not JSON"),
         (b"{}", "json:x", "a.json: has no 'x'"),
         (b'{"x": 1.5}', "json:x", "a.json: 1.5 is not a label"),
-        (b'{"x": true}', "json:x", "a.json: True is not a label"),
-        (b'{"x": ["cat", "cat"]}', "json:x", "sample 'a': has a label twice"),
+        (b'{"x": {"y": 1}}', "json:x", "a.json: an object of y is not a label"),
+        (b'{"x": ["cat", "cat"]}', "json:x", "a.json: names a label twice"),
         (b"[" * 100000, "json:x", "a.json: "),
     ],
 )
@@ -275,3 +281,152 @@ def test_own_shards_need_no_mapping(tmp_path: Path) -> None:
     run(tmp_path / "train-000000.tar")
     assert (tmp_path / "train-000000.tar.idx").read_bytes() == before
     assert json.loads(ShardIndex(tmp_path / "train-000000.tar").info.model_dump_json())["mapping"] is None
+
+
+def test_a_split_grows_with_each_command_and_refuses_what_it_has(tmp_path: Path) -> None:
+    for number in range(4):
+        path = shard(tmp_path / f"part-{number}.tar", ordinary(number * 5, 5))
+        said = run(path, *MAP, "--label", "cls", "--classes", "cat,dog,owl", "--split", "train")
+    assert "split 'train' has 4 shards, 20 samples, 1 of them added to the 3 it had" in said
+    assert [(e.name, e.samples) for e in read_dataset(str(tmp_path)).splits["train"]] == [
+        (f"part-{number}.tar", 5) for number in range(4)
+    ]
+    again = run(path, *MAP, "--label", "cls", "--classes", "cat,dog,owl", "--split", "train")
+    assert "split 'train' has 4 shards, 20 samples" in again
+    (tmp_path / "copy.tar").write_bytes(path.read_bytes())
+    said = fails(tmp_path / "copy.tar", *MAP, "--label", "cls", "--split", "test")
+    assert "copy.tar: is a copy of part-3.tar, which is in split 'train'" in said
+    assert list(read_dataset(str(tmp_path)).splits) == ["train"]
+
+
+def test_two_at_once_lose_no_split(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        shard(tmp_path / f"{name}.tar", ordinary(0 if name == "train" else 9, 3))
+        run(tmp_path / f"{name}.tar", *MAP, "--label", "cls")
+    program = (
+        "import sys, time, pathlib; from u2a.data.shards.foreign import add_split\n"
+        "shard, at = pathlib.Path(sys.argv[1]), float(sys.argv[2]); time.sleep(max(0, at - time.time()))\n"
+        "add_split([shard], shard.stem)"
+    )
+    for _ in range(3):
+        (tmp_path / "dataset.json").unlink(missing_ok=True)
+        at = str(time.time() + 1.5)
+        both = [
+            subprocess.Popen([sys.executable, "-c", program, str(tmp_path / f"{name}.tar"), at])
+            for name in ("train", "test")
+        ]
+        assert [process.wait(60) for process in both] == [0, 0]
+        assert sorted(read_dataset(str(tmp_path)).splits) == ["test", "train"]
+
+
+def test_an_index_of_another_tool_is_never_overwritten(tmp_path: Path) -> None:
+    path = shard(tmp_path / "x.tar", ordinary(0, 3))
+    theirs = np.arange(0, 9 * 512, 512, dtype="<u8").tobytes()  # Megatron-Energon's: offsets
+    (tmp_path / "x.tar.idx").write_bytes(theirs)
+    said = fails(path, *MAP, "--label", "cls", "--classes", "cat,dog,owl")
+    assert "x.tar.idx: is no index of u2a's" in said
+    assert "--index-dir" in said
+    assert (tmp_path / "x.tar.idx").read_bytes() == theirs
+    run(path, *MAP, "--label", "cls", "--classes", "cat,dog,owl", "--index-dir", tmp_path / "ours")
+    assert (tmp_path / "x.tar.idx").read_bytes() == theirs
+    split = open_split(
+        {"train": str(path)},
+        "train",
+        modalities=("image", "text"),
+        classes=CLASSES,
+        multi_label=False,
+        indexes={"train": str(tmp_path / "ours" / "x.tar.idx")},
+    )
+    assert [split.labels(i) for i in range(3)] == [(0,), (1,), (2,)]
+
+
+def labels_in(path: Path) -> list[str]:
+    index = ShardIndex(path)
+    return [index.info.classes[int(index.label_ids(row)[0])] for row in range(index.info.samples)]
+
+
+def numbered(path: Path, labels: list[int]) -> Path:
+    return shard(path, [{"__key__": f"{i}", "jpg": b"x", "cls": label} for i, label in enumerate(labels)])
+
+
+def test_numbers_that_are_class_names(tmp_path: Path) -> None:
+    image = ("--map", "jpg=image", "--label", "cls", "--classes")
+    path = numbered(tmp_path / "a.tar", [0, 1, 2, 3, 4])
+    said = run(path, *image, "1,2,3,4,5")  # 0 is no name: places
+    assert labels_in(path) == ["1", "2", "3", "4", "5"]
+    assert "taken as places in the classes, from 0: 0 = '1'" in said
+    path = numbered(tmp_path / "b.tar", [5, 1, 3])  # 5 is no place: names
+    run(path, *image, "1,2,3,4,5")
+    assert labels_in(path) == ["5", "1", "3"]
+    path = numbered(tmp_path / "c.tar", [0, 1, 2])
+    said = fails(path, *image, "2,0,1")
+    assert "label 0 is the class '0' by name, and by place '2'" in said
+    assert "--numbers names or --numbers places" in said
+    assert not (tmp_path / "c.tar.idx").exists()
+    run(path, *image, "2,0,1", "--numbers", "places")
+    assert labels_in(path) == ["2", "0", "1"]
+    run(path, *image, "2,0,1", "--numbers", "names")
+    assert labels_in(path) == ["0", "1", "2"]
+    # each shard alone could be read in one way, both together in none
+    one, other = numbered(tmp_path / "d.tar", [0]), numbered(tmp_path / "e.tar", [5])
+    assert "partly names, partly numbers" in fails(one, other, *image, "1,2,3,4,5")
+    path = numbered(tmp_path / "f.tar", [1, 2])
+    assert "if your numbers count from 1, every label is off by one" in run(path, *image, "cat,dog,owl")
+
+
+LABELS = {
+    "whole floats": ([1.0, 0.0], [(1,), (0,)]),
+    "booleans": ([True, False], [(1,), (0,)]),
+    "null": ([None, "owl"], [(), (2,)]),
+    "multi-hot": ([[0, 1, 1], [0, 0, 0]], [(1, 2), ()]),
+    "multi-hot booleans": ([[False, True, False]], [(1,)]),
+    "places": ([[0, 2], [1]], [(0, 2), (1,)]),
+    "names, decomposed and with spaces": ([" owl", ["do\u0067"]], [(2,), (1,)]),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_every_type(tmp_path: Path, kind: str) -> None:
+    values, right = LABELS[kind]
+    members = [(f"{i}.{end}", data) for i, value in enumerate(values) for end, data in
+               (("jpg", b"x"), ("json", json.dumps({"y": value}).encode()))]  # fmt: skip
+    path = raw(tmp_path / "x.tar", members)
+    run(path, "--map", "jpg=image", "--label", "json:y", "--classes", "cat,dog,owl")
+    split = open_split(
+        {"a": str(path)}, "a", modalities=("image",), classes=CLASSES, multi_label=True, labelled=False
+    )
+    assert [split.labels(i) for i in range(len(values))] == right
+
+
+def test_what_archivers_add_is_left_out_and_counted(tmp_path: Path) -> None:
+    good = [(f"./{i}.{end}", b"x") for i in range(3) for end in ("jpg", "txt")]
+    junk = ["./._0.jpg", ".DS_Store", "__MACOSX/._0.jpg", "a/Thumbs.db", "README", "LICENSE.txt", "labels.csv"]
+    path = raw(tmp_path / "x.tar", [(junk[0], b"x"), *good, *((name, b"x") for name in junk[1:])])
+    said = run(path, *MAP)
+    assert "note: 7 files that belong to no sample were left out: './._0.jpg'" in said
+    assert ShardIndex(path).info.samples == 3
+    path = raw(tmp_path / "y.tar", [*good, ("./0_thumb.jpg", b"x"), ("./notes.webp", b"x")])
+    assert "is lost" in fails(path, *MAP) or "is mapped to nothing" in fails(path, *MAP)
+    run(path, *MAP, "--ignore", "*_thumb.*,notes.webp")
+    assert ShardIndex(path).info.samples == 3
+
+
+def test_dots_in_names(tmp_path: Path) -> None:
+    names = ["Track 1.0 (Clean 2)", "Track 1.5", "été 🙂\u200d", "\u3000wide"]
+    path = raw(tmp_path / "x.tar", [(f"{n}.{end}", end.encode()) for n in names for end in ("jpg", "txt")])
+    assert "--last-dot" in fails(path, *MAP)
+    run(path, *MAP, "--last-dot")
+    split = open_split(
+        {"a": str(path)}, "a", modalities=("image", "text"), classes=CLASSES, multi_label=False, labelled=False
+    )
+    assert split.keys() == names
+    assert split.members(1, ("image", "text")) == {"image": b"jpg", "text": b"txt"}
+
+
+def test_an_empty_member_is_missing_where_the_modality_may_be(tmp_path: Path) -> None:
+    path = raw(tmp_path / "x.tar", [("0.jpg", b"x"), ("0.txt", b""), ("1.jpg", b"x"), ("1.txt", b"y")])
+    said = fails(path, *MAP)
+    assert "0.txt: is empty" in said
+    assert "--missing-ok text" in said
+    run(path, *MAP, "--missing-ok", "text")
+    assert ShardIndex(path).array("present").tolist() == [[True, False], [True, True]]

@@ -138,3 +138,15 @@ def test_a_waveform_is_as_tall_as_the_sound_is_loud() -> None:
 def test_nothing_wrong_is_said(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
     recipe = toys.make(tmp_path / "fine", checkpoints, counts={"train": 40})
     assert "nothing looks wrong" in run(recipe)
+
+
+def test_twins_and_words_for_missing(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
+    recipe = toys.make(tmp_path, checkpoints)
+    rows = [toys.row(tmp_path, "train", i, (True, True)) for i in range(12)]
+    rows[3]["image"], rows[5]["text"], rows[7]["text"] = rows[2]["image"], "N/A", "n/a"
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pack_manifest(load_recipe(recipe), tmp_path / "m.jsonl", tmp_path / "shards", overwrite=True)
+    wrong = "\n".join(json.loads(run(recipe, "--json"))["wrong"])
+    assert "2 samples of train share 1 image files: 'train-2' have twins" in wrong
+    assert "train: 1 text members say 'N/A', a word for missing: 'train-5'" in wrong
+    assert "train: 1 text members say 'n/a', a word for missing: 'train-7'" in wrong

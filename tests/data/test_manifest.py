@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from u2a.data.packing.manifest import Cell, Manifest, Row
+from u2a.data.packing.manifest import Cell, Manifest, ManifestOptions, Row
 from u2a.errors import U2AError
 
 EXTENSIONS = {"image": ("jpg", "png"), "plot": ("txt",), "scan": ("nii", "nii.gz")}
@@ -117,7 +117,8 @@ BAD = {
     "key that is no text": ({"key": ["a"]}, "column 'key': must be text, not ['a']"),
     "key with half a character": ({"key": "\ud800"}, "column 'key': holds half of a character"),
     "label and labels": ({"labels": ["x"]}, "has both 'label' and 'labels'"),
-    "label that is no text": ({"label": True}, "column 'label': must be text, not True"),
+    "label that is no text": ({"label": {"a": 1}}, "column 'label': an object of a is not a label"),
+    "label that is half a number": ({"label": 1.5}, "column 'label': 1.5 is not a label"),
     "labels that are no list": ({"label": None, "labels": {}}, "column 'labels': must be a list"),
     "label twice": ({"label": None, "labels": ["x", "x"]}, "column 'labels': names a label twice"),
     "missing file": ({"image": "img/none.jpg"}, "column 'image': img/none.jpg: no such file"),
@@ -169,11 +170,25 @@ def test_rows_of_the_wrong_width(folder):
     ("name", "content", "reason"),
     [
         ("m.csv", b"key,split,plot,plot\n", "column 'plot' is there twice"),
-        ("m.csv", b"key;split;plot\na;train;x\n", "has no column 'key'; its columns are key;split;plot"),
+        (
+            "m.csv",
+            b"id;split;plot\na;train;x\n",
+            "has no column 'key'; its columns, separated by a semicolon, are 'id', 'split', 'plot'",
+        ),
         ("m.csv", b'key,split,plot\na,train,"x\n', "line 2: not CSV"),
-        ("m.csv", b"key,split,plot\na,train,\xff\n", "is not UTF-8"),
-        ("m.jsonl", b'{"key": "\xff"}', "is not UTF-8"),
-        ("m.txt", b"", "manifests are .jsonl, .csv or .parquet files"),
+        (
+            "m.csv",
+            b"key,split,plot\na,train,caf\xe9 here\n",
+            "line 2: is not UTF-8 text; in Latin-1 it would say 'a,train,café here'; if that is right: iconv",
+        ),
+        ("m.jsonl", b'{"key": "\xff"}', "line 1: is not UTF-8 text"),
+        (
+            "m.csv",
+            "key,split,plot\n".encode("utf-16-le"),
+            "is not UTF-8 text, perhaps UTF-16: iconv -f UTF-16LE",
+        ),
+        ("m.xlsx", b"PK", "manifests are .jsonl, .json, .csv, .tsv or .parquet files; save the sheet as CSV"),
+        ("m.json", b"[{", "is neither JSON lines nor a JSON array"),
     ],
 )
 def test_an_unreadable_manifest(folder, name, content, reason):
@@ -185,3 +200,161 @@ def test_an_unreadable_manifest(folder, name, content, reason):
 def test_a_missing_manifest(folder):
     with pytest.raises(U2AError, match=r"none\.csv: cannot be read: No such file"):
         list(Manifest(folder / "none.csv", EXTENSIONS).rows([]))
+
+
+ROW = {"key": "a", "split": "train", "label": "x", "image": "img/a.jpg", "plot": "a sea"}
+TABLES = {
+    "semicolon": ("m.csv", "key;split;label;image;plot\na;train;x;img/a.jpg;a sea\n"),
+    "tab": ("m.tsv", "key\tsplit\tlabel\timage\tplot\na\ttrain\tx\timg/a.jpg\ta sea\n"),
+    "tab in .csv": ("m.csv", "key\tsplit\tlabel\timage\tplot\na\ttrain\tx\timg/a.jpg\ta sea\n"),
+    "bar": ("m.csv", "key|split|label|image|plot\na|train|x|img/a.jpg|a sea\n"),
+    "sep= of Excel": ("m.csv", "sep=;\nkey;split;label;image;plot\na;train;x;img/a.jpg;a sea\n"),
+    "comma, semicolons in cells": (
+        "m.csv",
+        "key,split,label,image,plot,a;b;c;d;e;f\na,train,x,img/a.jpg,a sea,\n",
+    ),
+    "spaces in the header": (
+        "m.csv",
+        "\ufeff key , split,label\u00a0,image,plot \na,train,x,img/a.jpg,a sea\n",
+    ),
+    "quotes": ("m.csv", '"key";"split";"label";"image";"plot"\r\n"a";"train";"x";"img/a.jpg";"a sea"\r\n'),
+    "empty columns and rows": (
+        "m.csv",
+        "key,split,label,image,plot,,\na,train,x,img/a.jpg,a sea,,\n,,,,,,\n,,\n",
+    ),
+    "short rows before empty columns": ("m.csv", "key,split,label,image,plot,,\na,train,x,img/a.jpg,a sea\n"),
+    "index of pandas": ("m.csv", ",key,split,label,image,plot\n0,a,train,x,img/a.jpg,a sea\n"),
+    "old Mac": ("m.csv", "key,split,label,image,plot\ra,train,x,img/a.jpg,a sea\r"),
+    "UTF-16": ("m.csv", "key;split;label;image;plot\na;train;x;img/a.jpg;a sea\n".encode("utf-16")),
+    "JSON array": ("m.json", json.dumps([ROW], indent=1)),
+    "JSON array in .jsonl": ("m.jsonl", json.dumps([ROW])),
+    "spaces in names of JSON": ("m.jsonl", json.dumps({f" {k} ": v for k, v in ROW.items()})),
+    "null and NaN": (
+        "m.jsonl",
+        json.dumps(ROW | {"scan": float("nan"), "scan_path": None, "labels": float("nan")}),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_as_people_have_them(folder, kind):
+    name, text = TABLES[kind]
+    rows, problems = read(folder, text, name)
+    assert problems == []
+    cells = {"image": Cell("jpg", folder.resolve() / "img/a.jpg"), "plot": Cell("txt", b"a sea")}
+    assert [(row.key, row.split, row.labels, row.cells) for row in rows] == [("a", "train", ("x",), cells)]
+
+
+def told(folder, text, name="m.jsonl", **options):
+    (folder / name).write_text(text)
+    manifest = Manifest(folder / name, EXTENSIONS, options=ManifestOptions(**options))
+    problems: list[str] = []
+    rows = list(manifest.rows(problems))
+    return rows, problems, "\n".join(manifest.told())
+
+
+@pytest.mark.parametrize("wrong", ["Plot", "plots", " PLOT", "plot.", "Plot-Path", "Label", "labell"])
+def test_a_misspelt_column_is_never_lost_without_a_word(folder, wrong):
+    lost = "label" if "abel" in wrong else "plot"
+    rest = {name: value for name, value in ROW.items() if name != lost}
+    rows, problems, _ = told(folder, jsonl(ROW, rest | {wrong: "words"}, rest | {wrong: None}))
+    assert [row.line for row in rows] == [1, 3]
+    assert len(problems) == 1
+    assert f"line 2: column {wrong.strip()!r} is none that the recipe knows" in problems[0]
+    assert "did you mean " in problems[0]
+    ignored = told(folder, jsonl(ROW, rest | {wrong: "words"}), ignore=(wrong,))
+    assert ignored[1] == []
+
+
+def test_columns_that_nobody_knows_are_told_with_their_rows(folder):
+    year = {"year": 3, "Plot": "a copy"}  # beside a plot of its own, so nothing is lost
+    _, problems, notes = told(folder, jsonl(ROW, ROW | year, ROW | {"year": 4, "place": ""}))
+    assert problems == []
+    assert notes == "columns that the recipe does not know are left out: 'year' (2 rows), 'Plot' (1 rows)"
+
+
+def test_a_name_that_an_object_has_twice_is_told(folder):
+    _, problems, _ = told(folder, '{"key": "a", "split": "train", "plot": "one", "plot": "two"}')
+    assert problems == ["line 1: not JSON: names 'plot' twice"]
+
+
+def test_words_for_missing_are_counted_and_may_be_taken_as_missing(folder):
+    words = ["nan", "None", "NULL", "N/A", "<NA>", "-", " NaN "]
+    fine = ["nanny", "no", "banana", "a - b"]
+    text = jsonl(*[ROW | {"key": word, "plot": word} for word in words + fine])
+    rows, problems, notes = told(folder, text)
+    assert (len(rows), problems) == (11, [])
+    assert notes.startswith("7 plot cells say 'nan' (1), ")
+    rows, _, notes = told(folder, text, missing_words=tuple(word.lower() for word in words))
+    assert [row.key for row in rows if "plot" in row.cells] == fine
+    assert notes == "7 cells were taken as missing (--missing-words)"
+    _, problems, _ = told(folder, jsonl(ROW | {"image": "nan"}))
+    assert "if it means missing: --missing-words nan" in problems[0]
+    rows, problems, _ = told(folder, jsonl(ROW | {"image": "nan"}), missing_words=("NaN",))
+    assert (list(rows[0].cells), problems) == (["plot"], [])
+
+
+def test_a_path_in_a_column_of_texts_stops(folder):
+    for path in ("long.txt", "img/a.jpg", "./long.txt"):
+        _, problems, _ = told(folder, jsonl(ROW | {"plot": path}))
+        assert problems == [
+            f"line 1: column 'plot': {path!r} is a file; name the column 'plot_path' to read it"
+        ]
+    rows, problems, _ = told(folder, jsonl(ROW | {"plot": "nowhere.txt"}, ROW | {"plot": "img"}))
+    assert (len(rows), problems) == (2, [])
+
+
+PATHS = {
+    "https://host/a.jpg": "is an address; download it, and name the file",
+    "file:///a.jpg": "is an address",
+    "img\\a.jpg": "is written with backslashes or a drive; write 'img/a.jpg'",
+    "C:/img/a.jpg": "is written with backslashes or a drive",
+    "img/A.jpg": "no such file; there is 'a.jpg': names differ by case",
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_that_are_none(folder, path):
+    _, problems, _ = told(folder, jsonl(ROW | {"image": path}))
+    assert PATHS[path] in problems[0]
+
+
+def test_absolute_paths_below_a_root(folder):
+    real = folder.resolve()
+    text = jsonl(
+        ROW | {"image": str(real / "img/a.jpg")}, ROW | {"image": "a.jpg"}, ROW | {"image": "/etc/x.jpg"}
+    )
+    rows, problems, _ = told(folder, text, root=str(folder / "img"))
+    assert [row.cells["image"].content for row in rows] == [real / "img/a.jpg"] * 2
+    assert problems == [f"line 3: column 'image': '/etc/x.jpg' leads out of the folder {real}/img of --root"]
+    _, problems, _ = told(folder, text)
+    assert "--root DIR allows absolute paths below DIR" in problems[0]
+
+
+def test_accents_in_either_form(folder):
+    composed, apart = "\u00e9t\u00e9.jpg", "e\u0301te\u0301.jpg"
+    (folder / "img" / apart).write_bytes(b"x")
+    rows, problems, _ = told(folder, jsonl(ROW | {"image": f"img/{composed}"}))
+    assert problems == []
+    assert rows[0].cells["image"].content.name == apart
+
+
+LABELS = {
+    "3": ("3",), 3: ("3",), 4.0: ("4",), True: ("true",), None: None, "": None, "  ": None, " x ": ("x",),
+    float("nan"): None, "['x', 'y']": ("x", "y"), "[0 1 1]": ("0", "1", "1"), "e\u0301": ("\u00e9",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_labels_of_every_type(folder, label):
+    rows, problems, _ = told(folder, jsonl(ROW | {"label": label}))
+    assert problems == []
+    assert rows[0].labels == LABELS[label]
+
+
+def test_no_message_prints_a_long_value(folder):
+    long = "x" * 100_000
+    rows = [{"key": [long]}, {"split": long + "/"}, {"label": {long: 1}}, {"image": long}, {"plot": [long] * 9}]
+    _, problems, _ = told(folder, jsonl(*[ROW | row for row in rows]))
+    assert len(problems) == 5
+    assert all(len(problem) < 300 for problem in problems)

@@ -167,14 +167,24 @@ def test_all_faults_at_once_before_anything_is_written(source):
     assert not (source / "shards").exists()
 
 
-def test_at_most_20_faults(source):
-    write(source, [{"key": f"{i}", "split": "train"} for i in range(500)])
+def test_many_faults_of_a_kind_are_counted(source):
+    rows = [{"key": f"{i}", "split": "train"} for i in range(500)]
+    write(source, [*rows, {"key": "x", "split": "train", "text": "words", "label": "nothing"}])
     with pytest.raises(U2AError) as caught:
         pack(source)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 21
-    assert "line 20:" in lines[19]
-    assert "more" in lines[20]
+    assert len(lines) == 4
+    assert lines[2].endswith("line 3: sample '2' has none of the modalities image, text (and 497 more lines "
+                             "like this: 4, 5, 6, 7, 8, 9 ...)")  # fmt: skip
+    assert "line 501: label 'nothing' is not" in lines[3]
+
+
+def test_at_most_20_kinds_of_faults(source):
+    words = [f"{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(60)]
+    write(source, [{"key": w, "split": "train", "text": w, f"text{w}_path": 1, "label": w} for w in words])
+    with pytest.raises(U2AError) as caught:
+        pack(source)
+    assert len(str(caught.value).splitlines()) <= 21
 
 
 def test_an_empty_manifest(source):

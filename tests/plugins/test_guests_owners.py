@@ -250,3 +250,25 @@ def test_who_waits_is_told_for_whom_and_can_leave_it_out(tmp_path: Path) -> None
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert process.stderr.read() == f"interrupted while loading {owner}; --no-plugin slow leaves it out\n"
+
+
+def test_plugins_check_runs_the_kit_on_files(root: Path, tmp_path: Path) -> None:
+    for name, text in (("a.abc", "sea"), ("b.abc", "harbour"), ("bad.abc", "")):
+        (tmp_path / name).write_text(text)
+    files = [f"{tmp_path}/a.abc", f"{tmp_path}/b.abc"]
+    with sites(root / "one"):
+        done = u2a("plugins", "check", "letters", *files, "--bad", f"{tmp_path}/bad.abc")
+        assert done.exit_code == 2  # it takes an empty file
+        said = done.output.splitlines()
+        assert "ok: token shapes" in said
+        assert any(
+            line.startswith("bad bytes: b''... (0 bytes) is accepted; the contract wants") for line in said
+        )
+        assert "error: modality 'letters' (plugin 'letters' of u2a-plugin-letters 1.0): " in done.stderr
+        assert u2a("plugins", "check", "letters", files[0]).exit_code == 2
+        wrong = u2a("plugins", "check", "letters", *files, "--set", "longest=3")
+        assert "longest: unknown key" in wrong.stderr
+        assert (
+            "no installed plugin brings the modality 'leters'"
+            in u2a("plugins", "check", "leters", *files).stderr
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ def append(tokens: Tokens, token_D: torch.Tensor) -> Tokens:
     """What the core does: one more position at the end, marked valid."""
     rows = tokens.hidden_NLD.shape[0]
     hidden = torch.cat([tokens.hidden_NLD, token_D.expand(rows, 1, -1)], dim=1)
-    return Tokens(hidden, torch.cat([tokens.valid_NL, torch.ones(rows, 1, dtype=torch.bool)], dim=1))
+    valid = torch.cat([tokens.valid_NL, torch.ones(rows, 1, dtype=torch.bool)], dim=1)
+    return replace(tokens, hidden_NLD=hidden, valid_NL=valid)
 
 
 @torch.no_grad()

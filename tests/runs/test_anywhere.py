@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 import toys
 
 import u2a
@@ -262,7 +263,7 @@ def test_a_second_training_in_a_run_folder_is_refused(run: Path, monkeypatch: py
 def test_a_run_is_readable_while_its_checkpoints_are_replaced(run: Path) -> None:
     model = u2a.load(run)
     root, meta = Run(run).checkpoints, dict(model.meta)
-    optimizer = __import__("torch").optim.AdamW(model.network.parameters())
+    optimizer = torch.optim.AdamW(model.network.parameters())
     stop, failures = threading.Event(), []
 
     def replace() -> None:
@@ -284,6 +285,23 @@ def test_a_run_is_readable_while_its_checkpoints_are_replaced(run: Path) -> None
         stop.set()
         writer.join()
     assert not failures
+
+
+def test_a_checkpoint_that_is_pruned_while_it_is_read_gives_way_to_the_next(run: Path, monkeypatch) -> None:
+    model = u2a.load(run)
+    root, meta = Run(run).checkpoints, dict(model.meta)
+    optimizer = torch.optim.AdamW(model.network.parameters())
+    read, steps = checkpoint.load_adapter, iter((5001, 5002))
+
+    def slow(folder: Path, network: torch.nn.Module) -> dict:
+        if step := next(steps, None):  # twice, a training is quicker
+            checkpoint.save_checkpoint(root, step, model.network, optimizer, meta, best=True)
+            assert not folder.exists()
+        return read(folder, network)
+
+    monkeypatch.setattr(checkpoint, "load_adapter", slow)
+    folder, _ = checkpoint.load_current(root, "BEST", u2a.load(run).network)
+    assert folder.name == "step-00005002"
 
 
 def test_a_checkpoint_that_is_damaged_and_current_is_refused_at_once(run: Path) -> None:

@@ -263,6 +263,19 @@ class Lists(Letters):
         return [example["values"] for example in examples]
 
 
+def without_final_norm(net: Any, tokens: Tokens) -> torch.Tensor:
+    return encoder(net, tokens) + 0.1
+
+
+def final_norm_of_the_class_token(net: Any, tokens: Tokens) -> torch.Tensor:
+    hidden_NLD = encoder(net, tokens)
+    return torch.cat([hidden_NLD[:, :1], 2 * hidden_NLD[:, 1:]], 1)
+
+
+class Pretrained(Options):
+    encoder: str = Field("a/b", description="the checkpoint")
+
+
 BREACHES = {
     "record": ({"width": lambda options: 8.0}, "width gave 8.0", "ModalitySpec"),
     "options round trip": ({"options": Growing}, "validate to other ones", "ModalityOptions"),
@@ -292,6 +305,18 @@ BREACHES = {
     "lora count": ({"lora_targets": lambda net: targets(net)[:1]}, None, ""),
     "lora effect": ({"encoder": bypasses_lora}, "LoRA on k (blocks.0.k) changes nothing", "lora_targets"),
     "gradients": ({"encoder": detached}, "the mask token has no gradient", "tune"),
+    "checkpoint read": (
+        {"backbone": lambda options, *, weights: Net()},
+        "tensors are drawn anew by each build, e.g. cls",
+        "backbone",
+    ),
+    "all blocks adapted": (
+        {"lora_targets": lambda net: targets(net)[:1]},
+        "4 projections are left out, e.g. blocks.1.q",
+        "lora_targets",
+    ),
+    "final norm": ({"encoder": without_final_norm}, "no norm's output (positions that are: none)", "Encoder"),
+    "sharing": ({"options": Pretrained}, "it is 'letters' whatever encoder say", "share_key"),
     "shared weights": (
         {"backbone": lambda options, *, weights: Tied(), "encoder": encoder_of_the_first_copy},
         "changes",
@@ -390,3 +415,34 @@ def test_arrays_numbers_and_what_holds_them_are_the_same_as_a_copy(value):
 def test_what_differs_inside_an_example_is_told(first, second):
     assert not same(first, second)
     assert not same(second, first)
+
+
+def test_a_norm_on_the_class_token_alone_is_told():
+    check = next(check for check in all_checks() if check.name == "final norm")
+    failures = check.failures(Case(replace(LETTERS, encoder=final_norm_of_the_class_token), {}, MEMBERS))
+    assert len(failures) == 1
+    assert "positions that are: the class token's alone" in failures[0]
+
+
+def test_a_projection_named_twice_is_told():
+    twice = replace(LETTERS, lora_targets=lambda net: [[b[0], b[0], b[2], b[3]] for b in targets(net)])
+    check = next(check for check in all_checks() if check.name == "all blocks adapted")
+    assert "blocks.0.q is named twice" in check.failures(Case(twice, {}, MEMBERS))[0]
+
+
+def test_a_value_that_loses_something_on_its_way_is_told():
+    check = next(check for check in all_checks() if check.name == "to member")
+    for to_member, n in ((str.encode, 0), (lambda value: value[:-1].encode(), 1)):
+        case = Case(replace(LETTERS, to_member=to_member), {}, MEMBERS, values=[("boat", b"boat"), "sea"])
+        assert len(check.failures(case)) == n
+
+
+def test_one_cause_gives_one_failure():
+    def gone(options: Any, *, weights: bool) -> nn.Module:
+        raise FileNotFoundError("no such checkpoint")
+
+    with pytest.raises(ConformanceError) as caught:
+        check_modality(replace(LETTERS, backbone=gone), {}, MEMBERS, bad=[b"12"])
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("meta device: FileNotFoundError: no such checkpoint; the contract wants")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from u2a.cli.base import Group, set_option
+from u2a.cli.base import Group, comma_list, json_option, print_json, set_option
 from u2a.cli.data_index import index
 from u2a.cli.data_inspect import inspect
 from u2a.cli.data_mask import mask
@@ -68,33 +68,79 @@ def packing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @data.command()
 @click.argument("recipe")
-@click.option("--manifest", required=True, help="JSONL, CSV or Parquet file with one row a sample.")
+@click.option("--manifest", required=True, help="JSONL, CSV, TSV or Parquet file with one row a sample.")
 @click.option("--out", help="Folder to write; the recipe's data.shards if left out.")
+@click.option("--root", metavar="DIR", help="Paths are relative to DIR, and may be absolute below it.")
+@click.option(
+    "--missing-words",
+    multiple=True,
+    callback=comma_list,
+    metavar="WORD[,WORD]",
+    help='Cells that mean missing, e.g. "nan,N/A".',
+)
+@click.option(
+    "--ignore", multiple=True, callback=comma_list, metavar="NAME[,NAME]", help="Columns to leave out."
+)
+@click.option("--rename-split", multiple=True, metavar="OLD=NEW", help="E.g. validation=val.")
+@click.option(
+    "--numbers",
+    type=click.Choice(["names", "places", "multihot"]),
+    help="What numbers as labels are, where that is ambiguous.",
+)
 @set_option
 @packing_options
+@json_option
 def pack(
-    recipe: str, manifest: str, out: str | None, sets: tuple[str, ...], overwrite: bool, **how: Any
+    recipe: str,
+    manifest: str,
+    out: str | None,
+    root: str | None,
+    missing_words: tuple[str, ...],
+    ignore: tuple[str, ...],
+    rename_split: tuple[str, ...],
+    sets: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Pack the samples of a manifest into shards for RECIPE.
 
     Columns: key, split, label or labels, and one for each modality of the recipe: a path relative to the
     manifest, or the text itself. An empty cell means that the modality is missing.
     """
+    from u2a.data.packing.manifest import ManifestOptions
     from u2a.data.packing.pack import pack_manifest
-    from u2a.data.packing.summary import modalities_without_samples
     from u2a.recipe.file import load_recipe
 
     loaded = load_recipe(recipe, sets)
     folder = out or _default_out(loaded)
+    reading = ManifestOptions(root, missing_words, ignore, _pairs(rename_split))
+    notes: list[str] = []
     with _progress() as progress:
         summary = pack_manifest(
-            loaded, manifest, folder, overwrite=overwrite, progress=progress, **pack_arguments(how)
+            loaded,
+            manifest,
+            folder,
+            overwrite=overwrite,
+            progress=progress,
+            tell=notes.append,
+            reading=reading,
+            **pack_arguments(how),
         )
-    _print_summary(folder, summary)
-    for name in modalities_without_samples(summary, loaded):
-        click.echo(
-            f"note: no sample has {name!r}; if it should, the manifest needs a column {name!r}", err=True
-        )
+    if as_json:
+        print_json({**summary.as_dict(), "notes": notes})
+    else:
+        _print_summary(folder, summary)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _pairs(given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = tuple(tuple(pair.split("=")) for pair in given)
+    for pair in pairs:
+        if len(pair) != 2 or not all(pair):
+            raise U2AError(f"--rename-split {'='.join(pair)}: expected OLD=NEW, e.g. validation=val")
+    return pairs  # type: ignore[return-value]
 
 
 @data.command()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from u2a.data.shards.index import IndexInfo
+    from u2a.data.shards.labels import Numbers
 
 
 @click.command(cls=Command)
@@ -21,14 +22,27 @@ if TYPE_CHECKING:
 @click.option(
     "--missing-ok", multiple=True, callback=comma_list, metavar="M[,M]", help="Modalities that may be absent."
 )
-@click.option("--ignore", multiple=True, callback=comma_list, metavar="EXT[,EXT]", help="Members to leave out.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    callback=comma_list,
+    metavar="EXT|PATTERN[,...]",
+    help="Members to leave out: an extension, or a pattern of names such as '*_thumb.*'.",
+)
 @click.option(
     "--label", metavar="EXT|json:KEY", help="The member that holds the label, e.g. cls or json:label."
 )
 @click.option(
     "--classes", metavar="FILE|A,B", help="Class names, one a line of a file; numeric labels are places."
 )
-@click.option("--split", metavar="NAME", help="Also name the shards as this split in dataset.json.")
+@click.option(
+    "--numbers",
+    type=click.Choice(["names", "places", "multihot"]),
+    help="What numbers as labels are, where that is ambiguous.",
+)
+@click.option("--last-dot", is_flag=True, help="Names have dots: the extension is what follows the last one.")
+@click.option("--split", metavar="NAME", help="Also add the shards to this split of dataset.json.")
+@click.option("--index-dir", metavar="FOLDER", help="Write the indexes there, for shards in read-only folders.")
 def index(
     shards: tuple[str, ...],
     pairs: tuple[str, ...],
@@ -36,7 +50,10 @@ def index(
     ignore: tuple[str, ...],
     label: str | None,
     classes: str | None,
+    numbers: Numbers | None,
+    last_dot: bool,
     split: str | None,
+    index_dir: str | None,
 ) -> None:
     """Write the index beside each of SHARDS (tar files; brace ranges will do).
 
@@ -44,16 +61,31 @@ def index(
     to a modality, hold the label, or be ignored, and a sample must have all mapped modalities but those
     of --missing-ok. Anything odd is an error that names the member.
     """
+    from pathlib import Path
+
     from u2a.data.shards.foreign import add_split, index_shards, parse_mapping
 
-    if not pairs and (missing_ok or ignore or label or classes):
-        raise U2AError("--missing-ok, --ignore, --label and --classes go with --map")
-    mapping = parse_mapping(pairs, may_lack=missing_ok, ignored=ignore, label=label) if pairs else None
+    if not pairs and (missing_ok or ignore or label or classes or numbers or last_dot):
+        raise U2AError("--missing-ok, --ignore, --label, --classes, --numbers and --last-dot go with --map")
+    if split and index_dir:
+        raise U2AError(
+            "--split lists shards whose index is beside them; with --index-dir name both in the recipe"
+        )
     paths = _paths(shards)
-    infos = index_shards(paths, mapping, _classes(classes), on_shard=_tell)
+    mapping = None
+    if pairs:
+        mapping = parse_mapping(
+            pairs, may_lack=missing_ok, ignored=ignore, label=label, numbers=numbers, last_dot=last_dot
+        )
+    folder = Path(index_dir) if index_dir else None
+    infos = index_shards(paths, mapping, _classes(classes), _tell, folder=folder, tell=_note)
     click.echo(f"indexed {len(paths)} shards, {sum(info.samples for info in infos)} samples")
     if split:
-        click.echo(f"wrote {add_split(paths, split)}")
+        click.echo(add_split(paths, split))
+    if folder:
+        click.echo(
+            f"the recipe says where they are: data.indexes = {{ SPLIT = [{str(folder / '...tar.idx')!r}] }}"
+        )
 
 
 def _paths(shards: tuple[str, ...]) -> list[Path]:
@@ -80,3 +112,7 @@ def _classes(given: str | None) -> tuple[str, ...]:
 
 def _tell(shard: Path, info: IndexInfo) -> None:
     click.echo(f"{shard}: {info.samples} samples, {', '.join(info.modalities)}", err=True)
+
+
+def _note(line: str) -> None:
+    click.echo(f"note: {line}", err=True)

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
 from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
-from u2a.common.streams import dots
-from u2a.common.terminal import out, print_table
+from u2a.common.streams import dots, print_table
 from u2a.errors import U2AError
 
 if TYPE_CHECKING:
@@ -30,8 +28,8 @@ def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: A
         return None
     if as_json:
         return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
-    out.print(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
-    print_table(_scenario_table(scenario))
+    click.echo(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
+    print_table(*_scenario_table(scenario))
     return _print_calibration([scenario], run.recipe())
 
 
@@ -50,8 +48,8 @@ def sweep_command(
     if as_json:
         patterns = [scenario.as_dict() for scenario in scenarios]
         return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
-    out.print(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
-    print_table(_sweep_table(scenarios, run.recipe()))
+    click.echo(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
+    print_table(*_sweep_table(scenarios, run.recipe()))
     return _print_calibration(scenarios, run.recipe())
 
 
@@ -63,43 +61,43 @@ def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
     names = tuple(recipe.modalities)
     fitted = [key for key in rows[0].calibrated if key.endswith("_fitted")]
     headers = [column for key in fitted for column in (key.removesuffix("_fitted"), "at fitted thresholds")]
-    table = Table(*names, "ECE", "calibrated", *headers, "90 % sets hold", "mean size", box=None)
+    (present, missing), lines = dots(), []
     for scenario in rows:
         found = scenario.calibrated
-        dots = ["○" if name in scenario.dropped else "●" for name in names]
+        marks = [missing if name in scenario.dropped else present for name in names]
         scores = [f"{found[k]:.4f}" for key in fitted for k in (key.removesuffix("_fitted"), key)]
         errors = f"{found['ece']:.3f}", f"{found['ece_calibrated']:.3f}"
-        table.add_row(*dots, *errors, *scores, f"{100 * found['coverage']:.1f} %", f"{found['set_size']:.2f}")
-    print_table(table)
+        sets = f"{100 * found['coverage']:.1f} %", f"{found['set_size']:.2f}"
+        lines.append([*marks, *errors, *scores, *sets])
+    print_table([*names, "ECE", "calibrated", *headers, "90 % sets hold", "mean size"], lines)
 
 
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in ("split", "seed", "mask_tokens")}
 
 
-def _scenario_table(scenario: Scenario) -> Table:
-    table = Table("modalities", *scenario.complete, box=None)
-    table.add_row("complete", *(f"{value:.4f}" for value in scenario.complete.values()))
+def _scenario_table(scenario: Scenario) -> tuple[list[str], list[list[str]]]:
+    """Header and rows."""
+    rows = [["complete", *(f"{value:.4f}" for value in scenario.complete.values())]]
     kept = [f"{name} kept in {share:g} of the samples" for name, share in scenario.kept.items()]
     changed = [f"without {name}" for name in scenario.dropped] + kept
     if changed:
-        table.add_row(", ".join(changed), *(f"{value:.4f}" for value in scenario.scores.values()))
-    return table
+        rows.append([", ".join(changed), *(f"{value:.4f}" for value in scenario.scores.values())])
+    return ["modalities", *scenario.complete], rows
 
 
-def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> Table:
-    """A row a pattern: filled dots are present modalities; the difference is to the complete data."""
+def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[str], list[list[str]]]:
+    """Header and a row a pattern: full dots are present modalities; the change is from the complete data."""
     names, headline = tuple(recipe.modalities), next(iter(scenarios[0].scores))
-    present, missing = dots()
-    table = Table(*names, *scenarios[0].scores, "change", "N", "n_empty", box=None)
+    (present, missing), rows = dots(), []
     for scenario in scenarios:
         marks = [missing if name in scenario.dropped else present for name in names]
         difference = scenario.scores[headline] - scenario.complete[headline]
         values = [f"{value:.4f}" for value in scenario.scores.values()]
-        table.add_row(*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty))
+        rows.append([*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty)])
     if headline == "accuracy":
-        table.add_row(*missing * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)")
-    return table
+        rows.append([*missing * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)"])
+    return [*names, *scenarios[0].scores, "change", "N", "n_empty"], rows
 
 
 @click.command("eval", cls=Command)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import click
-from rich.table import Table
 
 from u2a.cli.base import Command, json_option, print_json, set_option
-from u2a.common.terminal import print_table
+from u2a.common.streams import print_table
 
 
 @click.command(cls=Command)
@@ -24,8 +23,5 @@ def params(recipe: str, sets: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json({"total": total, "learnable": learnable, "parts": [vars(part) for part in parts]})
         return
-    table = Table("part", "total", "learnable", box=None)
-    for part in parts:
-        table.add_row(part.name, f"{part.total:,}", f"{part.learnable:,}")
-    table.add_row("all", f"{total:,}", f"{learnable:,}")
-    print_table(table)
+    rows = [(part.name, f"{part.total:,}", f"{part.learnable:,}") for part in parts]
+    print_table(("part", "total", "learnable"), [*rows, ("all", f"{total:,}", f"{learnable:,}")])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from u2a.cli.base import Group, json_option, print_json
-from u2a.common.terminal import print_table
+from u2a.common.streams import print_table
 from u2a.contract.blame import Owner
+from u2a.errors import U2AError
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group(cls=Group)
@@ -36,6 +37,38 @@ def show(name: str, as_json: bool) -> None:
 
 @plugins.command()
 @click.argument("name")
+@click.argument("files", nargs=-1, required=True, metavar="FILE FILE ...", type=_file)
+@click.option("--bad", multiple=True, metavar="FILE", type=_file, help="A file that must be refused.")
+@click.option("--set", "sets", multiple=True, metavar="OPTION=VALUE", help="An option of the modality.")
+def check(name: str, files: tuple[Path, ...], bad: tuple[Path, ...], sets: tuple[str, ...]) -> None:
+    """Hold the modality NAME against the whole contract, on files that it reads, without pytest.
+
+    At least two files of different content and, where the modality pads, of different lengths.
+
+    u2a plugins check depth a.png b.png --set encoder=./tiny
+    """
+    from u2a.plugins.loading import registry
+    from u2a.recipe.file import parse_options
+    from u2a.recipe.kept import plain
+    from u2a.testing.case import Case
+    from u2a.testing.checks import run_checks
+
+    if len(files) < 2:
+        raise click.UsageError("give at least two files")
+    options = parse_options(name, sets, registry())
+    spec = registry().spec(options.kind)
+    values = {key: value for key, value in plain(options).items() if key != "kind"}
+    case = Case(spec, values, [file.read_bytes() for file in files], [file.read_bytes() for file in bad])
+    failed = 0
+    for one, failures in run_checks(case):
+        failed += bool(failures)
+        click.echo("\n".join(failures) if failures else f"ok: {one.name}")
+    if failed:
+        raise U2AError(f"modality {name!r} ({registry().owners[options.kind]}): {failed} checks failed")
+
+
+@plugins.command()
+@click.argument("name")
 @click.option("--out", metavar="DIR", help="The folder to make; u2a-plugin-NAME if left out.")
 def new(name: str, out: str | None) -> None:
     """Make a complete, tested distribution for a new modality NAME."""
@@ -54,16 +87,15 @@ def print_modality(name: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{name}: {registry().owners[name]}, contract version {found['api']}")
-    console.print(f"reads: {' '.join('.' + extension for extension in found['extensions'])}")
-    console.print(f"trains: {'LoRA on a frozen encoder' if found['tune'] == 'lora' else 'the whole encoder'}\n")
-    table = Table("option", "type", "default", "help", box=None, pad_edge=False)
+    click.echo(f"{name}: {registry().owners[name]}, contract version {found['api']}")
+    click.echo(f"reads: {' '.join('.' + extension for extension in found['extensions'])}")
+    click.echo(f"trains: {'LoRA on a frozen encoder' if found['tune'] == 'lora' else 'the whole encoder'}\n")
+    rows = []
     for row in found["options"]:
         default = "required" if row["required"] else "" if row["default"] is None else repr(row["default"])
-        table.add_row(*map(escape, (row["name"], row["type"], default, row["help"])))
-    print_table(table)
-    console.print(f"\n{found['example']}", end="")
+        rows.append((row["name"], row["type"], default, row["help"]))
+    print_table(("option", "type", "default", "help"), rows)
+    click.echo(f"\n{found['example']}", nl=False)
 
 
 def print_plugins(as_json: bool) -> None:
@@ -75,13 +107,11 @@ def print_plugins(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("provides", "name", "reads or does", "distribution", "version", "status", box=None)
+    names = ("provides", "name", "about", "distribution", "version", "status")
     for row in rows:
-        if row["name"]:
-            about = " ".join(row["extensions"]) or row["help"]
-            owner = row["distribution"], row["version"]
-            table.add_row(*map(escape, (row["provides"], row["name"], about, *owner, row["status"])))
-    print_table(table)
+        row["about"] = " ".join(row["extensions"]) or row["help"]
+    header = (*names[:2], "reads or does", *names[3:])
+    print_table(header, [[row[name] for name in names] for row in rows if row["name"]])
     for row in rows:  # as lines of their own: reasons are long
         if not row["name"]:
             click.echo(f"{_owner(row)}: {row['status']}")

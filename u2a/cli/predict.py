@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -43,6 +42,8 @@ def predict(
     """Predict with RUN (the newest if none is named) from any subset of its modalities.
 
     u2a predict --image a.png --text "a red boat"
+
+    A text is the text itself; --text-path FILE reads one.
     """
     from u2a.evaluation.trained import load
 
@@ -53,9 +54,7 @@ def predict(
     if manifest:
         _predict_manifest(model, Path(manifest), top, coverage)
         return
-    prediction = model.predict(
-        {name: _file_or_text(value) for name, value in values.items()}, coverage=coverage
-    )
+    prediction = model.predict(values, coverage=coverage)
     if as_json:
         print_json(prediction.as_dict(top))
         return
@@ -66,17 +65,13 @@ def predict(
     click.echo(f"used {', '.join(prediction.used)}; filled in {', '.join(prediction.filled) or 'none'}")
 
 
-def _file_or_text(value: str) -> str | Path:
-    """On the command line, what names a file is the file, for text as well."""
-    return Path(value) if os.path.isfile(value) else value
-
-
 def parse_words(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:
     """``RUN --image a.png --text=hello`` to the run and the values by modality."""
     run, values, rest = None, {}, iter(words)
     for word in rest:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
+            name = name.replace("-", "_")
             if not equals:
                 value = next(rest, None)  # type: ignore[assignment]
             if value is None or not name:
@@ -100,12 +95,15 @@ def _predict_manifest(model: Any, manifest: Path, top: int, coverage: float | No
     options = model.recipe.modalities.items()
     extensions = {name: registry().spec(o.kind).extensions for name, o in options}
     problems: list[str] = []
-    rows = Manifest(manifest, extensions, default_split="predict").rows(problems)
+    table = Manifest(manifest, extensions, default_split="predict")
+    rows = table.rows(problems)
     failed = 0
     while batch := list(islice(rows, BATCH)):
         for line in _lines(model, batch, top, coverage):
             failed += "error" in line
             click.echo(json_text(line))
+    for note in table.told():
+        click.echo(f"note: {note}", err=True)
     if problems or failed:
         for problem in problems:
             click.echo(f"{manifest}: {problem}", err=True)

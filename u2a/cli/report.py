@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
-from u2a.common.terminal import print_table
+from u2a.common.streams import can_print, print_table
 from u2a.errors import U2AError
 
 split_option = click.option("--split", default="test", show_default=True, help="The split to score.")
 checkpoint_option = click.option(
     "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
 )
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 folder_type = click.Path(file_okay=False, writable=True, path_type=Path)
 
 
@@ -133,40 +129,35 @@ def _say(line: str) -> None:
 def print_comparison(result: dict[str, Any]) -> None:
     """A row a run: score and difference to the first, both in percent with 95 % intervals."""
     missing = f", without {', '.join(result['dropped'])}" if result["dropped"] else ""
-    console.print(
-        f"split {result['split']}{missing}, N {result['n']}, n_empty {result['n_empty']}", markup=False
-    )
-    table = Table("run", f"{result['metric']} % (95 %)", "difference (95 %)", "better in", box=None)
+    click.echo(f"split {result['split']}{missing}, N {result['n']}, n_empty {result['n_empty']}")
+    rows = []
     for row in result["runs"]:
-        cells = [_escape(row["run"]), _value(row["score"], row["interval"], "{:.2f}")]
+        cells = [row["run"], _value(row["score"], row["interval"], "{:.2f}")]
         if "difference" in row:
             cells.append(_value(row["difference"], row["difference_interval"], "{:+.2f}"))
             cells.append(f"{100 * row['better']:.1f} % of resamples")
-        table.add_row(*cells)
-    print_table(table)
+        rows.append(cells)
+    print_table(("run", f"{result['metric']} % (95 %)", "difference (95 %)", "better in"), rows)
 
 
 def print_sweep(result: dict[str, Any]) -> None:
     """A row a cell of the grid: mean ± standard deviation over seeds in percent, with all that the data has."""
     if not result["cells"]:
-        return console.print("no training is finished")
+        return click.echo("no training is finished")
     keys, metrics = result["cells"][0]["values"], result["cells"][0]["patterns"][0]["mean"]
-    table = Table(*keys, "seeds", *(f"{metric} %" for metric in metrics), box=None)
+    rows = []
     for cell in result["cells"]:
         complete = cell["patterns"][0]
         scores = [_mean_sd(complete["mean"][metric], complete["sd"][metric]) for metric in metrics]
-        table.add_row(*map(_escape, cell["values"].values()), str(len(cell["seeds"])), *scores)
-    return print_table(table)
+        rows.append([*cell["values"].values(), str(len(cell["seeds"])), *scores])
+    return print_table([*keys, "seeds", *(f"{metric} %" for metric in metrics)], rows)
 
 
 def _mean_sd(mean: float, sd: float | None) -> str:
-    return f"{100 * mean:.2f}" if sd is None else f"{100 * mean:.2f} ± {100 * sd:.2f}"
+    sign = "±" if can_print("±") else "+-"
+    return f"{100 * mean:.2f}" if sd is None else f"{100 * mean:.2f} {sign} {100 * sd:.2f}"
 
 
 def _value(value: float, interval: list[float], form: str) -> str:
     low, high = (form.format(100 * bound) for bound in interval)
     return f"{form.format(100 * value)} ({low} to {high})"
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

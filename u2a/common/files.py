@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,17 +17,8 @@ from pydantic import Field
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file's content at once: written aside, flushed to the disk, renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as stream:
+        stream.write(text.encode())
     sync_folder(path.parent)
 
 
@@ -71,10 +62,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file under a temporary name; flushed to disk and renamed to `path` if the block succeeds."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """A binary file under a temporary name; flushed to disk and renamed to `path` if the block succeeds.
+
+    Who may read and write it is up to the umask, as for any file that a person makes.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        with open(part, "wb") as stream:
+        with open(part, "xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

@@ -10,12 +10,13 @@ from u2a.errors import U2AError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_IN_ATTENTION = re.compile(r"(^|[._])(attn|attention)(\.|$)")
+_IN_ATTENTION = re.compile(r"(^|[._])(attn|attention|SelfAttention)(\.|$)")
+_OF_POSITIONS = re.compile(r"(^|\.)pos_")  # DeBERTa's, of its relative positions
 _ROLES = {
-    "query": re.compile(r"(^|\.)(q|query|q_proj|q_lin)$"),
-    "key": re.compile(r"(^|\.)(k|key|k_proj|k_lin)$"),
-    "value": re.compile(r"(^|\.)(v|value|v_proj|v_lin)$"),
-    "output": re.compile(r"(^|\.)(o|o_proj|out_proj|out_lin|dense)$"),
+    "query": re.compile(r"(^|\.)(q|query|q_proj|q_lin|query_proj)$"),
+    "key": re.compile(r"(^|\.)(k|key|k_proj|k_lin|key_proj)$"),
+    "value": re.compile(r"(^|\.)(v|value|v_proj|v_lin|value_proj)$"),
+    "output": re.compile(r"(^|\.)(o|o_proj|out_proj|out_lin|dense|Wo)$"),
 }
 
 
@@ -63,6 +64,15 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
     return [_projections(backbone, f"{prefix}.{index}") for index in range(count)]
 
 
+def block_list(backbone: Any) -> Any:
+    """The list of a backbone's blocks.
+
+    Raises:
+        U2AError: there is not exactly one.
+    """
+    return backbone.get_submodule(_blocks(backbone)[0])
+
+
 def _blocks(backbone: Any) -> tuple[str, int]:
     from torch import nn
 
@@ -72,6 +82,7 @@ def _blocks(backbone: Any) -> tuple[str, int]:
         for name, module in backbone.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == wanted and _has_attention(module[0])
     ]
+    found = [name for name in found if not any(name.startswith(f"{outer}.") for outer in found)]
     if len(found) != 1:
         raise U2AError(
             f"{type(backbone).__name__}: expected one list of {wanted} attention blocks, found {len(found)}"
@@ -89,7 +100,7 @@ def _projections(backbone: nn.Module, block: str) -> list[str]:
     linear = [
         name
         for name, module in backbone.get_submodule(block).named_modules()
-        if isinstance(module, nn.Linear) and _IN_ATTENTION.search(name)
+        if isinstance(module, nn.Linear) and _IN_ATTENTION.search(name) and not _OF_POSITIONS.search(name)
     ]
     chosen = [[name for name in linear if role.search(name)] for role in _ROLES.values()]
     if len(linear) != 4 or any(len(names) != 1 for names in chosen):

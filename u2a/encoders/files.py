@@ -12,14 +12,15 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from u2a.contract.modality import ModalityOptions
 from u2a.contract.paths import _absolute
+from u2a.encoders.architectures import Architecture
 from u2a.errors import U2AError
 
 SMALL_FILES = ("*.json", "vocab.txt", "merges.txt")
@@ -64,6 +65,9 @@ slashes, or names a folder with a ``config.json``; or one that comes with u2a: `
 
 class PretrainedOptions(ModalityOptions):
     """Options of a modality whose backbone is a transformers checkpoint."""
+
+    #: The architectures that the modality takes, by ``model_type``.
+    architectures: ClassVar[Mapping[str, Architecture]] = {}
 
     encoder: EncoderId = Field(description="hub id, or a checkpoint's folder (./FOLDER)")
     revision: str | None = Field(None, description="the hub id's branch, tag or commit; main if left out")

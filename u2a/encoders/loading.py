@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import (
     PretrainedOptions,
     config_folder,
@@ -33,12 +36,47 @@ def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
     """The checkpoint's architecture, checked against what the plugin supports.
 
     Raises:
-        U2AError: another architecture; lists the supported ones.
+        U2AError: another architecture; says why, and lists the supported ones, the nearest first.
     """
     found = str(read_json(folder, "config.json").get("model_type"))
     if found not in supported:
-        raise U2AError(f"encoder {encoder} is a {found!r} model; supported here: {', '.join(supported)}")
+        near = difflib.get_close_matches(found, supported, n=3, cutoff=0.6)
+        first = [*near, *(name for name in supported if name not in near)]
+        raise U2AError(
+            f"encoder {encoder} is a {found!r} model; supported here: {', '.join(first)}{_why_not(found)}"
+        )
     return found
+
+
+#: Why an encoder cannot be adapted, or mask tokens have no place in it.
+_NO_PLACE = {
+    **dict.fromkeys(
+        ("swin", "swinv2", "hiera", "convnext", "convnextv2", "resnet", "pvt", "pvt_v2", "mobilevit", "bit"),
+        "its stages merge or convolve neighbours, so a mask token has no place in them",
+    ),
+    "timesformer": "it divides tokens by frames, so a mask token belongs to none of them",
+    "wavlm": "its attention reads its projections' weights past their adapters; hubert or wav2vec2 will do",
+    "deberta": "its projections are fused; DeBERTa v2 and v3 are supported",
+}
+#: How transformers sorts its models; the first list that holds one says what it reads.
+_READS = {
+    "it is an image model": ("IMAGE_CLASSIFICATION", "MASKED_IMAGE_MODELING"),
+    "it is a video model": ("VIDEO_CLASSIFICATION",),
+    "it is an audio model": ("AUDIO_CLASSIFICATION", "CTC", "SPEECH_SEQ_2_SEQ", "AUDIO_XVECTOR"),
+    "it is a text model": ("MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM"),
+    "it is a text model that reads from left to right only": ("CAUSAL_LM",),
+}
+
+
+def _why_not(found: str) -> str:
+    from transformers.models.auto import modeling_auto
+
+    reasons = [_NO_PLACE[found]] if found in _NO_PLACE else []
+    for what, names in _READS.items():
+        if any(found in getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {}) for name in names):
+            reasons.insert(0, what)
+            break
+    return "".join(f"; {reason}" for reason in reasons)
 
 
 def transformers_class(name: str) -> type[PreTrainedModel]:
@@ -77,6 +115,7 @@ def load_backbone(
     packaged: Path | None = None,
     unused: Sequence[str] = (),
     decisive: Sequence[str] = (),
+    settings: Mapping[str, Any] = MappingProxyType({}),
     **init: Any,
 ) -> nn.Module:
     """Build one backbone in float32 with scaled-dot-product attention, and read its weights.
@@ -88,6 +127,7 @@ def load_backbone(
         packaged: the plugin's folder of packaged configurations, used when no weights are read.
         unused: prefixes of parameters that the plugin's forward pass does not use; they may be missing.
         decisive: names of the files that the plugin's preprocessor reads, which decide the output as well.
+        settings: entries of the configuration that are overruled.
         init: further arguments of the class, e.g. ``add_pooling_layer=False``.
 
     Returns:
@@ -102,6 +142,8 @@ def load_backbone(
     """
     folder = weights_folder(options) if weights else config_folder(options, packaged)
     config = load_config(model_class, folder)
+    for key, value in settings.items():
+        setattr(config, key, value)
     if getattr(config, "is_decoder", False):
         raise U2AError(f"encoder {options.encoder} is configured as a decoder; an encoder is needed")
     relative = getattr(config, "position_embedding_type", None)
@@ -114,7 +156,7 @@ def load_backbone(
     if weights:
         module, ignored = _read(model_class, config, folder, options, unused, init)
     else:
-        config._attn_implementation = "sdpa"
+        config._attn_implementation = _attention(model_class)
         module, ignored = model_class(config, **init), []
     module.u2a_base = _identity(folder, options) if weights else None
     if weights:
@@ -123,6 +165,40 @@ def load_backbone(
         module.u2a_base["files"] = file_hashes(folder, ("config.json",)) | file_hashes(small, decisive)
     module.u2a_ignored = ignored
     return module
+
+
+def load_architecture(
+    known: Architecture,
+    options: PretrainedOptions,
+    *,
+    weights: bool,
+    packaged: Path | None = None,
+    decisive: Sequence[str] = (),
+) -> nn.Module:
+    """`load_backbone` for an architecture that is known; the module can be run by `encoders.structure`.
+
+    Returns:
+        The encoder, with what is known of it in ``u2a_architecture``.
+    """
+    from u2a.encoders.structure import prepare, split_fused
+
+    whole: Any = load_backbone(
+        transformers_class(known.class_name),
+        options,
+        weights=weights,
+        packaged=packaged,
+        unused=known.unused,
+        decisive=decisive,
+        settings=known.settings,
+        **known.init,
+    )
+    encoder = getattr(whole, known.part) if known.part else whole
+    encoder.u2a_base, encoder.u2a_ignored = whole.u2a_base, whole.u2a_ignored
+    encoder.u2a_architecture = known
+    if not known.direct:
+        split_fused(encoder)
+        prepare(encoder)
+    return encoder
 
 
 @contextlib.contextmanager
@@ -145,6 +221,11 @@ def quiet() -> Iterator[None]:
                 logging.enable_progress_bar()
 
 
+def _attention(model_class: type[PreTrainedModel]) -> str:
+    """Scaled-dot-product attention, where transformers has it for an architecture."""
+    return "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
+
+
 def _read(
     model_class: type[PreTrainedModel],
     config: PreTrainedConfig,
@@ -163,7 +244,7 @@ def _read(
                 config=config,
                 state_dict=read_tensors(weight_files(folder, options.encoder)),
                 dtype=torch.float32,  # the default keeps a half-precision file in half precision
-                attn_implementation="sdpa",
+                attn_implementation=_attention(model_class),
                 output_loading_info=True,
                 trust_remote_code=False,
                 **init,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from u2a.common.distributed import World
+from u2a.common.values import is_missing, looks_like_file, short
 from u2a.contract.blame import blame
 from u2a.contract.modality import Example, Preprocessor
 from u2a.data.feeding.batches import Collator, Sample, unwrap
@@ -75,14 +77,24 @@ class Predictor:
         self.collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Example]:
-        """One sample's values (paths, bytes, arrays, text), preprocessed.
+        """One sample's values (paths, bytes, arrays, text), preprocessed. None and NaN mean missing.
+
+        What a value is does not depend on what it says: of a modality of texts it is the text, and under the
+        name with ``_path`` a path, as in manifests.
 
         Raises:
             U2AError: an unknown modality, none at all, an unreadable file or value; it is named.
         """
-        if unknown := [name for name in values if name not in self.preprocessors]:
-            raise U2AError(f"{unknown[0]}: no such modality; this run has {', '.join(self.preprocessors)}")
-        given = {name: value for name, value in values.items() if value is not None}
+        given: dict[str, Any] = {}
+        for name, value in values.items():
+            modality = name if name in self.preprocessors else name.removesuffix("_path")
+            if modality not in self.preprocessors:
+                raise U2AError(f"{name}: no such modality; this run has {', '.join(self.preprocessors)}")
+            if is_missing(value):
+                continue
+            if modality in given:
+                raise U2AError(f"{modality}: is given twice, as {modality} and as {modality}_path")
+            given[modality] = value if modality == name else Path(value)
         if not given:
             raise U2AError(f"give at least one of {', '.join(self.preprocessors)}")
         return {name: self._example(name, value) for name, value in given.items()}
@@ -97,6 +109,10 @@ class Predictor:
     def _member(self, name: str, value: Any) -> bytes:
         spec = registry().spec(self.recipe.modalities[name].kind)
         inline_text = isinstance(value, str) and "txt" in spec.extensions
+        if inline_text and looks_like_file(value) and os.path.isfile(value):
+            raise U2AError(
+                f"{name}: {short(value)} is a file; to read it: {name}_path (--{name}-path on the command line)"
+            )
         if isinstance(value, bytes):
             return value
         if isinstance(value, str | Path) and not inline_text:
@@ -108,7 +124,7 @@ class Predictor:
             try:
                 return spec.to_member(value)
             except (TypeError, ValueError, OverflowError) as error:
-                raise BadSample(f"{name}: {error}") from error
+                raise BadSample(str(error)) from error
 
     def predict(
         self, examples: Sequence[Mapping[str, Example]], coverage: float | None = None

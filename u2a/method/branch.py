@@ -75,7 +75,7 @@ class UnimodalBranch(nn.Module):
             self._check_hidden(hidden_NLD, tokens)
         n_tokens = tokens.hidden_NLD.shape[1]
         dtype = self.mask_tokens_KD.dtype
-        cls_ND = hidden_NLD[:, list(tokens.cls)].to(dtype).mean(1)
+        cls_ND = class_token(hidden_NLD[:, :n_tokens].to(dtype), tokens)
         mean_ND = mean_of_valid(hidden_NLD[:, :n_tokens].to(dtype), tokens.valid_NL)
         mask_NKD = hidden_NLD[:, n_tokens:].to(dtype)
         return ReadTokens(
@@ -128,6 +128,13 @@ class UnimodalBranch(nn.Module):
             yield from ((f"backbone.{name}", p) for name, p in self.backbone.named_parameters())
         else:
             yield from lora_parameters(self.backbone, self.targets)
+
+
+def class_token(hidden_NLD: Tensor, tokens: Tokens) -> Tensor:
+    """Each row's class token, of the encoder's own L tokens (without mask tokens); ``cls_ND``."""
+    if tokens.cls is not None:
+        return hidden_NLD[:, list(tokens.cls)].mean(1)
+    return mean_of_valid(hidden_NLD, tokens.valid_NL)
 
 
 def mean_of_rows(x_N: Tensor, rows_P: Tensor | None) -> Tensor:

@@ -86,10 +86,11 @@ def put_back(changed: list[str]) -> Iterator[None]:
 
 
 def _same(now: Any, before: Any) -> bool:
+    with contextlib.suppress(ValueError, RuntimeError):  # arrays and tensors compare entry by entry
+        return bool(now == before)
     if isinstance(before, dict):
         return now.keys() == before.keys() and all(_same(now[key], before[key]) for key in before)
-    equal = now is before or now == before
-    return bool(equal if isinstance(equal, bool) else equal.all())  # tensors and arrays compare entry by entry
+    return bool((now == before).all())
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ def load_registry() -> Registry:
                     registry.left_out.append(owner)
                     continue
                 now[:] = [owner]
-                registry.load(owner, partial(_load_entry, entry), _version_hint(found.requires))
+                registry.load(owner, partial(_load_entry, entry), partial(_version_hint, found.requires))
         for path in _names(FILES, os.pathsep):
             _load_file(registry, Path(path), now)
     if unknown := sorted(left_out - known):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import gc
-import logging
-import multiprocessing
 import os
-import random
 import signal
 import sys
 import threading
@@ -47,16 +44,21 @@ def _write_path(_: ModuleType, before: list[str]) -> None:
     sys.path[:] = [*before, *dict.fromkeys(one for one in sys.path if one not in before)]
 
 
+_SIGNALS = tuple(map(int, signal.valid_signals()))
+#: Without the enums that the public function makes, which take ten times as long.
+_getsignal: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+
+
 def _read_signals(_: ModuleType) -> dict[int, Any]:
     if threading.current_thread() is not threading.main_thread():
         return {}  # handlers can be set on the main thread only
-    found = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    return {number: handler for number, handler in found.items() if handler is not None}
+    found = map(_getsignal, _SIGNALS)
+    return {number: handler for number, handler in zip(_SIGNALS, found, strict=True) if handler is not None}
 
 
 def _write_signals(_: ModuleType, before: dict[int, Any]) -> None:
     for number, handler in before.items():
-        if signal.getsignal(number) is not handler:
+        if _getsignal(number) is not handler:
             with contextlib.suppress(OSError, ValueError):
                 signal.signal(number, handler)
 
@@ -74,12 +76,12 @@ def _write_builtins(_: ModuleType, before: dict[str, Any]) -> None:
         del names[name]
 
 
-def _read_logging(_: ModuleType) -> tuple[Any, ...]:
+def _read_logging(logging: Any) -> tuple[Any, ...]:
     root = logging.getLogger()
-    return list(root.handlers), list(root.filters), root.level, logging.root.manager.disable
+    return list(root.handlers), list(root.filters), root.level, root.manager.disable
 
 
-def _write_logging(_: ModuleType, before: tuple[Any, ...]) -> None:
+def _write_logging(logging: Any, before: tuple[Any, ...]) -> None:
     root = logging.getLogger()
     root.handlers[:], root.filters[:], level, disabled = before
     root.setLevel(level)
@@ -141,7 +143,7 @@ PLACES = (
     Place("signal handlers", _read_signals, _write_signals),
     Place("the umask", _read_umask, lambda _, before: os.umask(before)),
     Place("built-in functions", lambda _: dict(vars(builtins)), _write_builtins),
-    Place("logging", _read_logging, _write_logging),
+    Place("logging", _read_logging, _write_logging, "logging"),
     Place(
         "the switch interval", lambda s: s.getswitchinterval(), lambda s, before: s.setswitchinterval(before)
     ),
@@ -160,11 +162,12 @@ PLACES = (
         lambda _: _locale().setlocale(_locale().LC_ALL, None),
         lambda _, before: _locale().setlocale(_locale().LC_ALL, before),
     ),
-    Place("random's seed", lambda _: random.getstate(), lambda _, before: random.setstate(before)),
+    Place("random's seed", lambda m: m.getstate(), lambda m, before: m.setstate(before), "random"),
     Place(
         "the start method of processes",
-        lambda _: multiprocessing.get_start_method(allow_none=True),
-        lambda _, before: multiprocessing.set_start_method(before, force=True),
+        lambda m: m.get_start_method(allow_none=True),
+        lambda m, before: m.set_start_method(before, force=True),
+        "multiprocessing",
     ),
     Place(
         "the default timeout of sockets",

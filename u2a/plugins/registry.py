@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
@@ -57,15 +58,15 @@ class Registry:
         """Register one plugin object; what it did wrong becomes a `Failure`, never an exception."""
         self._try(owner, lambda: plugin)
 
-    def load(self, owner: Owner, load: Callable[[], object], hint: str = "") -> None:
+    def load(self, owner: Owner, load: Callable[[], object], hint: Callable[[], str] = str) -> None:
         """`add` what `load` imports, and leave global state as it was.
 
         Args:
-            hint: added to the reason if the import fails.
+            hint: makes what is added to the reason if the import fails.
         """
         changed: list[str] = []
         heavy = "torch" not in sys.modules
-        with put_back(changed):
+        with nullcontext() if owner.distribution == "u2a" else put_back(changed):  # ours are known
             self._try(owner, load, hint)
         if changed:
             text = f"changed {', '.join(changed)} when loaded; it was put back"
@@ -73,10 +74,10 @@ class Registry:
         if heavy and "torch" in sys.modules:
             self.notes.setdefault(owner, []).append("imports torch when loaded, so that every command is slow")
 
-    def _try(self, owner: Owner, load: Callable[[], object], hint: str = "") -> None:
+    def _try(self, owner: Owner, load: Callable[[], object], hint: Callable[[], str] = str) -> None:
         try:
             plugin = load()
-            hint = ""
+            hint = str
             first, _ = self._seen.setdefault(id(plugin), (owner, plugin))
             if first is not owner:
                 raise PluginError(f"is the same module as {first}; one entry point is enough")
@@ -85,7 +86,7 @@ class Registry:
             text = f"while loading {owner}; --no-plugin {owner.plugin} leaves it out"
             raise KeyboardInterrupt(text) from None
         except BaseException as error:  # a stranger's code: anything can come out of it, SystemExit included
-            self.failures.append(Failure(owner, reason_of(error) + hint))
+            self.failures.append(Failure(owner, reason_of(error) + hint()))
 
     def _collect(self, owner: Owner, plugin: object) -> None:
         shelves: dict[str, Shelf[Any]] = {

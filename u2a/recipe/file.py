@@ -68,6 +68,23 @@ def parse_recipe(
     return recipe
 
 
+def parse_options(name: str, sets: Sequence[str], plugins: Registry) -> ModalityOptions:
+    """The options of a modality by themselves, as ``--set option=value`` gives them.
+
+    Raises:
+        RecipeError: with every fault.
+        PluginError: nobody brings the modality.
+    """
+    section: dict[str, Any] = {}
+    for assignment in sets:
+        _apply(section, assignment)
+    context = {"folder": str(Path.cwd()), "plugins": plugins, "owners": {}}
+    found, faults = _modalities({"modalities": {"checked": {**section, "kind": name}}}, context, plugins)
+    if faults:
+        raise RecipeError("\n".join(fault.removeprefix("modalities.checked").lstrip(".: ") for fault in faults))
+    return found["checked"]
+
+
 def dump_recipe(recipe: Recipe) -> str:
     """The resolved recipe as TOML; reading it back gives the same recipe, wherever it lies."""
     return tomli_w.dumps(recipe.resolved(), multiline_strings=False)

@@ -95,6 +95,10 @@ class DataSection(Section):
     shards: PathOrUrl | dict[Name, Shards] = Field(
         description="folder or URL that holds dataset.json, or shard files by split"
     )
+    indexes: dict[Name, Shards] | None = Field(
+        None,
+        description="where the indexes of a split's shards are, in the same order, if not beside them",
+    )
     holdout: float | None = Field(
         None,
         gt=0,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,9 +81,9 @@ def save_checkpoint(
 def _replace(
     final: Path, step: int, model: U2A, optimizer: torch.optim.Optimizer, meta: dict[str, Any]
 ) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=final.parent))
+    temporary = final.with_name(f".writing-{secrets.token_hex(4)}")
+    temporary.mkdir()  # as the umask has it; tempfile's are the owner's alone
     try:
-        temporary.chmod(0o755)  # mkdtemp's are the owner's alone
         _write(temporary, step, model, optimizer, meta)
         if final.exists():  # moved, not removed: a pointer may name it
             final.rename(temporary.with_name(f"{temporary.name}-before"))

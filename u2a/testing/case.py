@@ -42,7 +42,8 @@ class Case:
         members: contents of files that the preprocessor reads: at least two, with different content, and
             of different lengths if the modality pads.
         bad: contents that it must refuse with `u2a.errors.BadSample`, on top of those every check tries.
-        values: what ``spec.to_member`` takes, if there is one.
+        values: what ``spec.to_member`` takes, if there is one; or pairs ``(value, member)`` of such a value and
+            the file that holds the same.
     """
 
     spec: ModalitySpec
@@ -104,11 +105,15 @@ class Case:
         branch.base = base
         return branch.eval()
 
+    def tokens_of(self, backbone: nn.Module) -> Tokens:
+        """What the embedding makes of `inputs` with a backbone, before any mask token."""
+        with torch.no_grad():
+            return self.spec.embedding(backbone, self.inputs)
+
     @cached_property
     def tokens(self) -> Tokens:
         """What the embedding makes of `inputs`, before any mask token."""
-        with torch.no_grad():
-            return self.spec.embedding(self.backbone().eval(), self.inputs)
+        return self.tokens_of(self.backbone().eval())
 
 
 Findings = Iterator[str]
@@ -130,7 +135,12 @@ class Check:
             found = list(self.run(case))
         except Exception as error:  # an author's code: anything can come out of it
             found = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
-        return [f"{self.name}: {text}; the contract wants {self.wants} ({self.where})" for text in found]
+        return [f"{self.name}: {text}{self.wanted}" for text in found]
+
+    @property
+    def wanted(self) -> str:
+        """How each failure ends."""
+        return f"; the contract wants {self.wants} ({self.where})"
 
     def __call__(self, case: Case) -> None:
         """Run the check.

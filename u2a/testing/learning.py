@@ -57,7 +57,7 @@ def _changes(weight: nn.Parameter, before: Tensor, branch: UnimodalBranch, case:
 def _outputs(branch: UnimodalBranch, case: Case) -> Tensor:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        cls_PD, mask_PKD = branch(case.inputs)
+        cls_PD, _, mask_PKD = branch(case.inputs)
         return torch.cat([cls_PD[:, None], mask_PKD], 1)
 
 
@@ -72,7 +72,7 @@ def gradients(case: Case) -> Findings:
                 parameter.fill_(0.1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        cls_PD, mask_PKD = branch(case.inputs)
+        cls_PD, _, mask_PKD = branch(case.inputs)
         weights_D = torch.randn(cls_PD.shape[1])
         # Not the plain sum: a layer norm's outputs always add up to the same.
         ((cls_PD + mask_PKD.sum(1)) * weights_D).sum().backward()

@@ -122,10 +122,12 @@ def collated_inputs(case: Case) -> Findings:
                 yield "collate gave no tensor"
 
 
-@check("to_member to give bytes that the preprocessor reads", SPEC)
+@check("to_member to give bytes that the preprocessor reads, and that lose nothing", SPEC)
 def to_member(case: Case) -> Findings:
     if case.spec.to_member is not None:
         for value in case.values:
-            case.preprocessor(case.spec.to_member(value), train=False, seed=0)
-    return
-    yield
+            pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes)
+            value, member = value if pair else (value, None)
+            example = case.preprocessor(case.spec.to_member(value), train=False, seed=0)
+            if member is not None and not same(example, case.preprocessor(member, train=False, seed=0)):
+                yield f"the value {str(value)[:40]!r} gives another example than the file that holds it"

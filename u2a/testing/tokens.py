@@ -56,7 +56,8 @@ def token_shapes(case: Case) -> Findings:
         yield f"hidden_NLD is {tokens.hidden_NLD.dtype}"
     if (N if tokens.rows_P is None else len(tokens.rows_P)) != P:
         yield f"{P} samples gave {N} rows, rows_P {tokens.rows_P}"
-    if not tokens.cls or not all(0 <= place < L for place in tokens.cls):
+    places = range(L)[:1] if tokens.cls is None else tokens.cls
+    if not places or not all(0 <= place < L for place in places):
         yield f"class positions {tokens.cls} among {L} tokens"
     if tokens.valid_NL is not None:
         yield from _validity(tokens)
@@ -69,7 +70,7 @@ def _validity(tokens: Tokens) -> Findings:
         yield f"valid_NL is {valid_NL.dtype} {tuple(valid_NL.shape)}"
     elif (valid_NL[:, 1:] & ~valid_NL[:, :-1]).any():
         yield "padding stands before real tokens"
-    elif not valid_NL[:, list(tokens.cls)].all():
+    elif not valid_NL[:, list(tokens.cls or (0,))].all():
         yield "a class position is padding"
 
 
@@ -212,7 +213,8 @@ def _model(case: Case, seed: int = 0) -> U2A:
 def _encode(branch: UnimodalBranch, inputs: Inputs, seed: int = 0) -> tuple[Tensor, Tensor]:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        return branch(inputs)
+        read = branch(inputs)
+        return read.cls_PH, read.mask_PKH
 
 
 def _perturb(parameter: nn.Parameter, scale: float = 1.0) -> None:

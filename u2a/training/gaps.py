@@ -43,10 +43,13 @@ def _missing_modalities(present_NM: NDArray[np.bool_], names: Sequence[str]) -> 
 
 def _missing_classes(counts: NDArray[np.int64], classes: Sequence[str]) -> list[str]:
     empty = [name for name, count in zip(classes, counts, strict=True) if not count]
-    if not empty:
-        return []
-    more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
-    return [f"classes without a training sample, which cannot be learned: {', '.join(empty[:_SHOWN])}{more}"]
+    lonely = [name for name, count in zip(classes, counts, strict=True) if count == 1]
+    lines = [f"classes without a training sample, which cannot be learned: {_some(empty)}"] if empty else []
+    return lines + ([f"classes of one training sample: {_some(lonely)}"] if lonely else [])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def class_counts(split: Split, used_N: NDArray[np.bool_], n_classes: int) -> NDArray[np.int64]:

@@ -16,6 +16,8 @@ from u2a.data.feeding.prefetch import PrefetchedBatches
 from u2a.data.preprocessors import build_preprocessors, preprocessor_notes
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
+from u2a.data.shards.names import odd_splits
+from u2a.data.shards.twins import twin_groups
 from u2a.errors import RecipeError
 from u2a.evaluation.encoding import Columns, encode_columns, encode_split
 from u2a.evaluation.validation import Validation, judge
@@ -44,7 +46,10 @@ class TrainingData:
     def _open(self) -> None:
         self.train = evaluation_split(self.recipe, "train")
         self.fingerprint = self.train.fingerprint
-        self._held_N = holdout(len(self.train), self.recipe.data.holdout, self.recipe.seed)
+        share, seed = self.recipe.data.holdout, self.recipe.seed
+        groups_N = twin_groups([index for index, _, _ in self.train.indexes()]) if share else None
+        self._held_N = holdout(len(self.train), share, seed, groups_N)
+        self._twins = groups_N is not None
         self._validation, self._places = self._choose_validation()
         used = self.train.present_NM[~self._held_N]
         self.n_incomplete = int((~used.all(1)).sum())
@@ -71,6 +76,9 @@ class TrainingData:
         lines.append(f"modality dropout {state} ({mode})")
         lines += [*self.train.notes, *gaps(self.train, ~self._held_N, self.recipe.task.classes)]
         lines += preprocessor_notes(self.preprocessors)
+        if self._twins:
+            lines.append(f"hold-out of {int(self._held_N.sum())} samples; twins and groups are kept together")
+        lines += odd_splits(split_names(self.recipe.data.shards))
         if self._validation is None:
             lines.append("no val split and no data.holdout: the last checkpoint is kept, nothing is validated")
         return lines

@@ -152,10 +152,24 @@ class EvaluationBatches:
         return -(-len(self.places[self.rank :: self.world]) // self.batch_size)
 
 
-def holdout(n: int, share: float | None, seed: int) -> np.ndarray:
+def holdout(n: int, share: float | None, seed: int, groups_N: np.ndarray | None = None) -> np.ndarray:
     """Bool over n training samples, True = held out for validation; drawn once from the seed."""
     held_N = np.zeros(n, bool)
     if share is not None:
         count = max(1, round(n * share))
-        held_N[np.random.default_rng(stable_seed("holdout", seed)).permutation(n)[:count]] = True
+        order = np.random.default_rng(stable_seed("holdout", seed)).permutation(n)
+        held_N[order[:count] if groups_N is None else _whole_groups(order, groups_N, count)] = True
     return held_N
+
+
+def _whole_groups(order: np.ndarray, groups_N: np.ndarray, count: int) -> list[int]:
+    """Up to `count` samples in this order, each with all of its group; a group that is too large stays out."""
+    members = np.argsort(groups_N, kind="stable")
+    starts = np.searchsorted(groups_N[members], groups_N)
+    ends = np.searchsorted(groups_N[members], groups_N, side="right")
+    held: dict[int, None] = {}
+    for i in order.tolist():
+        if i not in held and len(held) + int(ends[i] - starts[i]) <= count:
+            held |= dict.fromkeys(members[starts[i] : ends[i]].tolist())
+    smallest = order[np.argmin((ends - starts)[order])]
+    return list(held) or members[starts[smallest] : ends[smallest]].tolist()

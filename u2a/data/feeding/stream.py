@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from u2a.common.seeds import rng, stable_seed
+from u2a.common.values import nfc
 from u2a.contract.modality import Preprocessor
 from u2a.contract.paths import is_url
 from u2a.data.feeding.batches import Failed, Sample
@@ -138,7 +139,7 @@ def read_shard(address: str, options: StreamOptions) -> Iterator[RawSample]:
     Raises:
         ShardError: it cannot be read or trusted, or a sample does not fit the recipe.
     """
-    class_ids = {name: number for number, name in enumerate(options.classes)}
+    class_ids = {nfc(name): number for number, name in enumerate(options.classes)}
     with _local(address, options.folder) as path:
         try:
             scan = scan_shard(path)
@@ -168,13 +169,13 @@ def _labels(
     if not scan.labelled[i]:
         raise ShardError(f"{where}: has no label")
     for name in found:
-        if name not in class_ids:
+        if nfc(name) not in class_ids:
             raise ShardError(
                 f"{where}: label {name!r} is not one of the recipe's classes{nearest(name, class_ids)}"
             )
     if not options.multi_label and len(found) != 1:
         raise ShardError(f"{where}: has {len(found)} labels, but task.kind = single_label wants one")
-    return tuple(class_ids[name] for name in found)
+    return tuple(class_ids[nfc(name)] for name in found)
 
 
 @contextmanager

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from u2a.common.values import MISSING_WORDS, missing_word
 from u2a.data.reading.missing import apply_missing, count_presence
 from u2a.data.reading.opening import open_recipe_split
 from u2a.data.reading.split import Split
 from u2a.data.shards.dataset import split_names
+from u2a.data.shards.twins import has_digests, twin_notes
 from u2a.errors import BadSample
 from u2a.media.probe import probe
 from u2a.recipe.sections import Recipe
@@ -75,7 +77,13 @@ def inspect(recipe: Recipe, splits: Mapping[str, Split]) -> DataReport:
     reports = {name: _report(split, recipe, wrong) for name, split in splits.items()}
     wrong += _odd_classes(reports, recipe)
     wrong += _shared_keys(splits)
-    wrong += _shared_files(splits)
+    indexes = {name: [index for index, _, _ in split.indexes()] for name, split in splits.items()}
+    if all(map(has_digests, indexes.values())):
+        wrong += twin_notes(indexes, texts=True)
+    else:
+        wrong += _shared_files(splits)
+    wrong += _missing_words(splits)
+    wrong += _modalities_without(splits)
     return DataReport(reports, wrong)
 
 
@@ -159,6 +167,28 @@ def _odd_classes(reports: Mapping[str, SplitReport], recipe: Recipe) -> Iterator
             yield f"class {label!r}: never in train, {where}"
         elif train.classes[label] < FEW:
             yield f"class {label!r}: only {train.classes[label]} training samples"
+
+
+def _modalities_without(splits: Mapping[str, Split]) -> Iterator[str]:
+    for name, split in splits.items():
+        for m, modality in enumerate(split.modalities):
+            if not split.present_NM[:, m].any():
+                yield f"{name}: no sample has {modality}"
+
+
+def _missing_words(splits: Mapping[str, Split]) -> Iterator[str]:
+    """Texts such as "nan" and "N/A"; only members as short as these are read."""
+    longest = max(map(len, MISSING_WORDS))
+    for name, split in splits.items():
+        for m, modality in enumerate(split.modalities):
+            sizes_N = sizes_of(split)[:, m]
+            found: dict[str, list[str]] = defaultdict(list)
+            for i in map(int, np.flatnonzero((sizes_N > 0) & (sizes_N <= longest) & split.present_NM[:, m])):
+                text = split.members(i, (modality,))[modality].decode("utf-8", "replace")
+                if missing_word(text):
+                    found[text.strip()].append(split.key(i))
+            for text, keys in found.items():
+                yield f"{name}: {len(keys)} {modality} members say {text!r}, a word for missing: {_some(keys)}"
 
 
 def _some(keys: Sequence[str]) -> str:

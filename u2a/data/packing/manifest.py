@@ -1,25 +1,31 @@
-"""Manifests: a JSONL, CSV or Parquet file with one row a sample, checked as a whole before anything is written.
+"""Manifests: a JSON, CSV or Parquet file with one row a sample, checked as a whole before anything is written.
 
-Columns: ``key``, ``split``, ``label`` or ``labels`` (a list; CSV: separated by ``|``), and one for each
-modality: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text itself;
-for those that read ``json`` files, the JSON object itself. A column ``<modality>_path`` always holds a path.
-An empty cell means missing.
+Columns: ``key``, ``split``, ``label`` or ``labels`` (a list; CSV: separated by ``|``), ``group``, and one for
+each modality: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text
+itself; for those that read ``json`` files, the JSON object itself. A column ``<modality>_path`` always holds
+a path. An empty cell, null and NaN mean missing.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from u2a.data.packing.tables import reader
+from u2a.common.values import is_missing, missing_word, number_text, short
+from u2a.data.packing.columns import Columns
+from u2a.data.packing.paths import Paths
+from u2a.data.packing.tables import not_utf8, reader
+from u2a.data.packing.words import MissingWords
+from u2a.data.shards.labels import is_number, label_texts
 from u2a.errors import U2AError
+from u2a.media.magic import extension_of
 
+#: The fields of a struct that holds a file, as ``datasets`` writes pictures and sounds.
+_FILE = {"bytes", "path", "sampling_rate"}
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -37,13 +43,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One sample of a manifest; `labels` is None for an unlabelled one, `cells` has no missing modality."""
+    """One sample of a manifest; `labels` is None for an unlabelled one, `cells` has no missing modality.
+
+    `labels` are as they stand there until `u2a.data.packing.plan.planned_rows` makes class names of them.
+    """
 
     line: int
     key: str
     split: str
     labels: tuple[str, ...] | None
     cells: dict[str, Cell]
+    group: str | None = None
 
 
 class RowSource(Protocol):
@@ -62,26 +72,51 @@ class RowSource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ManifestOptions:
+    """How a manifest is read.
+
+    Attributes:
+        root: the folder that paths are relative to, and that no path leaves; the manifest's own by default.
+        missing_words: cells that mean missing.
+        ignore: columns that are left out.
+        rename_splits: pairs of a split's name in the manifest and its name in the data set.
+    """
+
+    root: str | None = None
+    missing_words: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    rename_splits: tuple[tuple[str, str], ...] = ()
+
+
 class Manifest:
     """A manifest file, read row by row.
 
     Args:
-        path: a ``.jsonl``, ``.csv`` (UTF-8) or ``.parquet`` file.
+        path: a ``.jsonl``, ``.json``, ``.csv``, ``.tsv`` or ``.parquet`` file.
         extensions: the recipe's modalities, in recipe order, with the extensions that each reads.
         default_split: the split of rows that name none; without it such a row is a fault.
+        options: how it is read.
     """
 
     def __init__(
-        self, path: Path, extensions: Mapping[str, tuple[str, ...]], default_split: str | None = None
+        self,
+        path: Path,
+        extensions: Mapping[str, tuple[str, ...]],
+        default_split: str | None = None,
+        *,
+        options: ManifestOptions | None = None,
     ) -> None:
         self.path = path
         self.extensions = dict(extensions)
         self.default_split = default_split
-        self._read = reader(path, ("key",) if default_split else ("key", "split"))
-
-    @cached_property
-    def _folder(self) -> str:
-        return os.path.realpath(self.path.parent)
+        options = options or ManifestOptions()
+        self.columns = Columns(self.extensions, options.ignore)
+        self.words = MissingWords(options.missing_words)
+        self._renamed = dict(options.rename_splits)
+        self._paths = Paths(Path(options.root or path.parent), given=options.root is not None)
+        required = ("key",) if default_split else ("key", "split")
+        self._read = reader(path, required, self.columns.wanted)
 
     def rows(self, problems: list[str], split: str | None = None) -> Iterator[Row]:
         """Every usable row (of one split) in order; each fault is appended to `problems`, with its line.
@@ -89,86 +124,97 @@ class Manifest:
         Raises:
             U2AError: the file cannot be read at all.
         """
+        self.columns.unknown.clear()
+        self.words.clear()
         try:
             for line, fields in self._read(self.path, problems):
-                if split is not None and str(fields.get("split")) != split:
+                if split is not None and self._split(fields.get("split")) != split:
                     continue
-                faults: list[str] = []
+                faults = list(self.columns.faults(fields))
                 row = self._row(line, fields, faults)
                 problems += [f"line {line}: {fault}" for fault in faults]
                 if not faults:
                     yield row
         except UnicodeDecodeError:
-            raise U2AError(f"{self.path}: is not UTF-8 text") from None
+            raise not_utf8(self.path) from None
         except OSError as error:
             raise U2AError(f"{self.path}: cannot be read: {error.strerror or error}") from None
 
+    def told(self) -> list[str]:
+        """What a person should know of the rows just read, one line each."""
+        return [*self.columns.told(), *self.words.told()]
+
     def _row(self, line: int, fields: Mapping[str, Any], faults: list[str]) -> Row:
         key = _text(fields, "key", faults)
-        split = self.default_split if self.default_split and not fields.get("split") else ""
-        split = split or _text(fields, "split", faults)
+        named = not is_missing(fields.get("split")) and fields.get("split") != ""
+        split = self.default_split or ""
+        if named or not split:
+            split = self._split(_text(fields, "split", faults))
         if split and not _SPLIT.fullmatch(split):
-            faults.append(f"column 'split': {split!r} may hold letters, digits, - and _ only")
+            faults.append(f"column 'split': {short(split)} may hold letters, digits, - and _ only")
         labels = _labels(fields, faults)
+        group = fields.get("group")
         cells = {}
         for modality in self.extensions:
             try:
-                if cell := self._cell(modality, fields):
+                if cell := self._cell(modality, fields, key):
                     cells[modality] = cell
             except ValueError as error:
                 faults.append(str(error))
         if not cells and not faults:
             faults.append(f"sample {key!r} has none of the modalities {', '.join(self.extensions)}")
-        return Row(line, key, split, labels, cells)
+        return Row(line, key, split, labels, cells, None if is_missing(group) or group == "" else str(group))
 
-    def _cell(self, modality: str, fields: Mapping[str, Any]) -> Cell | None:
-        columns = [name for name in (modality, f"{modality}_path") if fields.get(name) not in (None, "")]
+    def _split(self, value: Any) -> str:
+        name = str(value).strip()
+        return self._renamed.get(name, name)
+
+    def _cell(self, modality: str, fields: Mapping[str, Any], key: str) -> Cell | None:
+        columns = [
+            name
+            for name in (modality, f"{modality}_path")
+            if not (is_missing(value := fields.get(name)) or value == "" or self.words.means_missing(value))
+        ]
         if not columns:
             return None
         if len(columns) > 1:
             raise ValueError(f"has both {columns[0]!r} and {columns[1]!r}")
         column = columns[0]
-        value = fields[column]
-        if column == modality and "json" in self.extensions[modality] and _is_object(value):
+        value, extensions = fields[column], self.extensions[modality]
+        if (value := _unwrapped(value)) is None:
+            return None
+        if isinstance(value, bytes):
+            if not value:
+                raise ValueError(f"column {column!r}: holds 0 bytes; null means missing")
+            return Cell(extension_of(value, extensions), value)
+        if column == modality and "json" in extensions and _is_object(value):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             return Cell("json", _encode(column, text))
         if not isinstance(value, str):
-            raise ValueError(f"column {column!r}: must be text, not {value!r}")
+            raise ValueError(f"column {column!r}: must be text, not {short(value)}")
         if not value.strip():
             raise ValueError(f"column {column!r}: only white space; leave the cell empty if it is missing")
-        if column == modality and "txt" in self.extensions[modality]:
+        if column == modality and "txt" in extensions:
+            self._paths.check_text(column, value)
+            self.words.look(modality, key, value)
             return Cell("txt", _encode(column, value))
-        return self._file(modality, column, value)
-
-    def _file(self, modality: str, column: str, value: str) -> Cell:
-        endings = [e for e in self.extensions[modality] if value.lower().endswith(f".{e}")]
-        if not endings:
-            raise ValueError(
-                f"column {column!r}: {value!r} is not a file that {modality} reads: "
-                f"{', '.join('.' + e for e in self.extensions[modality])}"
-            )
-        if os.path.isabs(value) or "\0" in value:
-            raise ValueError(f"column {column!r}: {value!r} must be relative to the manifest's folder")
-        path = _real(os.path.join(self._folder, value))
-        if os.path.commonpath((self._folder, path)) != self._folder:
-            raise ValueError(f"column {column!r}: {value!r} leads out of the manifest's folder")
-        if not os.path.isfile(path):
-            raise ValueError(f"column {column!r}: {value}: no such file")
-        if not os.path.getsize(path):
-            raise ValueError(f"column {column!r}: {value}: is empty; leave the cell empty if it is missing")
-        return Cell(max(endings, key=len), Path(path))
+        try:
+            extension, path = self._paths.find(modality, extensions, value)
+        except ValueError as error:
+            hint = f"; if it means missing: --missing-words {value.strip()}" if missing_word(value) else ""
+            raise ValueError(f"column {column!r}: {error}{hint}") from None
+        return Cell(extension, path)
 
 
-@lru_cache(4096)
-def _real_folder(folder: str) -> str:
-    return os.path.realpath(folder)
+def _unwrapped(value: Any) -> Any:
+    """What a struct of Hugging Face ``datasets`` holds: the bytes, else the path."""
+    if isinstance(value, dict) and "bytes" in value and value.keys() <= _FILE and _is_file(value):
+        return value["bytes"] if value["bytes"] is not None else value.get("path")
+    return bytes(value) if isinstance(value, bytearray | memoryview) else value
 
 
-def _real(path: str) -> str:
-    """As os.path.realpath, which asks the file system about every parent every time."""
-    folder, name = os.path.split(path)
-    whole = os.path.join(_real_folder(folder), name)
-    return os.path.realpath(whole) if os.path.islink(whole) or name in (".", "..") else whole
+def _is_file(value: Mapping[str, Any]) -> bool:
+    return isinstance(value["bytes"], bytes | None) and isinstance(value.get("path"), str | None)
 
 
 def _is_object(value: Any) -> bool:
@@ -185,12 +231,11 @@ def _encode(column: str, value: str) -> bytes:
 
 def _text(fields: Mapping[str, Any], column: str, faults: list[str]) -> str:
     value = fields.get(column)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if value in (None, ""):
+    value = number_text(value) or value
+    if is_missing(value) or value == "":
         faults.append(f"column {column!r} is missing or empty")
     elif not isinstance(value, str):
-        faults.append(f"column {column!r}: must be text, not {value!r}")
+        faults.append(f"column {column!r}: must be text, not {short(value)}")
     else:
         try:
             _encode(column, value)
@@ -201,18 +246,27 @@ def _text(fields: Mapping[str, Any], column: str, faults: list[str]) -> str:
 
 
 def _labels(fields: Mapping[str, Any], faults: list[str]) -> tuple[str, ...] | None:
-    """None = unlabelled; an empty list in JSON is a label: none of the classes."""
-    one, many = ((None if fields.get(name) == "" else fields.get(name)) for name in ("label", "labels"))
-    if one is not None and many is not None:
+    """None = unlabelled; an empty list is a label: none of the classes."""
+    one, many = fields.get("label"), fields.get("labels")
+    try:
+        first, column = label_texts(one), "label"
+    except ValueError as error:
+        faults.append(f"column 'label': {error}")
+        return None
+    if not (is_missing(many) or isinstance(many, str | list | tuple)):
+        faults.append(f"column 'labels': must be a list, not {short(many)}")
+        return None
+    if isinstance(many, str) and not many.strip().startswith("["):
+        many = many.split("|") if many.strip() else None
+    try:
+        second = label_texts(many)
+    except ValueError as error:
+        faults.append(f"column 'labels': {error}")
+        return None
+    if first is not None and second is not None:
         faults.append("has both 'label' and 'labels'")
-    if one is None and many is None:
-        return None
-    column = "labels" if one is None else "label"
-    values = [one] if one is not None else many.split("|") if isinstance(many, str) else many
-    if not isinstance(values, list):
-        faults.append(f"column 'labels': must be a list, not {values!r}")
-        return None
-    labels = tuple(_text({column: v.strip() if isinstance(v, str) else v}, column, faults) for v in values)
-    if len(set(labels)) != len(labels):
+    labels, column = (first, "label") if second is None else (second, "labels")
+    names = [text for text in labels or () if not is_number(text)]
+    if len(set(names)) != len(names) and not {"true", "false"} >= set(names):
         faults.append(f"column {column!r}: names a label twice")
     return labels

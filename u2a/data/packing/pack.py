@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.files import replacing, sync_folder
+from u2a.common.terminal import console
 from u2a.contract.modality import Preprocessor
-from u2a.data.packing.manifest import Manifest, RowSource
+from u2a.data.packing.manifest import Manifest, ManifestOptions, RowSource
 from u2a.data.packing.plan import MAX_PROBLEMS, PackOptions, Plan, plan_rows, planned_rows
 from u2a.data.packing.row import Packed, Refused, RowPacker, packed_rows
 from u2a.data.packing.staging import SplitJournal, Stage, check_target, staged
-from u2a.data.packing.summary import SplitSummary, Summary, write_skipped
+from u2a.data.packing.summary import SplitSummary, Summary, odd_data, write_skipped
 from u2a.data.preprocessors import build_preprocessors
 from u2a.data.shards.dataset import FILE_NAME, DatasetFile, fingerprint
+from u2a.data.shards.names import odd_splits
+from u2a.data.shards.twins import split_indexes, twin_notes
 from u2a.data.shards.writer import SplitWriter
 from u2a.errors import U2AError
 from u2a.plugins.loading import registry
@@ -39,6 +42,8 @@ def pack_manifest(
     overwrite: bool = False,
     plugins: Registry | None = None,
     progress: Progress = lambda done, total: None,
+    tell: Callable[[str], None] = lambda note: console.print(f"note: {note}", markup=False),
+    reading: ManifestOptions | None = None,
     **how: Any,
 ) -> Summary:
     """Write the samples of a manifest as a data set for a recipe; equal input gives equal bytes.
@@ -52,6 +57,8 @@ def pack_manifest(
         overwrite: replace the data set that `out` holds, once the new one is complete.
         plugins: where the recipe's modalities come from; the installed ones by default.
         progress: called as samples are written.
+        tell: called with what a person should know, a line each; printed on stderr by default.
+        reading: how the manifest is read.
         how: fields of `PackOptions`.
 
     Raises:
@@ -60,11 +67,18 @@ def pack_manifest(
     target = Path(os.path.realpath(out))
     check_target(target, overwrite)
     plugins, options = plugins or registry(), PackOptions(**how)
-    source = Manifest(Path(manifest), read_extensions(recipe, plugins))
+    source = Manifest(Path(manifest), read_extensions(recipe, plugins), options=reading)
     plan = plan_rows(source, recipe.task, options)
-    return pack_rows(
+    told = [*source.told(), *plan.rule.told()]
+    keys = source.words.keys.copy()
+    summary = pack_rows(
         recipe, source, plan, target, options, overwrite=overwrite, plugins=plugins, progress=progress
     )
+    for note in (*told, *odd_splits(summary), *odd_data(summary, recipe), *twin_notes(split_indexes(target))):
+        tell(note)
+    for name, words in keys.items():
+        summary.missing_words[name] = words
+    return summary
 
 
 def read_extensions(recipe: Recipe, plugins: Registry) -> dict[str, tuple[str, ...]]:
@@ -100,7 +114,7 @@ def pack_rows(
     try:
         with staged(target, plan.digest, overwrite) as stage:
             work = _Work(source, plan, packer, options, stage, progress)
-            summary = {name: work.write_split(name) for name in plan.splits}
+            summary = Summary({name: work.write_split(name) for name in plan.splits})
             _write_dataset(stage, source, recipe.task, summary)
             write_skipped(stage.folder, summary)
             finish(stage.folder, summary)

@@ -114,6 +114,7 @@ class RowPacker:
             label=row.labels[0] if single and row.labels else None,
             labels=None if single else row.labels,
             members={m: name for m, name in names.items() if name.split(".")[0] != m},
+            group=row.group,
         )
 
     def _member(self, row: Row, modality: str, cell: Cell) -> tuple[str, bytes]:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from u2a.common.files import sync_folder, write_text
-from u2a.data.shards.dataset import FILE_NAME, ShardEntry, read_dataset
+from u2a.data.shards.dataset import FILE_NAME, LOCK_NAME, ShardEntry, read_dataset
 from u2a.data.shards.index import index_path
 from u2a.errors import U2AError
 
@@ -156,7 +156,15 @@ def check_target(target: Path, overwrite: bool) -> None:
     if not overwrite:
         raise U2AError(f"{target}: already holds a data set; give --overwrite to replace it, or another --out")
     shards = [entry.name for split in read_dataset(str(target)).splits.values() for entry in split]
-    ours = {FILE_NAME, JOURNAL, LOCK, *REPORTS, *shards, *(index_path(Path(name)).name for name in shards)}
+    ours = {
+        FILE_NAME,
+        LOCK_NAME,
+        JOURNAL,
+        LOCK,
+        *REPORTS,
+        *shards,
+        *(index_path(Path(name)).name for name in shards),
+    }
     if strangers := sorted(held - ours):
         raise U2AError(
             f"{target}: --overwrite would delete {strangers[0]!r}, which is not part of the data set"

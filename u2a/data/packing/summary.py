@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from u2a.common.files import write_text
 from u2a.data.packing.manifest import Row
@@ -36,13 +38,63 @@ class SplitSummary:
         self.labels.update(row.labels or ())
 
 
-Summary = dict[str, SplitSummary]
+class Summary(dict[str, SplitSummary]):
+    """What was packed, by split.
+
+    Attributes:
+        missing_words: modality to the keys of samples whose text is a word for "missing".
+    """
+
+    def __init__(self, splits: Mapping[str, SplitSummary] | None = None) -> None:
+        super().__init__(splits or {})
+        self.missing_words: dict[str, list[str]] = {}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        splits = {
+            name: {
+                "samples": split.samples,
+                "unlabelled": split.unlabelled,
+                "bytes": split.bytes,
+                "presence": {" + ".join(pattern): count for pattern, count in split.presence.items()},
+                "labels": dict(split.labels),
+                "skipped": {key: {"modality": m, "reason": why} for key, (m, why) in split.skipped.items()},
+                "absent": split.absent,
+            }
+            for name, split in self.items()
+        }
+        return {"splits": splits, "missing_words": self.missing_words}
 
 
-def modalities_without_samples(summary: Summary, recipe: Recipe) -> list[str]:
-    """Modalities of the recipe that no sample has: perhaps a misnamed column."""
+def odd_data(summary: Summary, recipe: Recipe) -> Iterator[str]:
+    """What a person may not have meant: modalities, labels and classes that are not there."""
     held = {name for split in summary.values() for pattern in split.presence for name in pattern}
-    return [name for name in recipe.modalities if name not in held]
+    for name in recipe.modalities:
+        if name not in held:
+            yield f"no sample has {name!r}; if it should, the manifest needs a column {name!r} or '{name}_path'"
+    for split_name, split in summary.items():
+        here = {name for pattern in split.presence for name in pattern}
+        if without := [name for name in recipe.modalities if name in held and name not in here]:
+            yield f"no sample of {split_name} has {' or '.join(map(repr, without))}"
+        if split.unlabelled:
+            all_of = split.unlabelled == split.samples
+            how_many = (
+                f"none of {split.samples}"
+                if all_of
+                else f"{split.samples - split.unlabelled} of {split.samples}"
+            )
+            yield f"{split_name}: {how_many} samples have a label; others cannot be trained on or scored"
+    train = summary.get("train")
+    if train is None:
+        yield f"there is no split 'train' ({', '.join(summary)}), so nothing to train on"
+        return
+    for label in recipe.task.classes if train.labels else ():
+        elsewhere = [f"{name} ({s.labels[label]})" for name, s in summary.items() if s.labels[label]]
+        if not train.labels[label]:
+            where = f"but in {', '.join(elsewhere)}" if elsewhere else "nor elsewhere"
+            yield f"class {label!r}: never in train, {where}"
+        elif train.labels[label] == 1:
+            yield f"class {label!r}: only 1 training sample"
 
 
 def write_skipped(folder: Path, summary: Summary) -> None:

@@ -1,101 +1,174 @@
-"""The rows of a table, one dict each: JSON lines, CSV and Parquet."""
+"""The rows of a table, one dict each: JSON lines or an array, CSV with any of the usual separators, Parquet."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from u2a.common.values import short
+from u2a.data.packing.columns import check_columns, column_name
+from u2a.data.packing.parquet import read_parquet
 from u2a.errors import U2AError
 
 #: csv refuses cells over 128 KiB by default; a long text may well be one.
 MAX_CELL = 1 << 26
-_BATCH = 1024
+SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
-#: Reads a file row by row: the number of the line (Parquet: of the row), and its fields by column. A row that
-#: is none is appended to the list of problems instead.
+#: Reads a file row by row: the number of the line (array and Parquet: of the row), and its fields by column. A
+#: row that is none is appended to the list of problems instead.
 Reader = Callable[[Path, list[str]], Iterator[tuple[int, Mapping[str, Any]]]]
 
 
-def reader(path: Path, required: Sequence[str]) -> Reader:
+def reader(path: Path, required: Sequence[str], wanted: Callable[[str], bool] = lambda name: True) -> Reader:
     """The reader for a file, by its extension; CSV and Parquet must have the required columns.
+
+    Args:
+        path: the file.
+        required: columns that must be there.
+        wanted: which columns of a Parquet file are decoded; of others a row only knows the name.
 
     Raises:
         U2AError: there is none.
     """
+    table = partial(_read_csv, required)
     readers: dict[str, Reader] = {
-        ".jsonl": _read_jsonl,
-        ".ndjson": _read_jsonl,
-        ".csv": partial(_read_csv, required),
-        ".parquet": partial(_read_parquet, required),
+        **dict.fromkeys((".jsonl", ".ndjson", ".json"), _read_json),
+        **dict.fromkeys((".csv", ".tsv", ".tab"), table),
+        **dict.fromkeys((".parquet", ".pq"), partial(read_parquet, required, wanted)),
     }
     if path.suffix.lower() not in readers:
-        raise U2AError(f"{path}: manifests are .jsonl, .csv or .parquet files")
+        excel = "; save the sheet as CSV" if path.suffix.lower() in (".xls", ".xlsx", ".ods") else ""
+        raise U2AError(f"{path}: manifests are .jsonl, .json, .csv, .tsv or .parquet files{excel}")
     return readers[path.suffix.lower()]
 
 
-def _read_jsonl(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _encoding(path: Path) -> str:
+    with open(path, "rb") as stream:
+        start = stream.read(4)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in start:
+        raise U2AError(f"{path}: is not UTF-8 text, perhaps UTF-16: iconv -f UTF-16LE -t UTF-8 FILE > NEW")
+    return "utf-8-sig"
+
+
+def not_utf8(path: Path) -> U2AError:
+    """The line of a file that is not UTF-8, and what to do."""
     with open(path, "rb") as stream:
         for number, line in enumerate(stream, 1):
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            if not text.strip():
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                around = line[max(0, error.start - 12) : error.start + 12].decode("latin-1").strip()
+                return U2AError(
+                    f"{path}: line {number}: is not UTF-8 text; in Latin-1 it would say {short(around)}; "
+                    f"if that is right: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > NEW"
+                )
+    return U2AError(f"{path}: is not UTF-8 text")
+
+
+def _read_json(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with open(path, encoding=_encoding(path)) as stream:
+        first = next((character for line in stream for character in line.strip()[:1]), "")
+        stream.seek(0)
+        if first == "[":
+            yield from _read_array(path, stream.read(), problems)
+            return
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
                 continue
             try:
-                fields = json.loads(text)
+                fields = json.loads(line, object_pairs_hook=_once)
             except (ValueError, RecursionError) as error:
                 problems.append(f"line {number}: not JSON: {error}")
                 continue
             if isinstance(fields, dict):
-                yield number, fields
+                yield number, _named(fields)
             else:
                 problems.append(f"line {number}: not a JSON object")
+
+
+def _read_array(path: Path, text: str, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    try:
+        rows = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise U2AError(f"{path}: is neither JSON lines nor a JSON array: {error}") from None
+    for number, fields in enumerate(rows, 1):
+        if isinstance(fields, dict):
+            yield number, _named(fields)
+        else:
+            problems.append(f"line {number}: not a JSON object")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different; json itself would keep the last value of a name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"names {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
+
+
+def _named(fields: dict[str, Any]) -> dict[str, Any]:
+    for name in fields:
+        if name != column_name(name):
+            return {column_name(name): value for name, value in fields.items()}
+    return fields
 
 
 def _read_csv(
     required: Sequence[str], path: Path, problems: list[str]
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     csv.field_size_limit(MAX_CELL)
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, strict=True)
+    with open(path, encoding=_encoding(path), newline="") as stream:
+        separator, skip = _separator(stream.readline(), stream.readline(), required)
+        stream.seek(0)
+        rows = csv.reader(stream, strict=True, delimiter=separator)
+        for _ in range(skip):
+            next(rows)
         try:
-            names = list(reader.fieldnames or ())
-            _check_columns(path, names, required)
-            for fields in reader:
-                width = len(names) + len(fields.get(None) or ()) - sum(v is None for v in fields.values())
-                if width != len(names):
-                    problems.append(f"line {reader.line_num}: has {width} cells, the header has {len(names)}")
+            names = [column_name(name) for name in next(rows, [])]
+            how = f", separated by {SEPARATORS[separator]},"
+            check_columns(path, [name for name in names if name], required, how)
+            for cells in rows:
+                if not any(cells):  # an empty line, or one of a sheet's empty rows
+                    continue
+                if any(cells[len(names) :]) or not _may_end(names, len(cells)):
+                    line = rows.line_num
+                    problems.append(f"line {line}: has {len(cells)} cells, the header has {len(names)}")
                 else:
-                    yield reader.line_num, fields
+                    yield rows.line_num, dict(_cells(names, cells))
         except csv.Error as error:
-            raise U2AError(f"{path}: line {reader.reader.line_num}: not CSV: {error}") from None
+            raise U2AError(f"{path}: line {rows.line_num}: not CSV: {error}") from None
 
 
-def _read_parquet(
-    required: Sequence[str], path: Path, problems: list[str]
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError:
-        raise U2AError(f'{path}: reading Parquet needs pyarrow: pip install "u2a[parquet]"') from None
-    try:
-        with pq.ParquetFile(path) as table:
-            _check_columns(path, table.schema_arrow.names, required)
-            number = 0
-            for batch in table.iter_batches(_BATCH):
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield number, fields
-    except pa.ArrowException as error:
-        raise U2AError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+def _separator(first: str, second: str, required: Sequence[str]) -> tuple[str, int]:
+    """What separates the cells of a table, from its header; and lines to skip: Excel's ``sep=;``."""
+    if match := re.fullmatch(r"sep=([,;|\t])\s*", first):
+        return match[1], 1
+    best = ",", -1
+    for separator in SEPARATORS:
+        names = [column_name(name) for name in next(csv.reader([first], delimiter=separator), [])]
+        score = sum(name in required for name in names) * 1000 + len(names)
+        if score > best[1]:
+            best = separator, score
+    return best[0], 0
 
 
-def _check_columns(path: Path, names: Sequence[str], required: Sequence[str]) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise U2AError(f"{path}: column {twice[0]!r} is there twice")
-    for name in required:
-        if name not in names:
-            raise U2AError(f"{path}: has no column {name!r}; its columns are {', '.join(names)}")
+def _may_end(names: Sequence[str], cells: int) -> bool:
+    """Whether a row may have so few cells: what it lacks are unnamed columns."""
+    return not any(names[cells:])
+
+
+def _cells(names: Sequence[str], cells: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for place, (name, cell) in enumerate(zip(names, cells, strict=False), 1):
+        if name:
+            yield name, cell
+        elif cell:
+            yield f"(column {place}, without a name)", cell

@@ -27,6 +27,7 @@ def open_recipe_split(recipe: Recipe, split: str, *, labelled: bool = True) -> S
         multi_label=recipe.task.kind == "multi_label",
         labelled=labelled,
         cache=recipe_cache(recipe),
+        indexes=recipe.data.indexes,
     )
 
 

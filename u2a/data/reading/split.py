@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from u2a.contract.paths import is_url
 from u2a.data.reading.split_checks import check_labels, check_modalities, check_shard, presence
-from u2a.data.shards.dataset import Shards, fingerprint, shard_addresses, split_names
+from u2a.data.shards.dataset import Shards, fingerprint, index_addresses, shard_addresses, split_names
 from u2a.data.shards.index import ShardIndex
 from u2a.data.storage.cache import Cache, RemoteShard
 from u2a.data.storage.local import ShardFile
@@ -182,6 +182,7 @@ def open_split(
     labelled: bool = True,
     verify: bool = False,
     cache: Cache | None = None,
+    indexes: Mapping[str, str | Sequence[str]] | None = None,
 ) -> Split:
     """Open a split and check all of it before any compute.
 
@@ -195,6 +196,7 @@ def open_split(
         verify: compare the content of every local shard with its index, not only the size; remote ones are
             compared when they are fetched.
         cache: where remote shards are kept; the default one if None.
+        indexes: the recipe's ``data.indexes``.
 
     Raises:
         ShardError: names the file, and the sample where there is one: missing or changed shard, missing
@@ -203,16 +205,22 @@ def open_split(
     addresses = shard_addresses(shards, split)
     cache = cache or Cache()
     with ThreadPoolExecutor(FETCHERS) as pool:
-        indexes = list(pool.map(lambda pair: check_shard(*pair, verify=verify, cache=cache), addresses))
-    infos = [index.info for index in indexes]
+        opened = list(
+            pool.map(
+                lambda place, index: check_shard(place[0], place[1], index, verify=verify, cache=cache),
+                addresses,
+                index_addresses(indexes, split, len(addresses)),
+            )
+        )
+    infos = [index.info for index in opened]
     check_modalities(addresses[0][0], split, modalities, infos)
     class_ids = {name: number for number, name in enumerate(classes)}
     present, kept = [], []
-    for (address, _), index in zip(addresses, indexes, strict=True):
+    for (address, _), index in zip(addresses, opened, strict=True):
         present.append(presence(index, modalities))
         ids = check_labels(index, class_ids, multi_label=multi_label, labelled=labelled)
         columns = {name: column for column, name in enumerate(index.info.modalities)}
         kept.append(_Shard(address, index.path, index.info.bytes, index.info.sha256, columns, ids))
     sizes = [info.samples for info in infos]
-    content = fingerprint(map(_identity, indexes))
+    content = fingerprint(map(_identity, opened))
     return Split(split, tuple(modalities), kept, np.concatenate(present), sizes, content, cache)

@@ -11,25 +11,32 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from u2a.common.values import nfc
 from u2a.contract.paths import is_url
 from u2a.data.shards.dataset import ShardEntry
-from u2a.data.shards.index import IndexInfo, ShardIndex
+from u2a.data.shards.index import IndexInfo, ShardIndex, index_path
 from u2a.data.shards.index_checks import check_index
 from u2a.data.shards.samples import nearest
 from u2a.data.storage.cache import Cache
-from u2a.data.storage.remote import file_size, show
+from u2a.data.storage.remote import beside, file_size, show
 from u2a.errors import ShardError
 
 
-def check_shard(address: str, entry: ShardEntry | None, *, verify: bool, cache: Cache) -> ShardIndex:
+def check_shard(
+    address: str, entry: ShardEntry | None, index_address: str | None, *, verify: bool, cache: Cache
+) -> ShardIndex:
     """Open a shard's index and compare it with the shard and with dataset.json."""
+    if is_url(index_address or address):
+        place = cache.index(index_address or beside(address, ".idx"), entry.index if entry else None)
+    else:
+        place = Path(index_address) if index_address else index_path(Path(address))
     if is_url(address):
-        index = ShardIndex(show(address), cache.index(address, entry.index if entry else None))
+        index = ShardIndex(show(address), place)
         size = file_size(address)
         if size not in (None, index.info.bytes):
             raise ShardError(f"{show(address)}: has {size} bytes, but {index.info.bytes} when it was indexed")
     else:
-        index = ShardIndex(Path(address))
+        index = ShardIndex(Path(address), place)
         index.check_shard(Path(address), verify=verify)
     check_index(index)
     if entry and not _agree(entry, index):
@@ -73,11 +80,12 @@ def presence(index: ShardIndex, modalities: Sequence[str]) -> NDArray[np.bool_]:
 def check_labels(
     index: ShardIndex, class_ids: dict[str, int], *, multi_label: bool, labelled: bool
 ) -> NDArray[np.int64]:
-    """The recipe's number of each of the shard's classes."""
+    """The recipe's number of each of the shard's classes; names are compared in NFC."""
+    class_ids = {nfc(name): number for name, number in class_ids.items()}
     counts_S = np.diff(index.array("label_ends"), prepend=0)
     has_labels_S = index.array("labelled")
     for number, name in enumerate(index.info.classes):
-        if name not in class_ids:
+        if nfc(name) not in class_ids:
             place = int(np.flatnonzero(index.array("label_ids") == number)[0])
             row = int(np.searchsorted(index.array("label_ends"), place, side="right"))
             raise ShardError(
@@ -92,4 +100,4 @@ def check_labels(
         )
     if labelled and len(missing := np.flatnonzero(~has_labels_S)):
         raise ShardError(f"{index.shard}: sample {index.key(int(missing[0]))!r}: has no label")
-    return np.array([class_ids[name] for name in index.info.classes], np.int64)
+    return np.array([class_ids[nfc(name)] for name in index.info.classes], np.int64)

@@ -21,6 +21,8 @@ from u2a.data.storage.remote import fetch
 from u2a.errors import ShardError
 
 FILE_NAME = "dataset.json"
+#: Held by whoever changes dataset.json.
+LOCK_NAME = ".dataset.lock"
 MAX_SHARDS = 1_000_000
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
@@ -115,6 +117,24 @@ def shard_addresses(shards: Shards, split: str) -> list[tuple[str, ShardEntry | 
     if count > 1:
         raise ShardError(f"data.shards.{split}: {path} is named twice")
     return [(path, None) for path in found]
+
+
+def index_addresses(
+    indexes: Mapping[str, str | Sequence[str]] | None, split: str, shards: int
+) -> Sequence[str | None]:
+    """Where the indexes of a split's shards are, in their order; None = beside them.
+
+    Raises:
+        ShardError: there are not as many as shards.
+    """
+    given = (indexes or {}).get(split)
+    if given is None:
+        return [None] * shards
+    patterns = (given,) if isinstance(given, str) else given
+    found = list(islice((path for pattern in patterns for path in _expand(pattern)), MAX_SHARDS + 1))
+    if len(found) != shards:
+        raise ShardError(f"data.indexes.{split}: names {len(found)} indexes for {shards} shards")
+    return found
 
 
 def _expand(pattern: str) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 Arrays (S samples, M modalities in the order of the metadata): ``offset`` and ``size`` int64 [S, M], -1 where
 absent; ``present`` bool [S, M]; ``keys`` uint8 and ``key_ends`` int64 [S]; ``labelled`` bool [S];
-``label_ids`` int32 and ``label_ends`` int64 [S], indices into the shard's own ``classes``. The metadata entry
+``label_ids`` int32 and ``label_ends`` int64 [S], indices into the shard's own ``classes``; ``digest`` uint64
+[S, M] of each member's content; ``group`` uint64 [S] if any sample has a group. The metadata entry
 ``u2a`` is the JSON of `IndexInfo`.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from u2a.common.files import Sha256, replacing, sha256_file
-from u2a.data.shards.scan import SampleReader, Scan, scan_shard
+from u2a.data.shards.names import MemberNames
+from u2a.data.shards.scan import SampleReader, Scan, scan_shard, stable_hash
 from u2a.errors import ShardError
 
 
@@ -33,6 +36,8 @@ class Mapping(BaseModel):
     may_lack: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     label: str | None = None
+    numbers: Literal["names", "places", "multihot"] | None = None
+    last_dot: bool | None = None
 
 
 class IndexInfo(BaseModel):
@@ -61,39 +66,64 @@ def write_index(
     *,
     reader: SampleReader | None = None,
     mapping: Mapping | None = None,
+    names: MemberNames | None = None,
+    path: Path | None = None,
 ) -> IndexInfo:
     """Scan a shard (see `scan_shard`) and write its index; the same shard gives the same bytes.
 
     Args:
         shard: an uncompressed tar.
         modalities: modalities that come first in the index, even if no sample has them.
-        reader, mapping: how the samples of a shard made elsewhere are read, and the declaration to store.
+        reader, mapping, names: how samples of a shard made elsewhere are read, and the declaration to store.
+        path: where to write, if not beside the shard.
 
     Raises:
-        ShardError: the shard cannot be trusted; nothing is written.
+        ShardError: the shard cannot be trusted, or another tool's file stands in the way; nothing is written.
     """
-    scan = scan_shard(shard, modalities, reader)
+    check_ours(path := path or index_path(shard))
+    scan = scan_shard(shard, modalities, reader, names)
     first = [m for m in scan.spans if m in modalities]
-    names = (*first, *sorted(scan.spans.keys() - set(first)))
+    order = (*first, *sorted(scan.spans.keys() - set(first)))
     info = IndexInfo(
         samples=len(scan),
         bytes=scan.bytes,
         sha256=scan.sha256,
-        modalities=names,
-        extensions={m: tuple(sorted(scan.extensions[m])) for m in names},
+        modalities=order,
+        extensions={m: tuple(sorted(scan.extensions[m])) for m in order},
         classes=tuple(scan.classes),
         mapping=mapping,
     )
-    with replacing(index_path(shard)) as stream:
-        stream.write(save(_arrays(scan, names), metadata={"u2a": info.model_dump_json(exclude_none=True)}))
+    with replacing(path) as stream:
+        stream.write(
+            save(_arrays(shard, scan, order), metadata={"u2a": info.model_dump_json(exclude_none=True)})
+        )
     return info
 
 
-def _arrays(scan: Scan, modalities: Sequence[str]) -> dict[str, NDArray[Any]]:
+def check_ours(path: Path) -> None:
+    """Refuse to write over a file that is no index of ours, such as Megatron-Energon's ``<shard>.tar.idx``.
+
+    Raises:
+        ShardError: names it, and where else an index may be.
+    """
+    if not path.exists():
+        return
+    with open(path, "rb") as stream:
+        start = stream.read(4096)
+    # Ours, damaged ones included, begins with safetensors' length and our entry of its metadata.
+    if start and b'"__metadata__":{"u2a":' not in start:
+        raise ShardError(
+            f"{path}: is no index of u2a's, perhaps another tool's, and is not written over; "
+            "--index-dir FOLDER keeps u2a's elsewhere, or move the file away"
+        )
+
+
+def _arrays(shard: Path, scan: Scan, modalities: Sequence[str]) -> dict[str, NDArray[Any]]:
     offset_SM, size_SM = (
         np.stack([np.frombuffer(scan.spans[m][column], np.int64) for m in modalities], axis=1)
         for column in (0, 1)
     )
+    extra = {"group": np.frombuffer(scan.groups, np.uint64)} if any(scan.groups) else {}
     return {
         "offset": offset_SM,
         "size": size_SM,
@@ -103,7 +133,24 @@ def _arrays(scan: Scan, modalities: Sequence[str]) -> dict[str, NDArray[Any]]:
         "labelled": np.frombuffer(scan.labelled, np.bool_),
         "label_ids": np.array(scan.label_ids, np.int32),
         "label_ends": np.frombuffer(scan.label_ends, np.int64),
+        "digest": _digests(shard, offset_SM, size_SM),
+        **extra,
     }
+
+
+def _digests(shard: Path, offset_SM: NDArray[np.int64], size_SM: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """64 bits that tell the content of each member, 0 where there is none: equal files show without reading."""
+    digest_SM = np.zeros(offset_SM.shape, np.uint64)
+    with open(shard, "rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        for s, offsets in enumerate(offset_SM.tolist()):
+            seen: dict[int, int] = {}  # modalities may share a member
+            for m, offset in enumerate(offsets):
+                if offset >= 0:
+                    if offset not in seen:
+                        member = data[offset : offset + int(size_SM[s, m])]
+                        seen[offset] = stable_hash(member)
+                    digest_SM[s, m] = seen[offset]
+    return digest_SM
 
 
 class ShardIndex:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from u2a.data.shards.index import ShardIndex
 from u2a.errors import ShardError
 
+#: Arrays that older indexes lack, and those without groups.
+_OPTIONAL = {"digest": ("U64", "SM"), "group": ("U64", "S")}
 _WANTED = {
     "offset": ("I64", "SM"),
     "size": ("I64", "SM"),
@@ -45,7 +47,8 @@ def _faults(index: ShardIndex) -> Iterator[str]:
     if not M or len(set(info.modalities)) != M or set(info.extensions) != set(info.modalities):
         yield "modalities and extensions do not fit together"
     header = index.header()
-    for name, (kind, shape) in _WANTED.items():
+    known = {name: want for name, want in _OPTIONAL.items() if name in header}
+    for name, (kind, shape) in (_WANTED | known).items():
         wanted = [{"S": S, "M": M}.get(side) for side in shape]
         found, sides = header.get(name, ("missing", []))
         if found != kind or len(sides) != len(wanted) or wanted not in ([None], sides):

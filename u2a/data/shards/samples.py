@@ -3,7 +3,8 @@
 A sample is the adjacent members ``<name>.json`` and ``<name>.<modality>.<ext>``. The json member holds
 ``present`` (the modalities that the sample has), ``label`` or ``labels`` or neither, ``key`` (the original
 key, where the name had to be encoded) and ``members`` (modality to ``<modality>.<ext>``, for modalities that
-share a member: audio and video of one MP4). Other entries are ignored.
+share a member: audio and video of one MP4), and ``group`` (samples that no division may part). Other entries
+are ignored.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
+from unicodedata import category
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from u2a.common.values import short, told_apart
+
 #: ``<name>`` and ``<suffix>``, cut where webdataset cuts them: at the first dot of the base name.
 _MEMBER = re.compile(r"((?:.*/|)[^./][^./]*)[.]([^/]+)", re.DOTALL)
+_LAST = re.compile(r"((?:.*/|)[^./][^/]*)[.]([^./]+)", re.DOTALL)
 _SUFFIX = re.compile(r"([a-z][a-z0-9_]*)[.]([a-z0-9][a-z0-9._+-]*)")
 
 
@@ -30,6 +35,7 @@ class Sample(BaseModel):
     label: str | None = None
     labels: tuple[str, ...] | None = None
     members: dict[str, str] = Field(default_factory=dict)
+    group: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Sample:
@@ -72,22 +78,31 @@ def encode_key(key: str) -> str:
     return quote(key, safe="").replace(".", "%2E")
 
 
-def split_member(name: str) -> tuple[str, str]:
+def split_member(name: str, *, last_dot: bool = False) -> tuple[str, str]:
     """``<name>, <suffix>`` of a tar member, the suffix in lower case, as webdataset reads them.
+
+    Args:
+        name: the member's path in the tar.
+        last_dot: cut at the last dot of the base name, not at the first as webdataset does.
 
     Raises:
         ValueError: webdataset would drop or misread the member, or the name is unsafe; says which.
     """
-    if name.startswith("/") or ".." in name.split("/") or "\\" in name or not name.isprintable():
+    if name.startswith("/") or ".." in name.split("/") or "\\" in name or not _is_text(name):
         raise ValueError("unsafe name")
     if re.match(r"__[^/]*__($|/)", name):
         raise ValueError("reserved name: readers of WebDataset skip it")
-    match = _MEMBER.fullmatch(name)
+    match = (_LAST if last_dot else _MEMBER).fullmatch(name)
     if not match:
         raise ValueError("has no <key>.<extension>: readers of WebDataset drop it")
     if match[2].startswith("__"):
         raise ValueError("reserved extension: readers of WebDataset drop the sample or the member")
     return match[1], match[2].lower()
+
+
+def _is_text(name: str) -> bool:
+    """No control character, no half of a character, no end of a line: what a line of text can hold."""
+    return name.isprintable() or not any(category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
 
 
 def split_suffix(suffix: str) -> tuple[str, str]:
@@ -105,5 +120,6 @@ def split_suffix(suffix: str) -> tuple[str, str]:
 def nearest(name: str, known: Collection[str]) -> str:
     """``; did you mean 'x'?`` for a misspelt name, or the known names if few, else nothing."""
     if close := difflib.get_close_matches(name, list(known), n=1):
-        return f"; did you mean {close[0]!r}?"
+        mine, other = told_apart(name, close[0])
+        return f"; did you mean {other}?" + (f" (this one is {mine})" if mine != short(name) else "")
     return f" (known: {', '.join(known)})" if 0 < len(known) <= 12 else ""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from u2a.data.shards.names import MemberNames
 from u2a.data.shards.samples import Sample, encode_key, parse_sample, split_member, split_suffix
 from u2a.data.shards.tar_headers import tar_headers
 from u2a.errors import ShardError
@@ -45,6 +46,7 @@ class Scan:
     labelled: bytearray = field(default_factory=bytearray)
     label_ids: array[int] = field(default_factory=lambda: array("i"))
     label_ends: array[int] = field(default_factory=lambda: array("q"))
+    groups: array[int] = field(default_factory=lambda: array("Q"))
     classes: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     sha256: str = ""
@@ -74,26 +76,40 @@ class Scan:
         self.labelled.append(names is not None)
         self.label_ids.extend(self.classes.setdefault(name, len(self.classes)) for name in names or ())
         self.label_ends.append(len(self.label_ids))
+        self.groups.append(0 if sample.group is None else stable_hash(sample.group.encode()))
+
+
+def stable_hash(data: bytes) -> int:
+    """64 bits of a content, never 0."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
 
 
 Found = tuple[str, Sample, dict[str, Member]]
 """A sample's key, its declaration, and one member for each present modality."""
 
-SampleReader = Callable[[str, dict[str, Member], Callable[[Member], bytes]], Found]
+SampleReader = Callable[[str, dict[str, Member], Callable[[Member], bytes]], Found | None]
 """Called with a sample's name, its members by suffix, and what reads a member that describes others.
+
+None: these members are no sample, and are left out.
 
 Raises:
     ValueError: one line that says what is wrong, member or sample first.
 """
 
 
-def scan_shard(path: Path, modalities: Sequence[str] = (), reader: SampleReader | None = None) -> Scan:
+def scan_shard(
+    path: Path,
+    modalities: Sequence[str] = (),
+    reader: SampleReader | None = None,
+    names: MemberNames | None = None,
+) -> Scan:
     """Read every header, and every member that describes others, of a shard.
 
     Args:
         path: an uncompressed tar.
         modalities: columns that the result has, in this order, even if no sample has them.
         reader: what a sample's members mean; by default the json member declares it (`read_own_sample`).
+        names: how the names of a shard made elsewhere are read.
 
     Raises:
         ShardError: names the file and the member that cannot be trusted.
@@ -106,25 +122,56 @@ def scan_shard(path: Path, modalities: Sequence[str] = (), reader: SampleReader 
             scan.bytes = os.fstat(stream.fileno()).st_size
             scan.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
-            for name, members in _samples(path, stream, scan.bytes):
-                found = _read(path, stream, reader or read_own_sample, name, members)
+            for found in _read_all(path, stream, scan.bytes, reader or read_own_sample, names):
                 if len(scan.spans.keys() | found[2].keys()) > MAX_MODALITIES:
-                    raise ShardError(f"{path}: sample {name!r}: over {MAX_MODALITIES} modalities in one shard")
+                    raise ShardError(
+                        f"{path}: sample {found[0]!r}: over {MAX_MODALITIES} modalities in one shard"
+                    )
                 scan.add(*found)
     except OSError as error:
         raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
     if not len(scan):
-        raise ShardError(f"{path}: holds no samples")
+        lost = names.left_out if names else []
+        left = f"; {len(lost)} files were left out: {lost[0]!r} ..." if lost else ""
+        raise ShardError(f"{path}: holds no samples{left}")
     return scan
 
 
-def _samples(path: Path, stream: BinaryIO, size: int) -> Iterator[tuple[str, dict[str, Member]]]:
+def read_samples(path: Path, reader: SampleReader, names: MemberNames | None = None) -> Iterator[Found]:
+    """The samples of a shard from its headers and describing members alone.
+
+    Raises:
+        ShardError: as `scan_shard`.
+    """
+    try:
+        with open(path, "rb") as stream:
+            yield from _read_all(path, stream, os.fstat(stream.fileno()).st_size, reader, names)
+    except OSError as error:
+        raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _read_all(
+    path: Path, stream: BinaryIO, size: int, reader: SampleReader, names: MemberNames | None
+) -> Iterator[Found]:
+    for name, members in _samples(path, stream, size, names):
+        found = _read(path, stream, reader, name, members)
+        if found is not None:
+            yield found
+        elif names is not None:
+            names.left_out += [f"{name}.{suffix}" for suffix in members]
+
+
+def _samples(
+    path: Path, stream: BinaryIO, size: int, names: MemberNames | None
+) -> Iterator[tuple[str, dict[str, Member]]]:
     """Group adjacent members by name; check that each name occurs in one place and each suffix once."""
     done: set[str] = set()
     current: str | None = None
     members: dict[str, Member] = {}
     for info in tar_headers(path, stream, size):
-        name, suffix = _checked_name(path, info)
+        if names is not None and names.leaves_out(info.name):
+            continue
+        name, suffix = _checked_name(path, info, last_dot=names is not None and names.last_dot)
         if name != current:
             if current is not None:
                 yield current, members
@@ -139,16 +186,18 @@ def _samples(path: Path, stream: BinaryIO, size: int) -> Iterator[tuple[str, dic
         yield current, members
 
 
-def _checked_name(path: Path, info: tarfile.TarInfo) -> tuple[str, str]:
+def _checked_name(path: Path, info: tarfile.TarInfo, *, last_dot: bool) -> tuple[str, str]:
     if not info.isreg() or info.issparse():
         raise ShardError(f"{path}: {info.name!r}: is a link, device or sparse file, not a regular file")
     try:
-        return split_member(info.name)
+        return split_member(info.name, last_dot=last_dot)
     except ValueError as error:
         raise ShardError(f"{path}: {info.name!r}: {error}") from None
 
 
-def _read(path: Path, stream: BinaryIO, reader: SampleReader, name: str, members: dict[str, Member]) -> Found:
+def _read(
+    path: Path, stream: BinaryIO, reader: SampleReader, name: str, members: dict[str, Member]
+) -> Found | None:
     def read(member: Member) -> bytes:
         if member.size > MAX_JSON_BYTES:
             full = f"{name}.{member.suffix}"

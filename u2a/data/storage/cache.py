@@ -37,6 +37,8 @@ MOST_HANDLES = 32
 #: After a shard found no room, so many reads pass until the next try.
 PATIENCE = 64
 DEFAULT_GB = 50.0
+#: What the system says of files that one may only read.
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,12 @@ class RemoteShard:
 class Handle:
     """A cached shard in use: it is not evicted before `close`."""
 
-    def __init__(self, file: ShardFile, lock: Lock) -> None:
+    def __init__(self, file: ShardFile, lock: Lock | None) -> None:
         self.file, self._lock, self.used = file, lock, 0
 
     def close(self) -> None:
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
 
 def default_folder() -> Path:
@@ -90,7 +93,7 @@ class Cache:
         self.__init__(**state)  # type: ignore[misc]
 
     def index(self, address: str, sha256: str | None) -> Path:
-        """The local copy of a remote shard's index; fetched unless one with this sha256 is here.
+        """The local copy of a remote index; fetched unless one with this sha256 is here.
 
         The shard's own sha256 would not do: the index of a shard made elsewhere depends on how it was made.
 
@@ -98,11 +101,11 @@ class Cache:
             ShardError: it cannot be read.
         """
         name = hashlib.sha256(remote.show(address).encode()).hexdigest()[:16]
-        path = self._indexes / f"{name}-{Path(remote.show(address)).name}.idx"
+        path = self._indexes / f"{name}-{Path(remote.show(address)).name}"
         with suppress(OSError):
             if sha256 and sha256_file(path) == sha256:
                 return path
-        data = remote.fetch(remote.beside(address, ".idx"))
+        data = remote.fetch(address)
         with _told_of(path):
             self._indexes.mkdir(parents=True, exist_ok=True)
             if not path.exists() or path.read_bytes() != data:
@@ -138,17 +141,33 @@ class Cache:
         self._close_idle()
         with _told_of(self._shards):
             self._shards.mkdir(parents=True, exist_ok=True)
-            lock = Lock(self._path(shard, "use"), SHARED)
+            lock = self._use(shard)
             try:
-                os.utime(self._path(shard, "use"))
                 file = self._whole(shard) or self._fetch(shard)
-            except BaseException:
-                lock.close()
-                raise
-        if file is None:
+            except BaseException as error:
+                if lock is not None:
+                    lock.close()
+                if not (isinstance(error, OSError) and error.errno in NOT_OURS):
+                    raise
+                return None  # a cache of somebody else's that lacks this shard
+        handle = Handle(file, lock) if file is not None else None
+        if handle is None and lock is not None:
             lock.close()
-            return None
-        return Handle(file, lock)
+        return handle
+
+    def _use(self, shard: RemoteShard) -> Lock | None:
+        """What keeps a shard from being evicted; None in a cache that nobody may change."""
+        path = self._path(shard, "use")
+        try:
+            lock = Lock(path, SHARED)
+            os.utime(path)
+            return lock
+        except OSError as error:
+            if error.errno not in NOT_OURS:
+                raise
+        with suppress(OSError):
+            return Lock(path, SHARED, make=False)
+        return None
 
     def _path(self, shard: RemoteShard, kind: str) -> Path:
         return self._shards / f"{shard.sha256}.{kind}"
@@ -160,7 +179,8 @@ class Cache:
             right = path.stat().st_size == shard.bytes
             if right and not _is_verified(path):
                 right = sha256_file(path) == shard.sha256
-                os.utime(path, (VERIFIED, VERIFIED))
+                with suppress(PermissionError):  # another user's file is checked each time
+                    os.utime(path, (VERIFIED, VERIFIED))
             if right:
                 return ShardFile(path, shard.bytes)
             path.unlink()

@@ -15,13 +15,15 @@ class Lock:
 
     Args:
         kind: SHARED or EXCLUSIVE, with NOW instead of waiting.
+        make: make the file; without it one that may only be read will do.
 
     Raises:
         BlockingIOError: with NOW, if another holds it.
     """
 
-    def __init__(self, path: Path, kind: int) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def __init__(self, path: Path, kind: int, *, make: bool = True) -> None:
+        flags = os.O_RDWR | os.O_CREAT if make else os.O_RDONLY
+        self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
         self.close = weakref.finalize(self, os.close, self._descriptor)  # one that is dropped is released too
         try:
             fcntl.flock(self._descriptor, kind)

@@ -26,13 +26,19 @@ _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}
 
 def show(address: str) -> str:
     """An address for messages, without what may be a signature."""
-    return address.split("?")[0]
+    return _cut(address)[0]
 
 
 def beside(address: str, suffix: str) -> str:
     """The address of a file beside another: ``x.tar?sig`` and ``.idx`` give ``x.tar.idx?sig``."""
+    path, query = _cut(address)
+    return path + suffix + query
+
+
+def _cut(address: str) -> tuple[str, str]:
+    """An address before and from its query on; in an object store ``?`` is a character of the key."""
     path, mark, query = address.partition("?")
-    return path + suffix + mark + query
+    return (path, mark + query) if address.lower().startswith(("http:", "https:")) else (address, "")
 
 
 def fetch(address: str) -> bytes:

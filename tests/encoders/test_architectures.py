@@ -1,0 +1,367 @@
+"""Every supported architecture, from a tiny random checkpoint, against transformers' own forward pass."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import tokenizers
+import torch
+import toys
+import transformers as hf
+from four import invoke
+from torch import Tensor, nn
+
+import u2a
+from u2a.contract.modality import ModalitySpec, Tokens
+from u2a.errors import U2AError
+from u2a.method.adapters import inject_lora, lora_parameters, share_frozen
+from u2a.method.branch import class_token
+from u2a_audio.spec import AUDIO
+from u2a_image.spec import IMAGE
+from u2a_text.spec import TEXT
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+PICTURE = {**SIZES, "image_size": 32, "patch_size": 8}
+WORDS = {**SIZES, "vocab_size": 40, "max_position_embeddings": 24, "pad_token_id": 1}
+
+#: model_type -> (record, class in transformers, values of its configuration)
+IMAGES: dict[str, tuple[str, dict]] = {
+    "clip_vision_model": ("CLIPVisionModel", PICTURE),
+    "metaclip_2_vision_model": ("MetaClip2VisionModel", PICTURE),
+    "siglip_vision_model": ("SiglipVisionModel", PICTURE),
+    "vit": ("ViTModel", PICTURE),
+    "deit": ("DeiTModel", PICTURE),
+    "beit": ("BeitModel", {**PICTURE, "use_relative_position_bias": True}),
+    "data2vec-vision": ("Data2VecVisionModel", {**PICTURE, "use_shared_relative_position_bias": True}),
+    "vit_mae": ("ViTMAEModel", PICTURE),
+    "vit_msn": ("ViTMSNModel", PICTURE),
+    "ijepa": ("IJepaModel", PICTURE),
+    "dinov2": ("Dinov2Model", PICTURE),
+    "dinov2_with_registers": ("Dinov2WithRegistersModel", {**PICTURE, "num_register_tokens": 3}),
+    "dinov3_vit": ("DINOv3ViTModel", {**PICTURE, "num_register_tokens": 2}),
+}
+TEXTS: dict[str, tuple[str, dict]] = {
+    "bert": ("BertModel", WORDS),
+    "roberta": ("RobertaModel", WORDS),
+    "xlm-roberta": ("XLMRobertaModel", WORDS),
+    "camembert": ("CamembertModel", WORDS),
+    "electra": ("ElectraModel", {**WORDS, "embedding_size": 16}),
+    "distilbert": (
+        "DistilBertModel",
+        {
+            "vocab_size": 40,
+            "dim": 32,
+            "n_layers": 2,
+            "n_heads": 2,
+            "hidden_dim": 48,
+            "max_position_embeddings": 24,
+            "pad_token_id": 1,
+        },
+    ),
+    "mpnet": ("MPNetModel", WORDS),
+    "deberta-v2": (
+        "DebertaV2Model",
+        {
+            **WORDS,
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_buckets": 8,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False,
+            "type_vocab_size": 0,
+        },
+    ),
+    "modernbert": (
+        "ModernBertModel",
+        {**WORDS, "local_attention": 4, "num_hidden_layers": 4, "global_attn_every_n_layers": 2},
+    ),
+    "nomic_bert": ("NomicBertModel", WORDS),
+    "gte": ("GteModel", WORDS),
+    "eurobert": (
+        "EuroBertModel",
+        {**WORDS, "num_key_value_heads": 2, "mask_token_id": 4, "bos_token_id": 0, "eos_token_id": 2},
+    ),
+    "esm": (
+        "EsmModel",
+        {
+            **WORDS,
+            "position_embedding_type": "rotary",
+            "mask_token_id": 4,
+            "emb_layer_norm_before": False,
+            "token_dropout": True,
+        },
+    ),
+    "t5": (
+        "T5EncoderModel",
+        {
+            "vocab_size": 40,
+            "d_model": 32,
+            "d_kv": 16,
+            "d_ff": 48,
+            "num_layers": 2,
+            "num_heads": 2,
+            "relative_attention_num_buckets": 8,
+            "relative_attention_max_distance": 12,
+            "pad_token_id": 1,
+        },
+    ),
+}
+WAVES = {
+    **SIZES,
+    "conv_dim": [16, 16],
+    "conv_stride": [20, 16],
+    "conv_kernel": [40, 16],
+    "num_conv_pos_embeddings": 8,
+}
+WAVES |= {"num_feat_extract_layers": 2, "num_conv_pos_embedding_groups": 2, "conv_pos_kernel_size": 7}
+SOUNDS: dict[str, tuple[str, dict]] = {
+    "wav2vec2": ("Wav2Vec2Model", WAVES),
+    "hubert": ("HubertModel", {**WAVES, "do_stable_layer_norm": True, "feat_extract_norm": "layer"}),
+    "data2vec-audio": ("Data2VecAudioModel", WAVES),
+}
+TABLES = {"image": IMAGES, "text": TEXTS, "audio": SOUNDS}
+ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO) for name in TABLES[spec.name]]
+#: Their own forward pass norms the class token only.
+UNNORMED = ("clip_vision_model", "metaclip_2_vision_model")
+
+
+def make(spec: ModalitySpec, name: str, folder: Path) -> Path:
+    class_name, values = TABLES[spec.name][name]
+    model_class = getattr(hf, class_name)
+    torch.manual_seed(0)
+    tiny.save(model_class(model_class.config_class(**values)), folder)
+    assert json.loads((folder / "config.json").read_text())["model_type"] == name
+    if spec is TEXT:
+        _tokenizer(folder)
+    elif spec is AUDIO:
+        hf.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    else:
+        values = {
+            "size": {"height": 32, "width": 32},
+            "image_mean": [0.5] * 3,
+            "image_std": [0.5] * 3,
+            "resample": 2,
+        }
+        tiny.write_json(
+            folder, "preprocessor_config.json", {**values, "image_processor_type": "ViTImageProcessor"}
+        )
+    return folder
+
+
+def _tokenizer(folder: Path) -> None:
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *(f"w{n}" for n in range(30))]
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({w: i for i, w in enumerate(words)}, "<unk>"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def members(spec: ModalitySpec) -> list[bytes]:
+    if spec is TEXT:
+        return [b"w1 w2 w3", b"w4 w5 w6 w7 w8 w9 w10 w11", b"w12"]
+    if spec is AUDIO:
+        draw = np.random.default_rng(0)
+        return [tiny.sound_bytes(draw.normal(0, 0.1, n).astype(np.float32)) for n in (3000, 4400)]
+    return [tiny.image_bytes(tiny.picture(40, 40, seed=seed)) for seed in (1, 2)]
+
+
+class Loaded:
+    """An encoder and its inputs as u2a has them, and transformers' own."""
+
+    def __init__(self, spec: ModalitySpec, name: str, folder: Path) -> None:
+        self.spec, self.name, self.folder = spec, name, make(spec, name, folder)
+        self.options = spec.options.model_validate({"kind": spec.name, "encoder": str(folder)})
+        self.backbone = spec.backbone(self.options, weights=True).eval()
+        self.preprocessor = spec.preprocessor(self.options)
+        self.inputs = self.batch(members(spec))
+
+    def batch(self, chosen: list[bytes]) -> dict[str, Tensor]:
+        return dict(self.preprocessor.collate([self.preprocessor(m, train=False, seed=0) for m in chosen]))
+
+    def tokens(
+        self, inputs: dict[str, Tensor], token_KD: Tensor | None = None, backbone: nn.Module | None = None
+    ) -> tuple[Tokens, Tensor]:
+        """Tokens without mask tokens, and hidden states with K of them appended (as the core does it)."""
+        backbone = self.backbone if backbone is None else backbone
+        plain = self.spec.embedding(backbone, inputs)
+        if token_KD is None:
+            return plain, self.spec.encoder(backbone, plain)
+        more = token_KD.expand(len(plain.hidden_NLD), -1, -1)
+        valid = plain.valid_NL
+        if valid is not None:
+            valid = torch.cat([valid, valid.new_ones(more.shape[:2])], 1)
+        longer = replace(plain, hidden_NLD=torch.cat([plain.hidden_NLD, more], 1), valid_NL=valid)
+        return plain, self.spec.encoder(backbone, longer)
+
+    def reference(self) -> tuple[nn.Module, Tensor]:
+        class_name, _ = TABLES[self.spec.name][self.name]
+        model = getattr(hf, class_name).from_pretrained(self.folder).eval()
+        inputs = dict(self.inputs)
+        if self.spec is AUDIO:  # by itself it pads: each sound alone
+            waves = [
+                wave[None, :n] for wave, n in zip(inputs["input_values"], inputs["samples_P"], strict=True)
+            ]
+            rows = [model(wave).last_hidden_state[0] for wave in waves]
+            return model, nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        if self.name == "vit_mae":
+            model.config.mask_ratio = 0.0
+            inputs["noise"] = torch.arange(16.0).expand(2, -1)
+        hidden = model(**inputs).last_hidden_state
+        return model, model.post_layernorm(hidden) if self.name in UNNORMED else hidden
+
+
+@pytest.fixture(scope="module", params=ALL, ids=[f"{spec.name}-{name}" for spec, name in ALL])
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    spec, name = request.param
+    return Loaded(spec, name, tmp_path_factory.mktemp(name) / "encoder")
+
+
+@torch.no_grad()
+def test_hidden_states_equal_transformers_own(loaded: Loaded) -> None:
+    tokens, ours = loaded.tokens(loaded.inputs)
+    _, wanted = loaded.reference()
+    valid = torch.ones(ours.shape[:2], dtype=torch.bool) if tokens.valid_NL is None else tokens.valid_NL
+    torch.testing.assert_close(ours[valid], wanted[valid], atol=1e-5, rtol=1e-5)
+    assert loaded.spec.width(loaded.options) == ours.shape[-1] == 32
+    torch.manual_seed(0)
+    shared = share_frozen(loaded.backbone)  # a copy runs its own blocks
+    loaded.backbone.get_submodule(loaded.spec.lora_targets(loaded.backbone)[0][0])
+    assert torch.equal(loaded.tokens(loaded.inputs, backbone=shared)[1], ours)
+
+
+@torch.no_grad()
+def test_padding_changes_nothing(loaded: Loaded) -> None:
+    token = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
+    plain, together = loaded.tokens(loaded.inputs, token)
+    L = plain.hidden_NLD.shape[1]
+    own = class_token(together[:, :L], plain)
+    for row, member in enumerate(members(loaded.spec)):
+        one, alone = loaded.tokens(loaded.batch([member]), token)
+        length = one.hidden_NLD.shape[1]
+        torch.testing.assert_close(together[row, L:], alone[0, length:], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(own[row], class_token(alone[:, :length], one)[0], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_mask_token_attends_to_all_and_is_attended_to(loaded: Loaded) -> None:
+    token = torch.randn(1, 32, generator=torch.Generator().manual_seed(1))
+    plain, with_token = loaded.tokens(loaded.inputs, token)
+    _, without = loaded.tokens(loaded.inputs)
+    L = plain.hidden_NLD.shape[1]
+    valid = torch.ones(without.shape[:2], dtype=torch.bool) if plain.valid_NL is None else plain.valid_NL
+    changed = (with_token[:, :L] - without).abs().amax(-1)
+    assert (changed[valid] > 1e-6).all(), "every token sees the mask token"
+    for place in range(L):  # the mask token sees every valid token, and no padding
+        moved = replace(plain, hidden_NLD=plain.hidden_NLD.clone())
+        moved.hidden_NLD[:, place] += torch.linspace(-1, 1, 32) * 3
+        hidden = torch.cat([moved.hidden_NLD, token.expand(len(moved.hidden_NLD), 1, 32)], 1)
+        longer_valid = None if plain.valid_NL is None else nn.functional.pad(plain.valid_NL, (0, 1), value=True)
+        after = loaded.spec.encoder(loaded.backbone, replace(moved, hidden_NLD=hidden, valid_NL=longer_valid))
+        seen = (after[:, -1] - with_token[:, -1]).abs().amax(-1) > 1e-7
+        assert torch.equal(seen, valid[:, place]), place
+
+
+def test_lora_changes_the_output_and_each_projection_learns(loaded: Loaded) -> None:
+    adapted = share_frozen(loaded.backbone)
+    targets = loaded.spec.lora_targets(adapted)
+    inject_lora(adapted, targets, rank=2, alpha=2, dropout=0.0)
+    _, before = loaded.tokens(loaded.inputs)
+    token = torch.zeros(1, 32)
+    for name, parameter in lora_parameters(adapted, targets):
+        nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(len(name)))
+    adapted.train()  # as in training: no randomness but dropout's
+    for module in adapted.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    plain, after = loaded.tokens(loaded.inputs, token, adapted)
+    L = plain.hidden_NLD.shape[1]
+    assert not torch.allclose(after[:, :L], before, atol=1e-3)
+    (class_token(after[:, :L], plain).pow(2).sum() + after[:, L:].pow(2).sum()).backward()
+    for name, parameter in lora_parameters(adapted, targets):
+        assert parameter.grad is not None and math.isfinite(parameter.grad.abs().sum()), name  # noqa: PT018
+        assert parameter.grad.abs().sum() > 0, name
+    assert len(targets) == len(loaded.spec.lora_targets(loaded.backbone)) >= 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "class_name", "part"),
+    [
+        (IMAGE, "SiglipModel", "vision_model"),
+        (IMAGE, "MetaClip2Model", "vision_model"),
+        (TEXT, "T5ForConditionalGeneration", "encoder"),
+    ],
+)
+def test_of_a_whole_model_the_encoder_is_taken(
+    tmp_path: Path, spec: ModalitySpec, class_name: str, part: str
+) -> None:
+    model_class = getattr(hf, class_name)
+    towers = {"vision_config": PICTURE, "text_config": {**WORDS, "projection_dim": 16}, "projection_dim": 16}
+    values = TEXTS["t5"][1] if class_name.startswith("T5") else towers
+    whole = model_class(model_class.config_class(**values))
+    folder = tiny.save(whole, tmp_path / "whole")
+    backbone = spec.backbone(spec.options(kind=spec.name, encoder=str(folder)), weights=True)
+    name = spec.lora_targets(backbone)[1][2]
+    assert torch.equal(backbone.get_submodule(name).weight, getattr(whole, part).get_submodule(name).weight)
+
+
+@pytest.mark.parametrize(
+    ("spec", "model_type", "said"),
+    [
+        (TEXT, "gpt2", "it is a text model that reads from left to right only"),
+        (TEXT, "vit", "it is an image model"),
+        (IMAGE, "bert", "it is a text model"),
+        (IMAGE, "swin", "it is an image model; its stages merge or convolve neighbours"),
+        (IMAGE, "wav2vec2", "it is an audio model"),
+        (IMAGE, "timesformer", "it is a video model; it divides tokens by frames"),
+        (TEXT, "deberta", "supported here: deberta-v2, .*DeBERTa v2 and v3 are supported"),
+        (
+            AUDIO,
+            "wavlm",
+            "it is an audio model; its attention reads its projections' weights past their adapters",
+        ),
+        (TEXT, "none_such", r"'none_such' model; supported here: [a-z0-9_, -]*$"),
+    ],
+)
+def test_what_is_not_supported_is_told_with_the_reason(
+    tmp_path: Path, spec: ModalitySpec, model_type: str, said: str
+) -> None:
+    tiny.write_json(tmp_path, "config.json", {"model_type": model_type})
+    with pytest.raises(U2AError, match=said) as error:
+        spec.width(spec.options(kind=spec.name, encoder=str(tmp_path)))
+    assert f"is a {model_type!r} model" in str(error.value)
+
+
+def test_the_command_lists_what_is_tested_here() -> None:
+    listed = json.loads(invoke("encoder", "list", "--json"))
+    assert set(listed["text"]) == set(TEXTS)
+    assert set(listed["audio"]) == {*SOUNDS, "audio-spectrogram-transformer"}
+    assert set(listed["image"]) == {*IMAGES, "clip", "siglip", "metaclip_2"}
+    assert listed["text"]["t5"] == listed["image"]["ijepa"] == "mean of the tokens"
+    assert "modernbert" in invoke("encoder", "list")
+
+
+@pytest.mark.parametrize(
+    ("image", "text"), [("siglip_vision_model", "modernbert"), ("dinov3_vit", "t5"), ("beit", "deberta-v2")]
+)
+def test_a_run_with_them_trains_and_predicts_the_same_once_loaded(
+    tmp_path: Path, checkpoints: dict[str, Path], image: str, text: str
+) -> None:
+    recipe = toys.make(tmp_path, checkpoints, counts={"train": 8, "test": 4})
+    encoders = [
+        f"modalities.image.encoder={make(IMAGE, image, tmp_path / 'i')}",
+        f"modalities.text.encoder={make(TEXT, text, tmp_path / 't')}",
+    ]
+    model = u2a.train(recipe, run=tmp_path / "run", sets=["training.epochs=1", *encoders])
+    sample = {"image": tiny.image_bytes(tiny.picture()), "text": "w1 w2"}
+    for given in (sample, {"text": "w1 w2"}):
+        assert u2a.load(tmp_path / "run").predict(given) == model.predict(given)
+    assert model.evaluate().n == 4

@@ -1,0 +1,77 @@
+"""What names say: which files of a tar made elsewhere belong to samples, and which split is meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+#: What archivers, file managers and people put beside samples; compared with the lower-case base name.
+BESIDE = ("thumbs.db", "desktop.ini", "readme*", "license*", "licence*", "copying*", "notice*", "changelog*")
+#: Files that describe a data set; a name that has only these is no sample.
+DOCUMENTS = frozenset(
+    "md rst html htm pdf csv tsv xlsx parquet xml yaml yml toml log bib md5 sha1 sha256 sha512 idx db ini "  # noqa: SIM905
+    "py sh ipynb".split()
+)
+#: Names of splits that mean something, and what else people call them.
+SPLITS = {
+    "train": ("training", "trn"),
+    "val": ("valid", "validation", "validate", "dev", "develop", "development"),
+    "test": ("testing", "tst"),
+}
+_WILD = re.compile(r"[*?\[/]")
+
+
+def ignore_pattern(given: str) -> str:
+    """``.URL`` and ``url`` are an extension; with a wildcard or a slash it is a pattern of names."""
+    return given.lower() if _WILD.search(given) else given.lower().lstrip(".")
+
+
+@dataclass
+class MemberNames:
+    """How member names are read.
+
+    Attributes:
+        ignored: extensions, names and patterns of names that are left out as declared.
+        last_dot: the extension begins at the last dot of a name instead of the first.
+        left_out: files that belong to no sample, by name.
+    """
+
+    ignored: Sequence[str] = ()
+    last_dot: bool = False
+    left_out: list[str] = field(default_factory=list)
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether a file is none of a sample's; those that nobody declared are remembered."""
+        full = name.lower()
+        base = full.rpartition("/")[2]
+        if any(_fits(pattern, full, base) for pattern in self.ignored):
+            return True
+        beside = (
+            "." not in base[1:]  # has no extension
+            or base.startswith(".")  # AppleDouble, .DS_Store: WebDataset drops hidden files, too
+            or "__macosx" in full.split("/")
+            or any(fnmatchcase(base, pattern) for pattern in BESIDE)
+        )
+        if beside:
+            self.left_out.append(name)
+        return beside
+
+
+def _fits(pattern: str, full: str, base: str) -> bool:
+    if _WILD.search(pattern):
+        return fnmatchcase(full, pattern) or fnmatchcase(base, pattern)
+    return base == pattern or base == f".{pattern}"
+
+
+def odd_splits(names: Iterable[str]) -> Iterator[str]:
+    """Splits whose names come near those that mean something."""
+    names = list(names)
+    for name in names:
+        plain = name.casefold()
+        wanted = next((right for right, others in SPLITS.items() if plain in (right, *others)), name)
+        if wanted != name and wanted not in names:
+            use = {"train": "is trained on", "val": "picks the checkpoint", "test": "is scored unless named"}
+            how = f"u2a data pack --rename-split {name}={wanted}"
+            yield f"split {name!r}: only {wanted!r} {use[wanted]}; to rename it: {how}"

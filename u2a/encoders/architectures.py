@@ -1,0 +1,47 @@
+"""What is known of a transformers architecture; how it runs is found by its structure (`encoders.structure`).
+
+Light, so that listing them needs neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One kind of pretrained encoder.
+
+    Attributes:
+        class_name: the headless class in transformers.
+        init: further arguments of that class.
+        call: further arguments of its forward pass.
+        cls: positions averaged to the class token; None = the mean of all valid tokens.
+        norm: the final norm, by its path in the class; ``""`` = blocks end with their own.
+        tuples: how many values its blocks return; 0 = hidden states alone, in no tuple.
+        part: the submodule that is the encoder; ``""`` = all of the class.
+        settings: entries of the configuration that are overruled: randomness of pretraining is switched off.
+        direct: its embeddings and blocks are called as they are, not by structure (a norm between the two sees
+            the mask tokens as well).
+        unused: prefixes of weights that the encoder does not run, which a checkpoint may lack.
+    """
+
+    class_name: str
+    init: Mapping[str, Any] = field(default_factory=dict)
+    call: Mapping[str, Any] = field(default_factory=dict)
+    cls: tuple[int, ...] | None = (0,)
+    norm: str = ""
+    tuples: int = 0
+    part: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    direct: bool = False
+    unused: tuple[str, ...] = ()
+
+    @property
+    def class_token(self) -> str:
+        """How the class token comes about, for people."""
+        if self.cls is None:
+            return "mean of the tokens"
+        return "first token" if self.cls == (0,) else f"mean of tokens {', '.join(map(str, self.cls))}"
