@@ -11,21 +11,9 @@ from torch import Tensor, nn
 from u2a.method.adapters import PROJECTIONS, share_frozen
 from u2a.method.branch import UnimodalBranch
 from u2a.testing.case import Case, Findings, check, far
+from u2a.testing.tokens import TARGETS
 
-TARGETS = "u2a/modality.py, ModalitySpec.lora_targets"
 TUNE = "u2a/modality.py, ModalitySpec.tune"
-
-
-@check("four adapted nn.Linear a block: query, key, value, attention output", TARGETS)
-def lora_count(case: Case) -> Findings:
-    if case.spec.tune != "lora":
-        return
-    branch = case.branch()
-    wanted = 2 * len(PROJECTIONS) * len(branch.targets)
-    adapters = [name for name, _ in branch.learnable() if name.startswith("blocks.")]
-    trained = sum(p.requires_grad for p in branch.backbone.parameters())
-    if len(adapters) != wanted or trained != wanted:
-        yield f"{len(adapters)} LoRA tensors and {trained} trained ones, not {wanted}"
 
 
 @check("a forward pass through the adapted nn.Linear itself, in training and in evaluation mode", TARGETS)
