@@ -218,6 +218,7 @@ def test_reasons_are_whole_at_any_width(
         assert f"{owner}: {row['status']}" in said
 
 
+@pytest.mark.slow
 def test_a_run_on_torch_survives_damaged_packages(site: Path, tmp_path: Path) -> None:
     recipe = (
         'name = "x"\ndata = { shards = "s" }\ntask = { classes = ["a", "b"] }\n'

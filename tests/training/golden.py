@@ -95,7 +95,8 @@ TEXTS = [
     ("and", "who|am|i", "m|n"),
     ("sky|e", "road|x", "op"),
 ]
-#: What the i-th sample of the data with gaps has.
+#: Classes by number, and what the i-th sample of the data with gaps has.
+LABELS = (0, 2, 1, 1, 2, 0, 2, 0, 1, 2)
 GAPS = ("abc", "a", "bc", "b", "ac", "abc", "ab", "bc", "abc", "b")
 
 
@@ -108,7 +109,7 @@ def samples(data: str, split: str = "train") -> dict[str, Sample]:
     found = {}
     for i, texts in enumerate(TEXTS):
         has = GAPS[i] if data == "gaps" else "abc"
-        labels: tuple[int, ...] = (i * i % 3,)
+        labels: tuple[int, ...] = (LABELS[i],)
         if data == "several":
             labels = ((), (i % 3,), (0, 2))[i % 3]
         inputs = {name: text for name, text in zip("abc", texts, strict=True) if name in has}
