@@ -145,7 +145,12 @@ def write_recipe(folder: Path, case: Case, data: str | dict[str, list[str]], met
         "name": "golden",
         "seed": case["seed"],
         "data": {"shards": data, "workers": 0},
-        "task": {"kind": kind, "classes": CLASSES, **({"metric": metric} if metric else {})},
+        "task": {
+            "kind": kind,
+            "classes": CLASSES,
+            "select_on": "complete",
+            **({"metric": metric} if metric else {}),
+        },
         **{section: case[section] for section in ("modalities", "model", "training")},
     }
     path = folder / "golden.toml"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from u2a.common.distributed import World, fail_together, gather_rows
 from u2a.contract.modality import Preprocessor
@@ -100,18 +102,36 @@ def encode_columns(
     batches = EvaluationBatches(wanted, split.present_NM, BATCH_SIZE, place.rank, place.size)
     collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
     loader = make_loader(Samples(split, preprocessors, train=False), batches, collate, workers=workers)
-    parts, error = [], None
-    try:
-        with reading(loader) as read:
-            parts = _encode_batches(model, map(unwrap, read), place, columns, on_batch)
-    except U2AError as met:
-        error = met
-    fail_together(error, place)
-    joined = [gather_rows(column, place) for column in _join(parts, model, task, place, columns)]
+    joined = encode_loader(model, loader, len(batches), task, place, columns, on_batch)
     order = joined[-1].argsort()
     if not torch.equal(joined[-1][order].cpu(), torch.from_numpy(np.sort(wanted))):
         raise RuntimeError("evaluation did not see every sample exactly once")
     return [column[order] for column in joined]
+
+
+def encode_loader(
+    model: U2A,
+    loader: DataLoader,
+    n_batches: int,
+    task: TaskSection,
+    place: World,
+    columns: Columns,
+    on_batch: Callable[[int], None] = lambda n: None,
+) -> list[Tensor]:
+    """What `columns` makes of a loader's first batches, presence, target, place: of all processes, one after
+    another.
+
+    Raises:
+        U2AError: bad data; on all processes, whichever met it.
+    """
+    parts, error = [], None
+    try:
+        with reading(loader) as read:
+            parts = _encode_batches(model, map(unwrap, islice(read, n_batches)), place, columns, on_batch)
+    except U2AError as met:
+        error = met
+    fail_together(error, place)
+    return [gather_rows(column, place) for column in _join(parts, model, task, place, columns)]
 
 
 def _encode_batches(

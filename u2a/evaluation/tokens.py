@@ -21,7 +21,9 @@ def token_columns(model: U2A, batch: Batch) -> tuple[Tensor, ...]:
         empty = branch.mask_tokens_KD.new_zeros
         rows = [empty(len(present_B), H), empty(len(present_B), H), empty(len(present_B), K, H)]
         if branch.name in batch.inputs:
-            for row, part in zip(rows, model.run_branch(m, batch.inputs), strict=True):
+            read = model.run_branch(m, batch.inputs)
+            branch.check_samples(len(read.cls_PH), present_B)
+            for row, part in zip(rows, read, strict=True):
                 row[present_B] = part.to(row.dtype)
         columns += rows
     refuse_non_finite(columns, model, batch.inputs, batch.present_BM, batch.keys)

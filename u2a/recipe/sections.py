@@ -225,12 +225,12 @@ class ModelSection(Section):
 class LrFactors(Section):
     """How fast each part learns, relative to ``training.lr``."""
 
-    lora: float = Field(1.0, ge=0)
+    lora: float = Field(1.0, ge=0, description="LoRA of frozen encoders")
     encoder: float = Field(1.0, ge=0, description="of a modality that is trained whole")
-    mask_tokens: float = Field(1.0, ge=0)
-    projection: float = Field(1.0, ge=0)
-    proxies: float = Field(0.3, ge=0)
-    head: float = Field(1.0, ge=0)
+    mask_tokens: float = Field(1.0, ge=0, description="the mask tokens")
+    projection: float = Field(1.0, ge=0, description="projections to a common width (fusion = sum)")
+    proxies: float = Field(0.3, ge=0, description="maps that stand in for what is missing")
+    head: float = Field(1.0, ge=0, description="the head")
 
 
 class TrainingSection(Section):
@@ -252,7 +252,7 @@ class TrainingSection(Section):
     )
     warmup_epochs: int = Field(0, ge=0, description="epochs at 0.1 x lr before the polynomial decay")
     lr: float = Field(1e-3, gt=0, description="AdamW's learning rate at the start of the decay")
-    lr_factors: LrFactors = LrFactors()
+    lr_factors: LrFactors = Field(LrFactors(), description="how fast each part learns, relative to lr")
     power: float = Field(0.9, gt=0, description="of the polynomial decay to 0")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     eps: float = Field(1e-8, gt=0, description="AdamW's")
