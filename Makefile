@@ -6,7 +6,7 @@ PLUGINS := $(wildcard plugins/u2a-plugin-*)
 BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow breaks check dev clean
+.PHONY: demo test test-slow breaks check coverage dev clean
 
 demo: $(BASE)
 	$(BIN)/u2a quickstart
@@ -29,6 +29,9 @@ check: dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+coverage: $(BASE)
+	$(BIN)/python benchmarks/coverage.py
 
 dev: $(STAMP)
 

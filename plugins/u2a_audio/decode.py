@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
+from av.error import FFmpegError
 
 from u2a.errors import BadSample, NoContent
-from u2a.media.containers import open_container
+from u2a.media.containers import chosen_stream, open_container
+
+if TYPE_CHECKING:
+    from av import AudioFrame
 
 MAX_RATE = 384_000
 MAX_CHANNELS = 64
+MOST_LOST = 0.05  # of the packets of a sound that is used all the same
+_CHUNKS = (b"LIST", b"fact", b"cue ", b"bext", b"id3 ")  # what may follow a WAV's sound
 
 
 def decode_mono(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
@@ -25,7 +33,7 @@ def decode_mono(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
     """
     if not member:
         raise BadSample("empty file")
-    decoded = _with_soundfile(member, seconds)
+    decoded = _with_soundfile(_to_its_end(member), seconds)
     wave_CT, rate = decoded if decoded is not None else _with_ffmpeg(member, seconds)
     if not wave_CT.size:
         raise NoContent("the sound has zero length")
@@ -66,22 +74,63 @@ def _with_soundfile(member: bytes, seconds: float) -> tuple[np.ndarray, int] | N
 
 
 def _with_ffmpeg(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
+    """The channels are averaged here: their number may change in mid-stream, as may the rate."""
+    with open_container(member, "audio") as container:
+        stream = chosen_stream(container, "audio")
+        parts, lost, rate, have = [], 0, 0, 0
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except FFmpegError:
+                lost += 1
+                if not have:
+                    raise
+                continue
+            for frame in frames:
+                rate = rate or frame.sample_rate
+                _check(frame.sample_rate, len(frame.layout.channels))
+                parts.append(_mono(frame))
+                have += frame.samples / frame.sample_rate
+            if have > seconds:
+                break
+        if not parts:
+            raise NoContent("the sound has zero length")
+        # Every packet is about as long as any other: what is lost is counted in packets.
+        if lost > MOST_LOST * (lost + len(parts)):
+            share = len(parts) / (lost + len(parts))
+            raise BadSample(f"only {share:.0%} of the sound can be decoded")
+        return joined(parts, rate)[None, : int(seconds * rate) + 1], rate
+
+
+def _mono(frame: AudioFrame) -> tuple[np.ndarray, int]:
     import av
 
-    with open_container(member, "audio") as container:
-        stream = container.streams.audio[0]
-        rate = stream.codec_context.sample_rate
-        _check(rate, stream.codec_context.channels)
-        planar = av.AudioResampler(format="fltp")
-        wanted, chunks = int(seconds * rate) + 1, []
-        for frame in container.decode(stream):
-            chunks += [part.to_ndarray() for part in planar.resample(frame)]
-            wanted -= frame.samples
-            if wanted <= 0:
-                break
-        if not chunks:
-            raise NoContent("the sound has zero length")
-        return np.concatenate(chunks, axis=1)[:, : int(seconds * rate) + 1], rate
+    planar = av.AudioResampler(format="fltp")
+    parts = [part.to_ndarray() for part in planar.resample(frame)]
+    return np.concatenate(parts, axis=1).mean(axis=0, dtype=np.float32), frame.sample_rate
+
+
+def joined(parts: Sequence[tuple[np.ndarray, int]], rate: int) -> np.ndarray:
+    """Mono waves float [T] of several rates, one after another, all at ``rate`` Hz."""
+    waves = []
+    for own, group in groupby(parts, key=lambda part: part[1]):
+        wave = np.concatenate([part for part, _ in group])
+        if own != rate:
+            import torch
+            from torchaudio.functional import resample
+
+            wave = resample(torch.from_numpy(wave), own, rate).numpy()
+        waves.append(wave)
+    return np.concatenate(waves)
+
+
+def _to_its_end(member: bytes) -> bytes:
+    """A WAV whose header says that it holds 0 bytes (the recorder lost power), with the true number."""
+    at = member.find(b"data", 12, 4096) if member[:4] == b"RIFF" and member[8:12] == b"WAVE" else -1
+    rest = len(member) - at - 8
+    if at < 0 or member[at + 4 : at + 8] != bytes(4) or rest <= 0 or member[at + 8 : at + 12] in _CHUNKS:
+        return member
+    return member[: at + 4] + min(rest, 0xFFFFFFFF).to_bytes(4, "little") + member[at + 8 :]
 
 
 def _check(rate: int, channels: int) -> None:

@@ -13,7 +13,7 @@ from torchaudio.compliance import kaldi
 from torchaudio.functional import resample
 
 from u2a.contract.modality import Example, Inputs
-from u2a.errors import NoContent
+from u2a.errors import BadSample, NoContent
 from u2a_audio.constants import read_constants
 from u2a_audio.decode import decode_mono
 
@@ -59,7 +59,12 @@ class AudioPreprocessor:
         wave_T = to_rate(torch.from_numpy(wave), rate, self.sampling_rate)
         if wave_T.numel() < self.sampling_rate * FRAME_LENGTH:
             raise NoContent(f"the sound is shorter than {FRAME_LENGTH * 1000:.0f} ms")
-        return {"input_values": self._spectrogram(wave_T)}
+        values = self._spectrogram(wave_T)
+        if not torch.isfinite(values).all():
+            raise BadSample(
+                f"the sound has samples as large as {wave_T.abs().max():.3g}: no features come of it"
+            )
+        return {"input_values": values}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """Stack."""

@@ -82,7 +82,7 @@ AUDIO = ModalitySpec(
     name="audio",
     extensions=(
         *("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "aif", "aiff"),
-        *("mp4", "m4v", "mov", "mkv", "webm", "avi"),
+        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "ts", "m2ts", "mpg", "mpeg", "3gp", "wmv"),
     ),
     options=AudioOptions,
     preprocessor=preprocessor,

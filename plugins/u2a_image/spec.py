@@ -68,7 +68,7 @@ def to_member(value: Any) -> bytes:
 
 IMAGE = ModalitySpec(
     name="image",
-    extensions=("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"),
+    extensions=("png", "jpg", "jpeg", "jfif", "webp", "avif", "gif", "bmp", "tif", "tiff"),
     options=ImageOptions,
     preprocessor=preprocessor,
     backbone=backbone,

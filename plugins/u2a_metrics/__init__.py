@@ -20,7 +20,9 @@ def u2a_register_metrics(register: Callable[[u2a.MetricSpec], None]) -> None:
     register(
         u2a.MetricSpec("accuracy", ("single_label",), _accuracy, help="share of the samples that are right")
     )
-    register(u2a.MetricSpec("f1_macro", both, _f1_macro, help="F1 of each class, averaged over classes"))
+    register(
+        u2a.MetricSpec("f1_macro", both, _f1_macro, help="F1 of each class that occurs, averaged over classes")
+    )
     register(
         u2a.MetricSpec(
             "f1_micro", ("multi_label",), _f1_micro, help="F1 of all decisions of all classes at once"

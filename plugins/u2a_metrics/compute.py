@@ -15,20 +15,29 @@ def accuracy(p_NC: Tensor, target_N: Tensor) -> float:
 
 
 def f1(p_NC: Tensor, target: Tensor, average: Literal["macro", "micro"]) -> float:
-    """F1 of the most probable class, or of the classes above 0.5 for multi-label.
+    """F1 of the most probable class, or of the classes at 0.5 or more, as in `u2a predict`, for multi-label.
 
-    Classes that neither occur nor are predicted do not enter a single-label macro F1: torchmetrics'
-    definition.
+    Macro: the mean over the classes that occur, as for average precision; NaN where none does.
     """
-    score = tm.multiclass_f1_score if target.ndim == 1 else tm.multilabel_f1_score
-    return float(score(p_NC, target, p_NC.shape[1], average=average))
+    single = target.ndim == 1
+    score = tm.multiclass_f1_score if single else tm.multilabel_f1_score
+    guess = p_NC if single else (p_NC >= 0.5).long()
+    if average == "micro":
+        return float(score(guess, target, p_NC.shape[1], average="micro"))
+    occurs_C = _truth(p_NC, target).any(0)
+    values_C = score(guess, target, p_NC.shape[1], average="none")
+    return float(values_C[occurs_C].mean())
 
 
 def mean_average_precision(p_NC: Tensor, target: Tensor) -> float:
     """Mean over the classes that occur, one class against the rest; it is undefined for the others."""
-    truth_NC = target if target.ndim == 2 else torch.nn.functional.one_hot(target, p_NC.shape[1])
+    truth_NC = _truth(p_NC, target)
     occurs = truth_NC.any(0).nonzero().flatten().tolist()
     if not occurs:
         return float("nan")
     values = [tm.binary_average_precision(p_NC[:, c], truth_NC[:, c]) for c in occurs]
     return float(torch.stack(values).mean())
+
+
+def _truth(p_NC: Tensor, target: Tensor) -> Tensor:
+    return target if target.ndim == 2 else torch.nn.functional.one_hot(target, p_NC.shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from u2a_text.options import TextOptions
 
 DEFAULT_LENGTH = 512
+
+
+def _says_something(character: str) -> bool:
+    """False for white space, control and format characters (zero width, direction), and U+FFFD."""
+    return unicodedata.category(character)[0] not in "ZC" and character != "\ufffd"
 
 
 @dataclass(frozen=True)
@@ -66,15 +72,18 @@ class TextPreprocessor:
         """Tokenise one text, cut to ``max_length``; the same in training and evaluation.
 
         Raises:
-            BadSample: not UTF-8, or nothing but white space.
+            BadSample: not UTF-8; NoContent: nothing but white space and characters that nobody sees.
         """
         try:
             text = member.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise BadSample(f"text is not UTF-8 (byte {error.start})") from None
-        if not text.strip():
+        if not any(map(_says_something, text)):
             raise NoContent("text is empty")
-        return {"input_ids": torch.tensor(self._tokenizer.encode(text).ids, dtype=torch.long)}
+        coded = self._tokenizer.encode(text)
+        if all(coded.special_tokens_mask):
+            raise NoContent("text has no token of its own")
+        return {"input_ids": torch.tensor(coded.ids, dtype=torch.long)}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """Pad to the longest with the encoder's own padding id."""

@@ -35,6 +35,7 @@ def load_tokenizer(folder: Path, max_length: int, version: str = "") -> Tokenize
     """
     tokenizer = _read(folder)
     tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True  # "[SEP]" that somebody typed is text, not markup
     side = _truncation_side(folder, tokenizer)
     tokenizer.enable_truncation(max_length, direction=side)
     return tokenizer

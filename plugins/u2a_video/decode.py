@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from u2a.errors import BadSample
-from u2a.media.containers import open_container
+from u2a.media.containers import chosen_stream, open_container
+from u2a.media.frames import pixel_shape, upright
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -74,7 +75,7 @@ def _write(frames: np.ndarray, rate: Fraction) -> bytes:
 
 
 def _check_size(container: InputContainer) -> None:
-    context = container.streams.video[0].codec_context
+    context = chosen_stream(container, "video").codec_context
     if context.width * context.height > MAX_PIXELS:
         raise BadSample(f"frames of {context.width} x {context.height} pixels are too large")
 
@@ -82,7 +83,7 @@ def _check_size(container: InputContainer) -> None:
 def _scan(container: InputContainer) -> tuple[list[int], list[tuple[int, int]]]:
     """Times at which frames are shown, and (shown, stored) of the key frames, from the packets alone."""
     times, keys = [], []
-    for packet in container.demux(container.streams.video[0]):
+    for packet in container.demux(chosen_stream(container, "video")):
         shown, stored = _time(packet), packet.dts
         if shown is None or packet.is_discard:
             continue
@@ -115,7 +116,7 @@ def _decode_at(
             position, last = _time(frame), frame
         if last is None:
             break
-        found.append(_upright(last))
+        found.append(upright(last, pixel_shape(container)))
     return found
 
 
@@ -125,7 +126,7 @@ def _from(container: InputContainer, key: tuple[int, int] | None, time: int) -> 
     Formats disagree on whether a jump goes by shown or by stored time; if one lands too late, the frames
     come from the beginning instead.
     """
-    stream = container.streams.video[0]
+    stream = chosen_stream(container, "video")
     if key is not None:
         container.seek(key[1], stream=stream)
         frames = container.decode(stream)
@@ -137,9 +138,3 @@ def _from(container: InputContainer, key: tuple[int, int] | None, time: int) -> 
     start = stream.start_time or 0
     container.seek(min(start, 0), stream=stream)
     yield from container.decode(stream)
-
-
-def _upright(frame: VideoFrame) -> np.ndarray:
-    """RGB pixels, turned as the file's display matrix says (phones film sideways)."""
-    pixels = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))

@@ -42,9 +42,11 @@ class VideoPreprocessor:
         """
         draw = random.Random(seed) if train else None
         pictures = decode_frames(member, lambda count: choose_frames(count, self.frames, draw))
-        height, width = pictures[0].shape[:2]
-        view = self.transform.choose((width, height), train=train, seed=seed)
-        pixels = [self.transform(torch.from_numpy(p).permute(2, 0, 1), view) for p in pictures]
+        pixels = []
+        for picture in pictures:  # the same crop, unless the size changes in mid-film
+            height, width = picture.shape[:2]
+            view = self.transform.choose((width, height), train=train, seed=seed)
+            pixels.append(self.transform(torch.from_numpy(picture).permute(2, 0, 1), view))
         return {"pixel_values": torch.stack(pixels)}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:

@@ -37,7 +37,22 @@ def to_member(value: Any) -> bytes:
 
 VIDEO = ModalitySpec(
     name="video",
-    extensions=("mp4", "mov", "mkv", "webm", "avi", "gif", "m4v", "flv"),
+    extensions=(
+        "mp4",
+        "mov",
+        "mkv",
+        "webm",
+        "avi",
+        "gif",
+        "m4v",
+        "flv",
+        "ts",
+        "m2ts",
+        "mpg",
+        "mpeg",
+        "3gp",
+        "wmv",
+    ),
     options=VideoOptions,
     preprocessor=preprocessor,
     backbone=IMAGE.backbone,

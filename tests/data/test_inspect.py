@@ -123,7 +123,7 @@ def test_formats_are_told_from_bytes(tmp_path: Path) -> None:
     assert drawn.width == 90
     with pytest.raises(BadSample, match="no format that can be shown"):
         picture(b"\xff\xfe\0\0", 90)
-    with pytest.raises(BadSample, match="cannot be decoded as a picture"):
+    with pytest.raises(BadSample, match="cannot be decoded as an image"):
         picture(png(300, 200)[:-40], 90)
 
 

@@ -331,3 +331,22 @@ def test_the_command(source):
     assert "1  skipped: undecodable, listed in" in done.stdout
     image = Image.open(io.BytesIO(members(source)["k0"]["picture"]))
     assert image.size == (30, 24)
+
+
+def test_an_exception_of_a_plugin_is_its_samples_error(source, monkeypatch):
+    from u2a_image.preprocess import ImagePreprocessor
+
+    inner = ImagePreprocessor.__call__
+
+    def fails_once(self, member, **how):
+        if member == (source / "2.png").read_bytes():
+            raise KeyError("what nobody foresaw")
+        return inner(self, member, **how)
+
+    monkeypatch.setattr(ImagePreprocessor, "__call__", fails_once)
+    summary = pack(source, check=True, on_error="skip")
+    modality, reason = summary["train"].skipped["k2"]
+    assert modality == "picture"
+    assert "plugin 'image' of u2a" in reason
+    assert "KeyError: 'what nobody foresaw'" in reason
+    assert summary["train"].samples == 8

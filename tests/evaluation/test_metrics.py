@@ -28,8 +28,8 @@ from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
 from u2a.recipe.json_schema import recipe_schema
 from u2a.recipe.sections import TaskSection
-from u2a.report.values.bootstrap import interval
 from u2a.report.values.predictions import Predictions
+from u2a.report.values.pseudovalues import of_score
 from u2a.runs.checkpoint import current
 
 ERRORS = """
@@ -103,6 +103,14 @@ def test_accuracy_and_f1_by_hand() -> None:
     assert found["f1_macro"] == pytest.approx((1 + 1 / 2) / 2)
 
 
+def test_a_probability_of_exactly_one_half_is_a_guess_as_in_predict() -> None:
+    logits_NC, target = torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])
+    found = scores(logits_NC, target, task("multi_label", "f1_micro", classes="ab"))
+    assert found["f1_micro"] == pytest.approx(2 / 3)
+    shown = Predictions.of(logits_NC, target, task("multi_label", "f1_micro", classes="ab"))
+    assert shown.score() == pytest.approx(2 / 3)
+
+
 def test_the_headline_metric_comes_first_and_no_samples_give_nan() -> None:
     assert next(iter(scores(torch.zeros(2, 5), torch.tensor([0, 1]), task("single_label", "map")))) == "map"
     assert all(np.isnan(v) for v in scores(torch.zeros(0, 5), torch.zeros(0, 5), task("multi_label")).values())
@@ -145,23 +153,32 @@ def test_the_schema_and_the_list_know_it(installed: None) -> None:
     assert row["help"] == "share wrong (single_label)"
 
 
-def test_resamples_repeat_samples_for_a_metric_that_knows_no_weights(installed: None) -> None:
+def test_pseudo_values_of_an_error_rate_are_those_of_the_accuracy_turned_round(installed: None) -> None:
     draw = torch.Generator().manual_seed(2)
     logits_NC, target = torch.randn(30, 5, generator=draw), torch.randint(0, 5, (30,), generator=draw)
-    weights_RN = torch.randint(0, 3, (4, 30), generator=draw).to(torch.uint8)
-    found_R = Predictions.of(logits_NC, target, task("single_label", "error_rate")).scores(weights_RN)
-    accuracy_R = Predictions.of(logits_NC, target, task("single_label", "accuracy")).scores(weights_RN)
-    assert found_R.tolist() == pytest.approx((1 - accuracy_R).tolist(), abs=1e-6)
+    found, right = (
+        of_score(Predictions.of(logits_NC, target, task("single_label", metric)))
+        for metric in ("error_rate", "accuracy")
+    )
+    assert found.value_N == pytest.approx(1 - right.value_N, abs=1e-5)
 
 
-def test_a_resample_without_a_score_does_not_count_but_all_samples_must_have_one(installed: None) -> None:
+def test_groups_of_many_samples_give_the_standard_error_of_single_ones(installed: None) -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits_NC, target = torch.randn(1000, 5, generator=draw), torch.randint(0, 5, (1000,), generator=draw)
+    found = of_score(Predictions.of(logits_NC, target, task("single_label", "error_rate")))
+    error = np.sqrt(found.score * (1 - found.score) / 1000)
+    assert found.value_N.mean() == pytest.approx(found.score, abs=1e-5)
+    assert found.value_N.std() / np.sqrt(1000) == pytest.approx(error, rel=0.2)
+
+
+def test_left_out_samples_without_which_there_is_no_score_are_counted(installed: None) -> None:
     p_NC, target = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]]), torch.tensor([0, 0, 1])
     auroc = task("single_label", "auroc", classes="ab")
     predictions = Predictions.of(p_NC.log(), target, auroc)
-    weights_RN = torch.tensor([[1, 2, 0], [1, 1, 1], [0, 1, 2]], dtype=torch.uint8)
-    assert predictions.scores(weights_RN).isnan().tolist() == [True, False, False]
-    assert interval(predictions.scores(weights_RN)) == [1.0, 1.0]
-    assert predictions.score() == 1.0
+    found = of_score(predictions)
+    assert (found.score, found.undefined) == (1.0, 1)
+    assert np.isfinite(found.value_N).all()
     with pytest.raises(PluginError, match="only one class"):
         Predictions.of(p_NC[:2].log(), target[:2], auroc).score()
 
@@ -201,6 +218,7 @@ def test_another_plugins_metric_from_recipe_to_report(
     assert report["headline"]["worst"]["missing"] == worst["missing"]
     assert report["headline"]["drop_points"] == pytest.approx(100 * worst["difference"])
     assert worst["interval"][0] <= worst["scores"]["error_rate"] <= worst["interval"][1]
+    assert worst["bound"] > worst["scores"]["error_rate"]  # the side on which it would be worse
     assert "Rise" in (tmp_path / "report/report.html").read_text()
 
 

@@ -67,6 +67,34 @@ def test_sweep_table_shows_a_dot_for_every_modality(run: str):
     assert text.count("○") == 28 + 4  # the last row is chance
 
 
+def test_the_last_row_of_a_sweep_is_the_most_frequent_class(run: str):
+    target = api.load(run).encode().target
+    text = four.invoke("eval", run, "--sweep")
+    assert f"{float(target.bincount().max()) / len(target):.4f}" in text.splitlines()[-1]
+    assert "(majority class)" in text
+
+
+def test_rates_weigh_the_accuracies_of_a_sweep(run: str):
+    """Exact: each pattern's right answers, as often as it comes, over all samples that have something left."""
+    rates = {"left": 0.25, "right": 0.5, "title": 0.0, "plot": 0.1}
+    found = evaluated(run, "--rates", "left=0.25,right=0.5,plot=0.1")
+    right = scored = 0.0
+    for pattern in evaluated(run, "--sweep")["patterns"]:
+        chance = 1.0
+        for name, rate in rates.items():
+            chance *= rate if name in pattern["dropped"] else 1 - rate
+        right += chance * pattern["n"] * pattern["scores"]["accuracy"]
+        scored += chance * pattern["n"]
+    assert found["metric"] == "accuracy"
+    assert found["score"] == pytest.approx(right / scored)
+    assert found["nothing_left"] == pytest.approx(1 - scored / found["n"])
+    text = four.invoke("eval", run, "--rates", "left=0.25,right=0.5,plot=0.1")
+    assert f"expected accuracy {found['score']:.4f} (95 % interval" in text
+    assert "95 %, all patterns together" in text
+    assert "use it without" in four.invoke("eval", run, "--rates", "left=0.2", "--sweep", code=2)
+    assert "no such modality: depth" in four.invoke("eval", run, "--rates", "depth=0.2", code=2)
+
+
 def test_sweep_refuses_drop_and_keep(run: str):
     assert "every pattern" in four.invoke("eval", run, "--sweep", "--drop", "left", code=2)
 

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from u2a.evaluation.encoding import Encoded
 from u2a.recipe.sections import TaskSection
-from u2a.report.drawing.figures import availability
+from u2a.report.drawing.figures import availability, calibration
 from u2a.report.drawing.grids import contributions, interactions, rates
-from u2a.report.drawing.style import BAD, GOOD
+from u2a.report.drawing.style import BAD, GOOD, MUTED
+from u2a.report.page import lead, points, tenths
 from u2a.report.tables import csv_tables, worst_loss
 from u2a.report.values.analysis import Analysis
+from u2a.report.values.availability import curves
 
 NAMES = ("image", "text")
 
@@ -65,22 +67,69 @@ def test_what_helps_is_blue_and_what_hurts_orange_whichever_way_the_metric_goes(
         "rates": {
             "trained": ["complete"],
             "tested": ["complete"],
-            "cells": [{"trained": "complete", "tested": "complete", "mean": 0.5}],
+            "cells": [{"trained": "complete", "tested": "complete", "mean": 0.5, "sd": 0.02}],
         },
     }
     bars = contributions(report).figure.axes[0].patches
     assert [to_hex(bar.get_facecolor()) for bar in bars] == [GOOD, BAD]
+    pairs = interactions(report).figure.axes[0].patches  # neither good nor bad
+    assert {to_hex(bar.get_facecolor()) for bar in pairs} == {MUTED}
     side = "Right" if helps > 0 else "Left"
     assert interactions(report).caption.startswith(f"{side} of zero: the pair tells more")
-    assert rates(report).caption.endswith("Strong is better." if higher else "Pale is better.")
+    chart = rates(report)
+    assert ("Strong" if higher else "Pale") + " is better." in chart.caption
+    assert "50.0 ± 2.0" in [text.get_text() for text in chart.figure.axes[0].texts]
+
+
+def row(missing: str, complete: float, score: float, beyond: bool = True) -> dict[str, Any]:
+    return {
+        "missing": [missing],
+        "complete": complete,
+        "scores": {"accuracy": score},
+        "difference": score - complete,
+        "beyond_chance": beyond,
+    }
+
+
+def test_the_lead_calls_a_gain_no_cost_and_a_chance_a_chance():
+    report: dict[str, Any] = {"metric": {"label": "accuracy", "higher_is_better": True}, "over_seeds": None}
+    report["patterns"] = [row("text", 0.6, 0.5), row("image", 0.025, 0.034)]
+    said = lead(report)
+    assert said.startswith("Losing text costs most: accuracy goes from 60.0 to 50.0 %; ")
+    assert said.endswith("losing image costs nothing: from 2.5 to 3.4 %.")
+    report["patterns"] = [row("text", 0.6, 0.59, beyond=False), row("image", 0.6, 0.595, beyond=False)]
+    assert "from 60.0 to 59.0 %, which chance could do; losing image costs least" in lead(report)
+    report["patterns"] = [row("text", 0.6, 0.61), row("image", 0.6, 0.62)]
+    assert (
+        lead(report)
+        == "Losing no single modality costs anything: accuracy goes from 60.0 to 61.0 % without text."
+    )
+
+
+def test_numbers_have_a_true_minus():
+    assert tenths(-0.34) == "\N{MINUS SIGN}0.3"
+    assert points(-0.0034) == "\N{MINUS SIGN}0.3"
+    assert tenths(-0.04) == "0.0"
+
+
+def test_the_reliability_of_labels_is_not_called_right():
+    bins = [{"confidence": 0.3, "outcome": 0.2, "count": 9}]
+    cell = {"missing": None, "ece": 0.1, "ece_calibrated": 0.05, "brier": {"value": 0.2}, "bins": bins}
+    for task, label in (("multi_label", "has the label (%)"), ("single_label", "right (%)")):
+        report = {"task": task, "calibration": [cell], "modalities": ["a"]}
+        assert calibration(report, 0).figure.axes[0].get_ylabel() == label
 
 
 def test_a_curve_counts_the_samples_that_have_the_modality():
-    """Three of four have text, which alone is right: at 30 % one keeps it, at 100 % three."""
+    """Three of four have text, which alone is right: at 30 % one of them keeps it, at 100 % all three."""
     both, image_only = [[2, 0], [0, 5]], [[2, 0], [0, 0]]
     present = [[True, True]] * 3 + [[True, False]]
     found = analysis([both] * 3 + [image_only], present, [1] * 4, TaskSection(classes=("a", "b")))
-    report = {"metric": {"label": "accuracy"}, "over_seeds": None, "availability": found.availability()}
+    report = {
+        "metric": {"label": "accuracy"},
+        "over_seeds": None,
+        "availability": curves([found.availability()]),
+    }
     axes = availability(report).figure.axes[0]
     text = dict(zip(*axes.lines[-1].get_data(), strict=True))
     assert (text[0], text[30], text[100]) == (0, 25, 75)

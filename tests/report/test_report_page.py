@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import four
+import numpy as np
 import pytest
 
+from u2a.report.values.expected import expected
 from u2a.report.write import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -147,6 +150,57 @@ def test_the_last_column_of_the_class_table_sorts_by_its_own_values(page: Any):
         "#table-classes tbody tr", "rows => rows.map(r => Number(r.cells[r.cells.length - 1].dataset.value))"
     )
     assert values == sorted(values, reverse=True)
+
+
+def test_no_column_of_the_patterns_is_cut_off_on_a_desktop(page: Any):
+    """Of a report over seeds, the widest there is."""
+    assert (
+        page.evaluate("""() => {
+        const box = document.querySelector("#table-patterns").closest(".scroll");
+        return box.scrollWidth - box.clientWidth;
+    }""")
+        <= 0
+    )
+
+
+def test_on_a_phone_a_pattern_has_its_name(page: Any):
+    page.set_viewport_size({"width": 390, "height": 900})
+    name = page.locator("#table-patterns tbody th span").nth(1)
+    box = name.bounding_box()
+    assert name.inner_text().startswith("without ")
+    assert box["width"] > 40
+    assert box["x"] < 390
+
+
+def test_the_calculator_says_what_the_command_line_says(page: Any, folder: Path):
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    rates = dict(zip(four.MODALITIES, (0.2, 0.0, 0.55, 0.9), strict=True))
+    for box, rate in zip(page.locator("#in-use input").all(), rates.values(), strict=True):
+        box.fill(f"{100 * rate:g}")
+    wanted = expected(report["in_use"], four.MODALITIES, rates)
+    low, high = (f"{100 * bound:.1f}" for bound in wanted["interval"])
+    assert page.inner_text("[data-out=score]") == f"{100 * wanted['score']:.1f}"
+    assert page.inner_text("[data-out=interval]") == f"95 % interval {low} to {high}"
+    assert page.inner_text("[data-out=bound]") == f"{100 * wanted['bound']:.1f}"
+    assert page.inner_text("[data-out=missing]") == "without " + ", ".join(wanted["worst"]["missing"])
+    assert page.inner_text("[data-out=nothing]") == f"{100 * wanted['nothing_left']:.1f}"
+    assert page.locator("#table-in-use tbody tr").count() == 15
+    page.locator("#in-use input").first.fill("120")
+    assert page.inner_text("[data-out=score]") == "n/a"
+
+
+def test_lead_cards_and_rows_of_several_seeds_are_means_over_them(page: Any, folder: Path):
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    lead, metric = page.inner_text(".lead"), report["metric"]["name"]
+    single = [row for row in report["patterns"] if len(row["missing"]) == 1]
+    worst = min(single, key=lambda row: np.mean(row["by_seed"]) - row["complete"])
+    assert f"Losing {worst['missing'][0]} " in lead or worst["difference"] >= 0
+    assert lead.endswith("(mean of 2 seeds).")
+    assert page.inner_text(".cards dd").startswith(f"{100 * np.mean(report['patterns'][0]['by_seed']):.1f}")
+    for row, cells in zip(report["patterns"], page.locator("#table-patterns tbody tr").all(), strict=True):
+        assert row["scores"][metric] == pytest.approx(np.mean(row["by_seed"]))
+        assert f"{100 * np.mean(row['by_seed']):.1f}" in cells.inner_text()
+    assert "of the first run (seed 0)" in page.inner_text("#classes").lower()
 
 
 def test_class_names_are_text_not_markup(page: Any):

@@ -1,8 +1,9 @@
 """The golden step's plugin: a small plain-torch transformer over the letters of a text, and a smooth metric.
 
 ``frames``: the parts of the text between bars are rows of one sample. ``class_tokens``: the network begins with
-so many tokens of its own, which are averaged to the class token. `reference.py` computes the same network by
-itself; the two share their frozen weights (`frozen_weights`) and nothing else. ``augment``: see `turned`.
+so many tokens of its own, which are averaged to the class token; without any, all tokens are. ``augment``: see
+`turned`. `reference.py` computes the same network by itself; the two share their frozen weights
+(`frozen_weights`) and nothing else.
 """
 
 import u2a
@@ -94,7 +95,7 @@ def embedding(net, inputs):
     return u2a.Tokens(
         hidden + net.positions[: hidden.shape[1]],
         valid,
-        cls=tuple(range(net.n_class_tokens)),
+        cls=tuple(range(net.n_class_tokens)) or None,
         rows_P=inputs["rows"] if net.frames else None,
     )
 

@@ -129,7 +129,7 @@ def _encode_row(method: Method, name: str, row: str, learned: Learned, site: Sit
         h_LD = h_LD + site(b, "own", project(b, "o", torch.cat(context, -1)))
         h_LD = h_LD + (_norm(h_LD) @ frozen[f"{b}.mlp.weight"].T + frozen[f"{b}.mlp.bias"]).tanh()
     h_LD = _norm(h_LD)  # the final norm, for class and mask tokens alike
-    return h_LD[: modality.class_tokens].mean(0), h_LD[len(tokens) :]
+    return h_LD[: modality.class_tokens or len(tokens)].mean(0), h_LD[len(tokens) :]
 
 
 def _norm(x_LD: Tensor) -> Tensor:

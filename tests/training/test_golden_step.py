@@ -91,6 +91,7 @@ CASES: dict[str, Case] = {
         **model(lora_dropout=0.3),
     },
     "two-class-tokens": {"modalities": {"a": {**A, "class_tokens": 2}, "b": B}},
+    "no-class-token": {"data": "gaps", "modalities": {"a": {**A, "class_tokens": 0}, "b": B}},
     "no-projection": {"modalities": {"a": {**A, "width": 12}, "b": B}},
     "every-one-projected": model(width=10),
     "shared-checkpoint": {"modalities": {"a": {**B}, "b": B}},

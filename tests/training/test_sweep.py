@@ -174,7 +174,8 @@ def test_compare_scores_equal_eval_and_differences_are_paired(runs: list[str]):
     for row in result["runs"]:
         assert row["score"] == pytest.approx(api.load(row["run"]).evaluate(["left"]).scores["accuracy"])
     same = result["runs"][2]
-    assert (same["difference"], same["difference_interval"], same["better"]) == (0, [0, 0], 0)
+    assert (same["difference"], same["better"], same["verdict"]) == (0, 0.5, None)  # ties count half
+    assert same["difference_interval"][0] == -same["difference_interval"][1] < 0
     other = result["runs"][1]
     assert other["difference"] == pytest.approx(other["score"] - result["runs"][0]["score"])
     assert other["difference_interval"][0] <= other["difference"] <= other["difference_interval"][1]

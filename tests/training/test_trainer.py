@@ -95,6 +95,8 @@ def test_training_learns_and_the_run_folder_holds_what_it_should(toy: Path, tmp_
     assert adapter["classes"] == list(toys.WORDS)
     assert len(adapter["modalities"]["image"]["base"]["sha256"]) == 64
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    per_epoch = max(line["step"] for line in lines if line["epoch"] == 1)
+    assert all(line["epoch"] == -(-line["step"] // per_epoch) for line in lines)  # both kinds count from 1
     assert [x["step"] for x in lines if x["type"] == "train"] == list(range(1, made.total + 1))
     assert len([x for x in lines if x["type"] == "validation"]) == 20
     assert (

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from u2a.recipe.sections import Recipe
 
 
-def eval_command(folder: str | None, *, sweep: bool, as_json: bool, **options: Any) -> None:
+def eval_command(folder: str | None, *, sweep: bool, rates: str | None, as_json: bool, **options: Any) -> None:
     """``u2a eval``; `options` are those of `u2a.evaluation.trained.evaluate_run`."""
     from u2a.common.distributed import is_main_process
     from u2a.evaluation import trained as api
 
+    if rates is not None:
+        if sweep or options["drop"] or options["keep"]:
+            raise U2AError("--rates weighs every pattern; use it without --drop, --keep and --sweep")
+        return rates_command(folder, rates, as_json=as_json, **options)
     if sweep:
         return sweep_command(folder, as_json=as_json, **options)
     scenario, run = api.evaluate_run(folder, **options)
@@ -72,6 +76,36 @@ def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
     print_table([*names, "ECE", "calibrated", *headers, "90 % sets hold", "mean size"], lines)
 
 
+def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: Any) -> None:
+    """``u2a eval --rates``: what to expect when modalities go missing independently."""
+    from u2a.common.distributed import is_main_process
+    from u2a.report.in_use import expect_run
+
+    found, run = expect_run(folder, rates, **{k: v for k, v in options.items() if k not in ("drop", "keep")})
+    if not is_main_process():
+        return None
+    if as_json:
+        return print_json({"run": str(run), **_conditions(options), **found})
+    missing = ", ".join(f"{name} {100 * rate:g} %" for name, rate in found["rates"].items())
+    click.echo(f"run {run}, split {options['split']}, N {found['n']}; missing: {missing}")
+    low, high = found["interval"]
+    click.echo(f"expected {found['metric']} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    if found["worst"]:
+        worst = found["worst"]
+        without = ", ".join(worst["missing"]) or "nothing"
+        click.echo(f"worst pattern: without {without}: {worst['score']:.4f}")
+        side = "least" if found["higher_is_better"] else "most"
+        click.echo(f"every pattern that can come: at {side} {found['bound']:.4f} (95 %, all patterns together)")
+    rows = []
+    for row in sorted(found["patterns"], key=lambda row: -row["share"]):
+        if row["share"]:
+            name = ", ".join(row["missing"]) or "nothing"
+            rows.append([name, f"{100 * row['share']:.2f}", f"{row['score']:.4f}"])
+    if found["nothing_left"] > 1e-12:
+        rows.append(["everything", f"{100 * found['nothing_left']:.2f}", "no prediction"])
+    return print_table(("missing", "% of samples", found["metric"]), rows)
+
+
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in ("split", "seed", "mask_tokens")}
 
@@ -96,7 +130,7 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
         values = [f"{value:.4f}" for value in scenario.scores.values()]
         rows.append([*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty)])
     if headline == "accuracy":
-        rows.append([*missing * len(names), f"{1 / len(recipe.task.classes):.4f}", "(chance)"])
+        rows.append([*missing * len(names), f"{scenarios[0].majority:.4f}", "(majority class)"])
     return [*names, *scenarios[0].scores, "change", "N", "n_empty"], rows
 
 
@@ -105,6 +139,9 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
 @click.option("--drop", multiple=True, metavar="M[,M]", callback=comma_list, help="Modalities to take away.")
 @click.option("--keep", multiple=True, metavar="M=SHARE", help="Keep a modality in that share of the samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the samples of --keep.")
+@click.option(
+    "--rates", metavar="M=RATE,...", help="Expected score when M is missing at that rate, each by itself."
+)
 @click.option("--sweep", is_flag=True, help="Score every availability pattern from one pass.")
 @click.option(
     "--without-mask-tokens",

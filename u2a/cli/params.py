@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from u2a.cli.base import Command, json_option, print_json, set_option
 from u2a.common.streams import print_table
+
+if TYPE_CHECKING:
+    from u2a.runs.build import Part
 
 
 @click.command(cls=Command)
@@ -23,5 +28,10 @@ def params(recipe: str, sets: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json({"total": total, "learnable": learnable, "parts": [vars(part) for part in parts]})
         return
-    rows = [(part.name, f"{part.total:,}", f"{part.learnable:,}") for part in parts]
+    rows = [(_named(part), f"{part.total:,}", f"{part.learnable:,}") for part in parts]
     print_table(("part", "total", "learnable"), [*rows, ("all", f"{total:,}", f"{learnable:,}")])
+
+
+def _named(part: Part) -> str:
+    """A part of nothing is a frozen copy that another part has already."""
+    return part.name if part.total else f"{part.name} (shared: counted above)"

@@ -59,7 +59,8 @@ def report(
 def compare(runs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """How much better or worse than the first RUN the others are, on the same samples.
 
-    The interval is a paired bootstrap: every resample scores all runs.
+    Runs that differ in their seed alone are one recipe: give several seeds of each, and the intervals count
+    both other test samples and other seeds. With one seed each they count other test samples alone.
     """
     from u2a.report.compare import compare_runs
 
@@ -127,17 +128,32 @@ def _say(line: str) -> None:
 
 
 def print_comparison(result: dict[str, Any]) -> None:
-    """A row a run: score and difference to the first, both in percent with 95 % intervals."""
+    """A row a recipe: score and difference to the first, both in percent with 95 % intervals."""
     missing = f", without {', '.join(result['dropped'])}" if result["dropped"] else ""
     click.echo(f"split {result['split']}{missing}, N {result['n']}, n_empty {result['n_empty']}")
     rows = []
     for row in result["runs"]:
-        cells = [row["run"], _value(row["score"], row["interval"], "{:.2f}")]
+        more = f" and {len(row['members']) - 1} more" if len(row["members"]) > 1 else ""
+        cells = [row["run"] + more, str(len(row["seeds"])), _value(row["score"], row["interval"], "{:.2f}")]
         if "difference" in row:
-            cells.append(_value(row["difference"], row["difference_interval"], "{:+.2f}"))
-            cells.append(f"{100 * row['better']:.1f} % of resamples")
+            cells.append(_value(row["difference"], row["simultaneous_interval"], "{:+.2f}"))
+            cells += [f"{100 * row['better']:.1f} %", row["verdict"] or "seeds not covered"]
         rows.append(cells)
-    print_table(("run", f"{result['metric']} % (95 %)", "difference (95 %)", "better in"), rows)
+    score = f"{result['metric']} % (95 %)"
+    print_table(("run", "seeds", score, "difference (95 %)", "better in", "verdict"), rows)
+    click.echo(comparison_rule(result))
+
+
+def comparison_rule(result: dict[str, Any]) -> str:
+    """What the intervals of a comparison cover, in a sentence."""
+    others = result["runs"][1:]
+    rows = "all rows together" if len(others) > 1 else "the one row"
+    if all(row["seeds_counted"] for row in others):
+        return f"Differences: other test samples and other seeds are counted, {rows} in 95 %."
+    return (
+        f"Differences: other test samples are counted, {rows} in 95 %; other seeds are not, where a recipe has "
+        "one run: such a row says nothing of its recipe. Give runs of several seeds."
+    )
 
 
 def print_sweep(result: dict[str, Any]) -> None:

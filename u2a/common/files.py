@@ -19,7 +19,6 @@ def write_text(path: Path, text: str) -> None:
     """Replace a file's content at once: written aside, flushed to the disk, renamed."""
     with replacing(path) as stream:
         stream.write(text.encode())
-    sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

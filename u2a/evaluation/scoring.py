@@ -54,6 +54,8 @@ class Scenario:
         scores, complete: metric names to values in 0..1.
         kept: modalities that only a share of the samples keeps, with that share.
         calibrated: what calibration makes of this pattern (see `u2a.evaluation.calibrated`); empty without one.
+        majority: the share of the most frequent class in the samples: what always guessing it would reach; None
+            for multi-label tasks.
     """
 
     dropped: tuple[str, ...]
@@ -63,6 +65,7 @@ class Scenario:
     complete: dict[str, float]
     kept: Mapping[str, float] = field(default_factory=dict)
     calibrated: Mapping[str, Any] = field(default_factory=dict)
+    majority: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -107,7 +110,21 @@ class Scorer:
             logits_NC = classify(self.model, self.encoded, remaining_NM)
             reduced = scores(logits_NC[usable_N], self.encoded.target[usable_N], self.task)
         n = int(usable_N.sum())
-        return Scenario(tuple(dropped), n, len(usable_N) - n, reduced, complete, dict(shares or {}))
+        return Scenario(
+            tuple(dropped),
+            n,
+            len(usable_N) - n,
+            reduced,
+            complete,
+            dict(shares or {}),
+            majority=self._majority(usable_N),
+        )
+
+    def _majority(self, usable_N: Tensor) -> float | None:
+        if self.task.kind == "multi_label":
+            return None
+        target_N = self.encoded.target[usable_N]
+        return float(target_N.bincount().max() / len(target_N))
 
     def _scores_of_complete(self, usable_N: Tensor) -> dict[str, float]:
         key = usable_N.numpy().tobytes()

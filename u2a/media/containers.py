@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from u2a.errors import BadSample, NoContent
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 #: FFmpeg's names of the self-contained formats that are read.
-FORMATS = "mov,mp4,m4a,3gp,matroska,webm,avi,gif,mpegts,flv,asf,mp3,aac,ogg,flac,wav,aiff,caf"
+FORMATS = "mov,mp4,m4a,3gp,matroska,webm,avi,gif,mpegts,flv,asf,mpeg,mp3,aac,ogg,flac,wav,aiff,caf"
+
+_DEFAULT, _ATTACHED_PICTURE = 0x1, 0x400  # of FFmpeg's AV_DISPOSITION
 
 
 @contextmanager
@@ -35,13 +37,31 @@ def open_container(member: bytes, kind: Literal["audio", "video"]) -> Iterator[I
     if not member:
         raise BadSample("empty file")
     try:
-        with av.open(io.BytesIO(member), "r", options={"format_whitelist": FORMATS}) as container:
-            streams = container.streams.audio if kind == "audio" else container.streams.video
-            if not streams:
-                raise NoContent(f"the file has no {kind} stream")
-            streams[0].codec_context.thread_count = 1
+        options = {"format_whitelist": FORMATS}
+        with av.open(io.BytesIO(member), "r", options=options, metadata_errors="replace") as container:
+            chosen_stream(container, kind).codec_context.thread_count = 1
             yield container
     except av.error.EOFError:
         raise BadSample(f"the file has no {kind} frames, or is cut off before them") from None
     except av.error.FFmpegError as error:
         raise BadSample(f"cannot be decoded as {kind}: {error.strerror}") from None
+    except (ValueError, OverflowError, MemoryError) as error:  # of PyAV, for frames that contradict each other
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadSample(f"cannot be decoded as {kind}: {reason}") from None
+
+
+def chosen_stream(container: InputContainer, kind: Literal["audio", "video"]) -> Any:
+    """The stream of a kind that a player would play: decodable, no cover, the default, else the first.
+
+    Raises:
+        NoContent: there is none, or only a cover.
+        BadSample: there is one, but no decoder for it.
+    """
+    streams: Any = container.streams.audio if kind == "audio" else container.streams.video
+    found = [stream for stream in streams if not int(stream.disposition) & _ATTACHED_PICTURE]
+    if not found:
+        raise NoContent(f"the file has no {kind} stream" + (", only a cover" if streams else ""))
+    known = [stream for stream in found if stream.codec_context is not None]
+    if not known:
+        raise BadSample(f"cannot be decoded as {kind}: no decoder for its stream is installed")
+    return next((stream for stream in known if int(stream.disposition) & _DEFAULT), known[0])

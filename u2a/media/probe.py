@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from u2a.errors import BadSample
-from u2a.media.containers import open_container
+from u2a.media.containers import chosen_stream, open_container
+from u2a.media.frames import pixel_shape, upright
+from u2a.media.pictures import decode_rgb
 
 if TYPE_CHECKING:
     from av import AudioStream, VideoFrame, VideoStream
     from av.container import InputContainer
 
-#: Larger pictures are measured, but not decoded.
-MAX_PIXELS = 60_000_000
 #: Sound is drawn from its first seconds.
 MAX_SECONDS = 30.0
 FRAMES = 3
@@ -88,7 +88,7 @@ def _image_size(data: bytes) -> tuple[int, int] | None:
 def _video_numbers(data: bytes) -> dict[str, float] | None:
     try:
         with open_container(data, "video") as container:
-            stream = container.streams.video[0]
+            stream = chosen_stream(container, "video")
             numbers = {
                 "seconds": _seconds(container, stream),
                 "frames a second": float(stream.average_rate or 0),
@@ -105,7 +105,7 @@ def _video_numbers(data: bytes) -> dict[str, float] | None:
 def _audio_numbers(data: bytes) -> dict[str, float] | None:
     try:
         with open_container(data, "audio") as container:
-            stream = container.streams.audio[0]
+            stream = chosen_stream(container, "audio")
             return {"seconds": _seconds(container, stream), "sound (Hz)": float(stream.sample_rate)}
     except BadSample:
         return None
@@ -126,14 +126,7 @@ def _text(data: bytes) -> str | None:
 
 
 def _thumbnail(data: bytes, width: int) -> Image.Image:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadSample(f"has {image.width} x {image.height} pixels; too many to show")
-            image.draft("RGB", (width * 2, width * 2))
-            shown = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise BadSample(f"cannot be decoded as a picture: {error}") from None
+    shown = decode_rgb(data, lambda size: min(1.0, 2 * width / min(size)))
     shown.thumbnail((width, width))
     return shown
 
@@ -141,7 +134,7 @@ def _thumbnail(data: bytes, width: int) -> Image.Image:
 def _film(data: bytes, width: int) -> Image.Image:
     each = width // FRAMES
     with open_container(data, "video") as container:
-        frames = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in _spread(container)]
+        frames = [Image.fromarray(upright(frame, pixel_shape(container))) for frame in _spread(container)]
         sound = bool(container.streams.audio)
     if not frames:
         raise BadSample("has no frames")
@@ -161,7 +154,7 @@ def _spread(container: InputContainer) -> Iterator[VideoFrame]:
     """Up to FRAMES frames over the first MAX_SECONDS of a video."""
     total = (container.duration or 0) / 1e6
     wanted = [min(total, MAX_SECONDS) * (n + 0.5) / FRAMES for n in range(FRAMES)]
-    for frame in container.decode(container.streams.video[0]):
+    for frame in container.decode(chosen_stream(container, "video")):
         while wanted and (frame.time is None or frame.time >= wanted[0]):
             wanted.pop(0)
             yield frame
@@ -173,7 +166,7 @@ def _samples(data: bytes) -> NDArray[np.float32]:
     """Mono samples of the first MAX_SECONDS."""
     parts, seconds = [], 0.0
     with open_container(data, "audio") as container:
-        for frame in container.decode(container.streams.audio[0]):
+        for frame in container.decode(chosen_stream(container, "audio")):
             wave = frame.to_ndarray().astype(np.float32)
             channels = len(frame.layout.channels)
             parts.append(wave.mean(0) if len(wave) == channels else wave.reshape(-1, channels).mean(1))

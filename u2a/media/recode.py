@@ -14,17 +14,20 @@ from math import floor
 from typing import TYPE_CHECKING, Any
 
 from u2a.errors import BadSample, NoContent
-from u2a.media.containers import open_container
+from u2a.media.containers import chosen_stream, open_container
+from u2a.media.frames import pixel_shape, upright
 
 if TYPE_CHECKING:
     from av import AudioStream, VideoFrame
     from av.container import InputContainer, OutputContainer
 
-PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
+PICTURES = ("jpg", "jpeg", "jfif", "avif", "png", "webp", "bmp", "tif", "tiff")
 SOUNDS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "aif", "aiff")
-VIDEOS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv")
+VIDEOS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "ts", "m2ts", "mpg", "mpeg", "3gp", "wmv")
 #: Sound that an MP4 file takes as it is.
 _KEPT_SOUND = ("aac", "mp3", "mp3float")
+#: Matrix and range of re-encoded films, as FFmpeg numbers them.
+BT709, LIMITED = 1, 1
 _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
@@ -63,21 +66,18 @@ class Recode:
 
 
 def _picture(extension: str, member: bytes, side: int, allowed: Collection[str]) -> tuple[str, bytes]:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    try:
-        image: Image.Image = Image.open(io.BytesIO(member))
-        if min(image.size) <= side or image.mode not in ("L", "P", "RGB", "RGBA", "LA", "CMYK", "1"):
-            return extension, member  # small enough, or values that JPEG would destroy (16-bit depth)
-        image = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadSample(f"cannot be decoded as a picture: {error}") from None
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    from u2a.media.pictures import decode_rgb, open_picture, picture_errors, strip
+
+    with picture_errors(member):
+        stored = open_picture(strip(member)[0])
+    if min(stored.size) <= side or stored.mode not in ("L", "P", "RGB", "RGBA", "LA", "CMYK", "1"):
+        return extension, member  # small enough, or values that JPEG would destroy (16-bit depth)
+    image = decode_rgb(member)
     scale = side / min(image.size)
     size = (max(side, round(image.width * scale)), max(side, round(image.height * scale)))
-    small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    small = image.resize(size, Image.Resampling.LANCZOS)
     out = io.BytesIO()
     found = next((e for e in ("jpg", "jpeg") if e in allowed), None)
     if found:
@@ -92,7 +92,7 @@ def _sound(extension: str, member: bytes, rate: int, allowed: Collection[str]) -
     import soundfile
 
     with open_container(member, "audio") as container:
-        stream = container.streams.audio[0]
+        stream = chosen_stream(container, "audio")
         context = stream.codec_context
         rate = min(rate, context.sample_rate)
         kind = "flac" if "flac" in allowed else "wav"
@@ -121,7 +121,7 @@ def _video(extension: str, member: bytes, wanted: Recode) -> tuple[str, bytes]:
 
     out = io.BytesIO()
     with open_container(member, "video") as container:
-        source = container.streams.video[0]
+        source = chosen_stream(container, "video")
         if not _is_larger(source, wanted):
             return extension, member
         with av.open(out, "w", format="mp4", options={"fflags": "+bitexact"}) as target:
@@ -147,9 +147,8 @@ def _is_larger(stream: Any, wanted: Recode) -> bool:
 def _encode_frames(container: InputContainer, target: OutputContainer, wanted: Recode) -> Iterator[Any]:
     """H.264 packets of upright frames, thinned to the wanted rate, with the times they had."""
     import av
-    import numpy as np
 
-    stream, encoder, last = container.streams.video[0], None, -1
+    stream, encoder, last = chosen_stream(container, "video"), None, -1
     base = Fraction(1, 90_000)
     for frame in container.decode(stream):
         if frame.time is None:
@@ -159,13 +158,13 @@ def _encode_frames(container: InputContainer, target: OutputContainer, wanted: R
         if part <= last:
             continue  # one frame for each 1 / video_fps of a second
         last = part
-        if frame.rotation:
-            turned: Any = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(turned), "rgb24")
+        frame = av.VideoFrame.from_ndarray(upright(frame, pixel_shape(container)), "rgb24")
         size = _even_size(frame, wanted.video_height)
         if encoder is None:
             encoder = _add_h264(target, size, base, stream.average_rate, wanted.video_fps)
-        picture = frame.reformat(*size, format="yuv420p", interpolation="BICUBIC")
+        picture = frame.reformat(
+            *size, format="yuv420p", interpolation="BICUBIC", dst_colorspace=BT709, dst_color_range=LIMITED
+        )
         picture.pts, picture.time_base, picture.pict_type = tick, base, 0
         yield from encoder.encode(picture)
     if encoder is not None:
@@ -191,6 +190,7 @@ def _add_h264(
     stream: Any = target.add_stream("libx264" if known else "mpeg4", rate=chosen, options=options)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
+    stream.codec_context.colorspace, stream.codec_context.color_range = BT709, LIMITED  # what the frames are
     stream.time_base = stream.codec_context.time_base = base
     stream.codec_context.thread_count = 1  # the same bytes on any number of cores
     return stream
@@ -200,7 +200,7 @@ def _sound_writer(member: bytes, target: OutputContainer, rate: int | None) -> I
     """Packets of the video's sound: as it is if MP4 takes it and no rate is wanted, else as AAC."""
     try:
         with open_container(member, "audio") as container:
-            source = container.streams.audio[0]
+            source = chosen_stream(container, "audio")
             if rate is None and source.codec_context.name in _KEPT_SOUND:
                 return _copied(member, target.add_stream_from_template(source))
             own = source.codec_context.sample_rate
@@ -212,7 +212,7 @@ def _sound_writer(member: bytes, target: OutputContainer, rate: int | None) -> I
 
 def _copied(member: bytes, stream: Any) -> Iterator[Any]:
     with open_container(member, "audio") as container:
-        for packet in container.demux(container.streams.audio[0]):
+        for packet in container.demux(chosen_stream(container, "audio")):
             if packet.dts is not None:
                 packet.stream = stream
                 yield packet
@@ -220,6 +220,6 @@ def _copied(member: bytes, stream: Any) -> Iterator[Any]:
 
 def _as_aac(member: bytes, stream: Any, rate: int) -> Iterator[Any]:
     with open_container(member, "audio") as container:
-        for frame in _resampled(container, container.streams.audio[0], "fltp", rate):
+        for frame in _resampled(container, chosen_stream(container, "audio"), "fltp", rate):
             yield from stream.encode(frame)
     yield from stream.encode(None)

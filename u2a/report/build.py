@@ -16,13 +16,15 @@ from u2a.evaluation import trained as api
 from u2a.evaluation.metrics import higher_is_better
 from u2a.recipe.sections import Recipe
 from u2a.report.values.analysis import Analysis
+from u2a.report.values.availability import Curve, curves
+from u2a.report.values.expected import model_of_use
+from u2a.report.values.patterns import PatternValues, pattern_rows
 from u2a.report.values.predictions import metric_labels
 from u2a.report.values.rates import Condition, conditions_of, rate_map, train_condition
+from u2a.report.values.recipes import signature
 from u2a.runs.build import count_parameters
 
 Say = Callable[[str], None]
-#: Keys of the recipe's data section that say where a run is computed, not what.
-MACHINE = ("workers", "cache_dir", "cache_gb")
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Brief:
     about: dict[str, Any]
     signature: dict[str, Any]
     condition: Condition
-    patterns: list[dict[str, Any]]
-    availability: list[dict[str, Any]]
+    patterns: list[PatternValues]
+    availability: list[Curve]
     rates: dict[Condition, float]
 
 
@@ -73,8 +75,7 @@ def build_report(
         if len(briefs) == 1:
             say(f"{run}: scoring {len(opened)} samples")
             report = _detail(model, analysis, opened)
-            report |= {"patterns": briefs[0].patterns, "availability": briefs[0].availability}
-    return report | _together(briefs, conditions)
+    return report | _together(briefs, conditions, seed)
 
 
 def bare_split(recipe: Recipe, split: str) -> Split:
@@ -126,28 +127,12 @@ def _brief(
     }
     return Brief(
         about,
-        _signature(model.recipe),
+        signature(model.recipe),
         train_condition(model.recipe),
         analysis.patterns(),
         analysis.availability(),
         rate_map(analysis, opened, conditions, seed),
     )
-
-
-def _signature(recipe: Recipe) -> dict[str, Any]:
-    """What runs over several seeds have in common."""
-    values = recipe.resolved()
-    data = {k: v for k, v in values["data"].items() if k not in (*MACHINE, "missing")}
-    missing = _without_draw(values["data"].get("missing", {}))
-    training = {k: v for k, v in values["training"].items() if k not in ("device", "loggers")}
-    rest = {k: v for k, v in values.items() if k not in ("name", "seed")}
-    return {**rest, "data": {**data, "missing": missing}, "training": training}
-
-
-def _without_draw(rule: dict[str, Any]) -> dict[str, Any]:
-    """``data.missing``, or its rule for a split, without what only says which samples are drawn."""
-    kept = {k: v for k, v in rule.items() if k not in ("seed", "table")}
-    return {k: _without_draw(v) if isinstance(v, dict) else v for k, v in kept.items()}
 
 
 def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None:
@@ -161,31 +146,44 @@ def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None
             raise U2AError(f"{model.run}: has other {what} than the first run; report on them one by one")
 
 
-def _together(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str, Any]:
+def _together(briefs: list[Brief], conditions: Sequence[Condition], seed: int) -> dict[str, Any]:
     first = briefs[0]  # the condition, too: a signature does not tell at which rate a table was drawn
     peers = [b for b in briefs if (b.signature, b.condition) == (first.signature, first.condition)]
-    metric = next(iter(first.patterns[0]["scores"]))
-    sign = 1 if higher_is_better(metric) else -1
-    worst = min(first.patterns, key=lambda row: _nan_last(sign * row["scores"][metric]))
-    complete = first.patterns[0]
+    metric = next(iter(first.patterns[0].scores))
+    higher = higher_is_better(metric)
+    rows = pattern_rows([brief.patterns for brief in peers], higher, seed)
+    complete = 2 ** len(first.patterns[0].present) - 1 == len(rows)
     return {
         "runs": [
             brief.about | {"trained": brief.condition.label(), "seeds_of_first": brief in peers}
             for brief in briefs
         ],
-        "headline": {
-            "complete": complete["scores"][metric],
-            "interval": complete["interval"],
-            "worst": {
-                "missing": worst["missing"],
-                "score": worst["scores"][metric],
-                "interval": worst["interval"],
-            },
-            "drop_points": -100 * sign * worst["difference"],
-            "drop_interval": sorted(-100 * sign * x for x in worst["difference_interval"]),
-        },
-        "over_seeds": _over_seeds(peers, metric) if len(peers) > 1 else None,
+        "patterns": rows,
+        "headline": _headline(rows, metric, 1 if higher else -1),
+        "availability": curves([brief.availability for brief in peers]),
+        "in_use": model_of_use([brief.patterns for brief in peers], higher, seed) if complete else None,
+        "over_seeds": _over_seeds(rows, len(peers)) if len(peers) > 1 else None,
         "rates": _rates(briefs, conditions) if len({brief.condition for brief in briefs}) > 1 else None,
+    }
+
+
+def _headline(rows: list[dict[str, Any]], metric: str, sign: int) -> dict[str, Any]:
+    """The complete score, the worst pattern, and what it costs on the samples that it leaves."""
+    worst = min(rows, key=lambda row: _nan_last(sign * row["scores"][metric]))
+    return {
+        "complete": rows[0]["scores"][metric],
+        "interval": rows[0]["interval"],
+        "worst": {
+            "missing": worst["missing"],
+            "n": worst["n"],
+            "score": worst["scores"][metric],
+            "complete": worst["complete"],
+            "interval": worst["interval"],
+            "bound": worst["bound"],
+            "beyond_chance": worst["beyond_chance"],
+        },
+        "drop_points": -100 * sign * worst["difference"],
+        "drop_interval": sorted(-100 * sign * x for x in worst["simultaneous_interval"]),
     }
 
 
@@ -194,15 +192,10 @@ def _nan_last(score: float) -> tuple[bool, float]:
     return bool(np.isnan(score)), score
 
 
-def _over_seeds(peers: list[Brief], metric: str) -> dict[str, Any]:
+def _over_seeds(rows: list[dict[str, Any]], n: int) -> dict[str, Any]:
     """Mean and sample standard deviation over runs that differ in their seed alone."""
-    scores = [[row["scores"][metric] for row in brief.patterns] for brief in peers]
-    curves = [[curve["scores"] for curve in brief.availability] for brief in peers]
-    return {
-        "n": len(peers),
-        "patterns": {"mean": _mean(scores), "sd": _sd(scores)},
-        "availability": {"mean": _mean(curves), "sd": _sd(curves)},
-    }
+    scores = np.array([row["by_seed"] for row in rows]).T
+    return {"n": n, "patterns": {"mean": _mean(scores), "sd": _sd(scores)}}
 
 
 def _rates(briefs: list[Brief], conditions: Sequence[Condition]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Runs side by side on the same samples: differences with a paired bootstrap."""
+"""Runs side by side: recipes, or runs of one recipe, on the same samples."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -12,9 +13,12 @@ from u2a.errors import U2AError
 from u2a.evaluation import trained as api
 from u2a.evaluation.metrics import higher_is_better
 from u2a.evaluation.scoring import check_dropped, classify
-from u2a.report.values.bootstrap import interval, resamples, scores_at
+from u2a.report.values.comparison import compare_recipes
 from u2a.report.values.predictions import Predictions
-from u2a.runs.folder import find_run
+from u2a.report.values.pseudovalues import on
+from u2a.report.values.rates import train_condition
+from u2a.report.values.recipes import signature
+from u2a.runs.folder import Run, find_run
 
 
 def compare_runs(
@@ -26,12 +30,13 @@ def compare_runs(
     sets: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score runs on the samples that all of them can score, and compare each with the first.
+    """Score runs on the samples that all of them can score, and compare each recipe with the first.
+
+    Runs that differ in their seed alone are one recipe; if all are, they are compared run by run.
 
     Returns:
-        ``metric``, ``n``, ``n_empty`` and ``runs``: ``run``, ``score``, ``interval`` and, from the second on,
-        ``difference``, ``difference_interval`` (95 %, the same resamples for both) and ``better`` (the share of
-        resamples in which the run beats the first, of those that have a score).
+        ``metric``, ``split``, ``dropped``, ``n``, ``n_empty`` and ``runs``, a row a recipe: ``run`` (its
+        first), ``members``, ``seeds`` and what `u2a.report.values.comparison.compare_recipes` says.
 
     Raises:
         U2AError: fewer than two runs, runs with other classes, metric, data or missing table, or a dropped name
@@ -46,24 +51,42 @@ def compare_runs(
     usable_N = torch.stack([usable for _, _, usable in scored]).all(0)
     if not usable_N.any():
         raise U2AError(f"without {', '.join(drop)} the runs have no sample in common")
-    weights_RN = resamples(len(usable_N), seed)
-    values_KR = [scores_at(predictions, usable_N, weights_RN) for _, predictions, _ in scored]
-    scores_K = [predictions.at(usable_N).score() for _, predictions, _ in scored]
-    rows: list[dict[str, Any]] = [
-        {"run": str(run), "score": score, "interval": interval(values_R)}
-        for run, score, values_R in zip(runs, scores_K, values_KR, strict=True)
-    ]
     metric = scored[0][1].metric
-    sign = 1 if higher_is_better(metric) else -1
-    for row, values_R in zip(rows[1:], values_KR[1:], strict=True):
-        difference_R = values_R - values_KR[0]
-        row["difference"] = row["score"] - rows[0]["score"]
-        row["difference_interval"] = interval(difference_R)
-        defined_R = difference_R[~difference_R.isnan()]
-        row["better"] = float((sign * defined_R > 0).double().mean())
+    found = [on(usable_N.numpy(), predictions) for _, predictions, _ in scored]
+    recipes = _group([find_run(run) for run in runs], sets)
+    rows = compare_recipes([[found[i] for i in members] for members in recipes], higher_is_better(metric), seed)
     n = int(usable_N.sum())
     about = {"metric": metric, "split": split, "dropped": list(drop), "n": n, "n_empty": len(usable_N) - n}
-    return about | {"runs": rows}
+    seeds = [find_run(run).recipe(tuple(sets)).seed for run in runs]
+    return about | {
+        "runs": [
+            {"run": str(runs[members[0]]), "members": [str(runs[i]) for i in members]}
+            | {"seeds": [seeds[i] for i in members]}
+            | row
+            for members, row in zip(recipes, rows, strict=True)
+        ]
+    }
+
+
+def _group(runs: Sequence[Run], sets: Sequence[str]) -> list[list[int]]:
+    """The places of each recipe's runs, one a seed; every run for itself if there is one recipe alone."""
+    recipes = [run.recipe(tuple(sets)) for run in runs]
+    groups: list[tuple[Any, list[int]]] = []
+    for i, recipe in enumerate(recipes):
+        key = signature(recipe), train_condition(recipe)
+        for known, members in groups:
+            if known == key:
+                members.append(i)
+                break
+        else:
+            groups.append((key, [i]))
+    if len(groups) == 1:
+        return [[i] for i in range(len(runs))]
+    for _, members in groups:
+        for a, b in combinations(members, 2):
+            if recipes[a].seed == recipes[b].seed:
+                raise U2AError(f"{runs[b]}: is of the same recipe and seed as {runs[a]}; give one of the two")
+    return [members for _, members in groups]
 
 
 def _check_drop(runs: Sequence[str], drop: Sequence[str], sets: Sequence[str]) -> None:

@@ -11,8 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from u2a.report.drawing.style import Chart, to_svg
-from u2a.report.tables import worst_first, worst_loss
+from u2a.report.tables import class_is_lower, worst_first, worst_loss, worst_missing
 
+MINUS = "\N{MINUS SIGN}"
+#: How classes enter a score, said where it is shown.
+AVERAGES = {
+    "f1_macro": "Macro F1 is the mean over the classes that occur in the samples scored.",
+    "map": "Mean average precision is the mean over the classes that occur in the samples scored.",
+}
 HERE = Path(__file__).parent / "page"
 SECTIONS = {
     "availability": ("availability",),
@@ -38,7 +44,7 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
         lstrip_blocks=True,
         finalize=lambda value: "" if value is None else value,
     )
-    environment.filters |= {"percent": percent, "points": points, "tenths": tenths}
+    environment.filters |= {"percent": percent, "points": points, "tenths": tenths, "places": places}
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
@@ -46,7 +52,12 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
         charts={section: _of(section, charts) for section in SECTIONS},
         worst_first=worst_first(report),
         worst_loss=worst_loss,
+        worst_missing=worst_missing,
+        class_is_lower=class_is_lower,
         lead=lead(report),
+        rule=rule(report),
+        averages=AVERAGES.get(report["metric"]["name"]),
+        of_first=of_first(report),
         style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
@@ -68,32 +79,64 @@ def percent(value: float | None) -> str:
 
 
 def tenths(value: float | None) -> str:
-    """A number of points without a sign: ``3.1``."""
-    return "n/a" if value is None else f"{value:.1f}"
+    """A number of points without a plus: ``3.1``; a true minus."""
+    return "n/a" if value is None else f"{value:.1f}".replace("-", MINUS) if round(10 * value) else "0.0"
 
 
 def points(value: float | None) -> str:
     """A difference of scores in points, with its sign; a true minus."""
     if value is None:
         return "n/a"
-    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}") if round(1000 * value) else "0.0"
+    return f"{100 * value:+.1f}".replace("-", MINUS) if round(1000 * value) else "0.0"
+
+
+def places(value: float | None) -> str:
+    """A number without a unit: ``0.123``."""
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def rule(report: dict[str, Any]) -> str:
+    """What colours a difference, in a sentence."""
+    seeds = "other test samples and other seeds" if report["over_seeds"] else "other test samples"
+    text = (
+        "Their 95 % intervals hold for all rows together; a difference is coloured where its interval says "
+        f"that the score is worse, allowing for {seeds}"
+    )
+    return text + ("." if report["over_seeds"] else "; other seeds of the training are not covered.")
+
+
+def of_first(report: dict[str, Any]) -> str:
+    """Marks what is of one run where others are means of several."""
+    return f"Of the first run (seed {report['runs'][0]['seed']}). " if report["over_seeds"] else ""
 
 
 def lead(report: dict[str, Any]) -> str:
-    """The finding in a sentence."""
-    label = report["metric"]["label"]
+    """The finding in a sentence: a loss is called a cost, a gain a gain, and what chance could do is said."""
+    label, over = report["metric"]["label"], report["over_seeds"]
     single = [row for row in report["patterns"] if len(row["missing"]) == 1]
     known = [row for row in single if row["difference"] is not None]
+    mean = f" (mean of {over['n']} seeds)" if over else ""
     if not known:
         what = "Complete" if single else "One modality"
-        return f"{what}: {label} {percent(report['headline']['complete'])} %."
+        return f"{what}: {label} {percent(report['headline']['complete'])} %{mean}."
     sign = 1 if report["metric"]["higher_is_better"] else -1
     costly = min(known, key=lambda row: sign * row["difference"])
     cheap = max(known, key=lambda row: sign * row["difference"])
-    text = f"Losing {costly['missing'][0]} costs most: {label} goes {_change(costly)}"
+    if sign * costly["difference"] >= 0:
+        change = f"{label} goes {_change(costly)} without {_name(costly)}"
+        return f"Losing no single modality costs anything: {change}{mean}."
+    text = f"Losing {_name(costly)} costs most: {label} goes {_change(costly)}"
+    text += "" if costly["beyond_chance"] else ", which chance could do"
     if cheap is not costly:
-        text += f"; losing {cheap['missing'][0]} costs least: {_change(cheap)}"
-    return text + "."
+        loses = sign * cheap["difference"] < 0
+        text += (
+            f"; losing {_name(cheap)} " + ("costs least" if loses else "costs nothing") + f": {_change(cheap)}"
+        )
+    return f"{text}{mean}."
+
+
+def _name(row: dict[str, Any]) -> str:
+    return str(row["missing"][0])
 
 
 def _change(row: dict[str, Any]) -> str:

@@ -24,6 +24,18 @@ def worst_loss(row: dict[str, Any]) -> float:
     return max(losses, default=0.0)
 
 
+def worst_missing(row: dict[str, Any]) -> str | None:
+    """The modality whose absence causes `worst_loss`."""
+    known = [name for name, value in row["missing"].items() if value is not None]
+    return max(known, key=lambda name: row["complete_beside"][name] - row["missing"][name], default=None)
+
+
+def class_is_lower(row: dict[str, Any], name: str | None) -> bool:
+    """Whether the class's loss without the modality is beyond chance, among all classes and modalities."""
+    high = row["change_interval"][name][1] if name else None
+    return high is not None and high < 0
+
+
 def csv_tables(report: Row) -> dict[str, list[Row]]:
     """The report's parts by file name, each as rows of plain cells."""
     tables = {
@@ -33,7 +45,7 @@ def csv_tables(report: Row) -> dict[str, list[Row]]:
         "tokens": _tokens(report),
         "contributions": _contributions(report),
         "calibration": [
-            {"missing": row["missing"] or "", "n": row["n"], "ece": row["ece"], **b}
+            {"missing": row["missing"] or "", "n": row["n"], **_calibration(row), **b}
             for row in report["calibration"]
             for b in row["bins"]
         ],
@@ -54,22 +66,32 @@ def write_tables(report: Row, folder: Path) -> None:
 
 
 def _pattern(row: Row) -> Row:
-    low_high = dict(zip(("low", "high"), row["interval"], strict=True))
-    difference = dict(zip(("difference_low", "difference_high"), row["difference_interval"], strict=True))
     cells = {"missing": " ".join(row["missing"]), "n": row["n"], "n_empty": row["n_empty"], **row["scores"]}
-    return cells | low_high | {"difference": row["difference"]} | difference
+    cells |= _bounds("", row["interval"]) | {"bound": row["bound"]}
+    cells |= {"complete": row["complete"], "difference": row["difference"]}
+    cells |= _bounds("difference_", row["difference_interval"])
+    cells |= _bounds("simultaneous_", row["simultaneous_interval"])
+    return cells | {f"run {i}": score for i, score in enumerate(row["by_seed"], 1) if len(row["by_seed"]) > 1}
+
+
+def _bounds(name: str, interval: list[float | None]) -> Row:
+    return dict(zip((f"{name}low", f"{name}high"), interval, strict=True))
+
+
+def _calibration(row: Row) -> Row:
+    cells = {part: row[part]["value"] for part in ("brier", "nll")}
+    return cells | {part: row[part] for part in ("ece", "ece_calibrated", "ece_limit")}
 
 
 def _availability(report: Row) -> list[Row]:
-    over = report["over_seeds"]
-    rows = []
-    for number, curve in enumerate(report["availability"]):
-        for place, (share, score) in enumerate(zip(curve["shares"], curve["scores"], strict=True)):
-            row = {"modality": curve["modality"], "share": share, "score": score}
-            if over:
-                row |= {part: over["availability"][part][number][place] for part in ("mean", "sd")}
-            rows.append(row)
-    return rows
+    parts = ("shares", "scores", "interval", "draw_sd")
+    return [
+        {"modality": curve["modality"], "share": share, "score": score}
+        | _bounds("", interval)
+        | {"draw_sd": deviation}
+        for curve in report["availability"]
+        for share, score, interval, deviation in zip(*(curve[part] for part in parts), strict=True)
+    ]
 
 
 def _class(row: Row) -> Row:
@@ -77,6 +99,7 @@ def _class(row: Row) -> Row:
     for name, value in row["missing"].items():
         cells[f"complete beside {name}"] = row["complete_beside"][name]
         cells[f"without {name}"] = value
+        cells |= _bounds(f"change without {name} ", row["change_interval"][name])
         cells[f"without {name}, no mask tokens"] = row["missing_without_mask_tokens"][name]
     return cells
 

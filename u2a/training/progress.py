@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -26,6 +28,7 @@ class TrainingProgress:
         self.bar: Progress | None = None
         self.first = self.last_done = 0
         self.started = self.spoken = time.monotonic()
+        self.elsewhere = 0.0
         if not quiet and console.is_terminal:
             self.bar = Progress(
                 TextColumn("{task.description}"),
@@ -41,6 +44,7 @@ class TrainingProgress:
         """The training goes on from here: so many steps are done already."""
         self.first = self.last_done = done
         self.started = self.spoken = time.monotonic()
+        self.elsewhere = 0.0
         if self.bar:
             self.bar.update(self.task, completed=done)
 
@@ -57,9 +61,18 @@ class TrainingProgress:
 
     @property
     def rate(self) -> float:
-        """Samples per second since the start of this process's training."""
-        elapsed = time.monotonic() - self.started
+        """Samples per second since the start of this process's training, validation and saving left out."""
+        elapsed = time.monotonic() - self.started - self.elsewhere
         return (self.last_done - self.first) * self.batch_size / elapsed if elapsed else 0.0
+
+    @contextmanager
+    def not_training(self) -> Iterator[None]:
+        """What is done inside does not count as time of training."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.elsewhere += time.monotonic() - began
 
     def step(self, done: int, epoch: int, losses: dict[str, float]) -> None:
         """Tell that `done` steps are done, the last one in `epoch` (from 1)."""

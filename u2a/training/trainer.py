@@ -228,7 +228,8 @@ class Trainer:
     def _end_epoch(self) -> dict[str, float]:
         """Validate if there is something to validate on, and save; without validation the last is the best."""
         try:
-            validation = self._validate()
+            with self.progress.not_training():
+                validation = self._validate()
         except (U2AError, KeyboardInterrupt):  # a resumed training begins with this validation
             self._save()
             raise

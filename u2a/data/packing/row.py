@@ -15,7 +15,7 @@ from typing import Any
 from u2a.contract.modality import Preprocessor
 from u2a.data.packing.manifest import Cell, Row
 from u2a.data.shards.samples import Sample
-from u2a.errors import BadSample, NoContent, U2AError
+from u2a.errors import BadSample, NoContent, PluginError, U2AError
 from u2a.media.recode import Recode
 
 _LFS = b"version https://git-lfs"
@@ -97,7 +97,7 @@ class RowPacker:
             except NoContent as error:
                 absent[modality] = str(error)
                 continue
-            except BadSample as error:
+            except (BadSample, PluginError) as error:
                 return Refused(row, modality, str(error))
             members[name], names[modality] = member, name
             if isinstance(cell.content, Path):
@@ -129,7 +129,13 @@ class RowPacker:
             return cell.extension, data
         sharing = [m for m, other in row.cells.items() if other.content == cell.content]
         allowed = set.intersection(*(set(self.extensions[m]) for m in sharing))
-        return self.recode(cell.extension, data, allowed)
+        try:
+            return self.recode(cell.extension, data, allowed)
+        except U2AError:
+            raise
+        except Exception as error:  # of a codec, for one file: it must not stop the rest
+            reason = " ".join(str(error).split())[:200]
+            raise BadSample(f"cannot be re-encoded: {type(error).__name__}: {reason}") from error
 
     def _check(self, modality: str, member: bytes) -> None:
         if self.preprocessors is not None:

@@ -40,9 +40,8 @@ def availability(report: dict[str, Any]) -> Chart:
     said = []
     for number, curve in enumerate(report["availability"]):
         x, y = 100 * np.array(curve["shares"]), 100 * np.array(curve["scores"])
-        if over:
-            y, sd = (100 * np.array(over["availability"][part][number]) for part in ("mean", "sd"))
-            axes.fill_between(x, y - sd, y + sd, color=colour(number), alpha=0.18, linewidth=0)
+        low, high = 100 * np.array(curve["interval"], dtype=float).T
+        axes.fill_between(x, low, high, color=colour(number), alpha=0.13, linewidth=0)
         name = short(curve["modality"])
         axes.plot(x, y, color=colour(number), marker=MARKERS[number % 6], markersize=4, label=name)
         said.append(f"{name}: {y[0]:.1f} at 0 %, {y[-1]:.1f} at 100 %")
@@ -52,10 +51,11 @@ def availability(report: dict[str, Any]) -> Chart:
     axes.legend(title=None, loc="best")
     alt = f"Line chart of {label} against the share of samples that keep a modality. " + "; ".join(said) + "."
     caption = (
-        "One line a modality: all samples keep the others, and x % of those that have this one keep it. "
-        "Flat is robust."
+        "One line a modality: the expected score where all samples keep the others, and x % of those that "
+        "have this one keep it, whichever they are. Flat is robust. Band: 95 % interval of each point, over "
+        "other test samples"
     )
-    caption += f" Band: ± standard deviation over {over['n']} seeds." if over else ""
+    caption += f" and other seeds (mean of {over['n']})." if over else "; other seeds are not covered."
     return Chart("availability", figure, alt, caption)
 
 
@@ -86,9 +86,10 @@ def classes(report: dict[str, Any], number: int) -> Chart:
         f"{short(r['class'])} {c:.0f} to {f:.0f}" for r, c, f in zip(rows, complete, filled, strict=True)
     )
     alt = f"{report['metric']['class_label']} in percent, complete to without {name}, worst first: {said}."
-    caption = "The longer the line, the more the class loses. Hollow: the same without mask tokens." + of_all(
-        report
-    )
+    caption = (
+        "The line leads from the complete score (tick) to that without the modality (coloured): to the left is "
+        "a loss, to the right a gain; the largest loss comes first. Hollow: zeros in place of mask tokens."
+    ) + of_all(report)
     return Chart(f"classes-{number}", figure, alt, caption)
 
 
@@ -103,13 +104,24 @@ def calibration(report: dict[str, Any], number: int) -> Chart:
     drawn = INK if row["missing"] is None else colour(report["modalities"].index(row["missing"]))
     axes.plot(x, y, color=drawn, linewidth=1.2)
     axes.scatter(x, y, s=8 + 180 * share, color=drawn, alpha=0.8, linewidth=0)
-    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="confidence (%)", ylabel="right (%)")
+    axes.set(
+        xlim=(0, 100),
+        ylim=(0, 100),
+        xlabel="confidence (%)",
+        ylabel="has the label (%)" if report["task"] == "multi_label" else "right (%)",
+    )
     axes.set_xticks([0, 50, 100])
     axes.set_yticks([0, 50, 100])
     for artist in axes.collections:
         artist.set_clip_on(False)
-    axes.text(0.04, 0.96, f"ECE {100 * row['ece']:.1f} %", transform=axes.transAxes, va="top", color=INK)
-    alt = f"Reliability curve, {title}: expected calibration error {100 * row['ece']:.1f} percent."
+    brier, calibrated = row["brier"]["value"], row["ece_calibrated"]
+    text = f"Brier {brier:.3f}\nECE {100 * row['ece']:.1f} %\nif calibrated {100 * calibrated:.1f} %"
+    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", color=INK, fontsize=8)
+    alt = (
+        f"Reliability curve, {title}: Brier score {brier:.3f}; expected calibration error "
+        f"{100 * row['ece']:.1f} percent, "
+        f"where a calibrated model of the same confidences would show {100 * calibrated:.1f}."
+    )
     return Chart(f"calibration-{number}", figure, alt, "", "small")
 
 

@@ -33,7 +33,7 @@ def contributions(report: dict[str, Any]) -> Chart:
     chart = _bars("contributions", title, rows, report["metric"], "Shapley value")
     caption = (
         "The bars add up to the complete score minus the score with no modality at all. "
-        "Blue helps, orange hurts. Lines: 95 % bootstrap interval."
+        "Blue helps, orange hurts. Lines: 95 % interval of each bar alone."
     )
     return Chart(chart.name, chart.figure, chart.alt, caption)
 
@@ -42,21 +42,26 @@ def interactions(report: dict[str, Any]) -> Chart:
     """Shapley interaction index of each pair."""
     rows = [(" + ".join(map(short, row["pair"])), row) for row in report["contributions"]["pairs"]]
     title = "Which pairs complement or repeat each other"
-    chart = _bars("interactions", title, rows, report["metric"], "interaction")
+    chart = _bars("interactions", title, rows, report["metric"], "interaction", (MUTED, MUTED))
     more, same = ("Right", "Left") if report["metric"]["higher_is_better"] else ("Left", "Right")
     caption = f"{more} of zero: the pair tells more than its two members alone. {same}: they tell the same."
     return Chart(chart.name, chart.figure, chart.alt, caption)
 
 
 def _bars(
-    name: str, title: str, rows: list[tuple[str, dict[str, Any]]], metric: dict[str, Any], what: str
+    name: str,
+    title: str,
+    rows: list[tuple[str, dict[str, Any]]],
+    metric: dict[str, Any],
+    what: str,
+    colours: tuple[str, str] = (GOOD, BAD),
 ) -> Chart:
     """A bar a row, painted by whether it makes the score better or worse."""
     unit, sign = f"{what} (points of {metric['label']})", 1 if metric["higher_is_better"] else -1
     figure, axes = new_axes(title, height=1.2 + 0.34 * max(3, len(rows)))
     for place, (_, row) in enumerate(rows):
         value, (low, high) = 100 * row["value"], (100 * x for x in row["interval"])
-        axes.barh(place, value, height=0.58, color=GOOD if sign * value >= 0 else BAD, alpha=0.75, linewidth=0)
+        axes.barh(place, value, height=0.58, color=colours[sign * value < 0], alpha=0.75, linewidth=0)
         axes.plot([low, high], [place, place], color=INK, linewidth=1.1)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.axvline(0, color=MUTED, linewidth=0.8)
@@ -80,7 +85,10 @@ def class_contributions(report: dict[str, Any]) -> Chart:
         f"points of {report['metric']['class_label']}",
         _signed,
     )
-    caption = "Shapley value of each modality for each class: blue helps, orange hurts." + of_all(report)
+    caption = (
+        "Shapley value of each modality for each class: blue helps, orange hurts; without intervals."
+        + of_all(report)
+    )
     return Chart(chart.name, chart.figure, chart.alt, caption)
 
 
@@ -115,13 +123,18 @@ def rates(report: dict[str, Any]) -> Chart:
     found = {(cell["trained"], cell["tested"]): cell for cell in report["rates"]["cells"]}
     trained, tested = report["rates"]["trained"], report["rates"]["tested"]
     values = [[100 * found[a, b]["mean"] for b in tested] for a in trained]
+    deviations = [[found[a, b].get("sd") for b in tested] for a in trained]
+    notes = [["" if sd is None else f" ± {100 * sd:.1f}" for sd in row] for row in deviations]
     label = f"{report['metric']['label']} (%)"
-    chart = _grid("rates", "Trained with, tested with", trained, tested, values, label, "{:.1f}".format)
+    chart = _grid(
+        "rates", "Trained with, tested with", trained, tested, values, label, "{:.1f}".format, notes=notes
+    )
     axes = chart.figure.axes[0]
     axes.set_ylabel("missing in training")
     axes.set_xlabel("missing in the test")
     better = "Strong" if report["metric"]["higher_is_better"] else "Pale"
     caption = f"Rows: what training samples lacked. Columns: what test samples lack. {better} is better."
+    caption += " ±: standard deviation over seeds." if any(any(row) for row in notes) else ""
     return Chart(chart.name, chart.figure, chart.alt, caption)
 
 
@@ -135,6 +148,7 @@ def _grid(
     form: Callable[[float], str],
     *,
     width: float = NARROW,
+    notes: list[list[str]] | None = None,
 ) -> Chart:
     """A table whose cells are coloured the more strongly, the larger their values; negative ones otherwise."""
     crowded = len(columns) > 4
@@ -149,7 +163,7 @@ def _grid(
             strength = 0.06 + 0.5 * (abs(value) - floor) / span if np.isfinite(value) else 0
             fill = GOOD if value >= 0 or not np.isfinite(value) else BAD
             axes.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, color=fill, alpha=strength, linewidth=0))
-            text = form(value) if np.isfinite(value) else "-"
+            text = form(value) + (notes[r][c] if notes else "") if np.isfinite(value) else "-"
             axes.text(c, r, text, ha="center", va="center", fontsize=8)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_xticks(

@@ -1,6 +1,6 @@
 """What one encoding tells: scores of every pattern, classes, contributions, mask tokens, calibration.
 
-Shape suffixes: N samples, M modalities in recipe order, C classes, R resamples.
+Shape suffixes: N samples, M modalities in recipe order, C classes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.scenarios import Pattern, patterns, without_mask_tokens
 from u2a.evaluation.scoring import Scorer, classify
 from u2a.method.model import U2A
+from u2a.method.selection import subsets
 from u2a.recipe.sections import TaskSection
-from u2a.report.values.availability import availability
-from u2a.report.values.bootstrap import interval, resamples, scores_at
+from u2a.report.values.availability import Curve, curve
 from u2a.report.values.calibration import calibration
+from u2a.report.values.class_intervals import class_intervals
 from u2a.report.values.contributions import Coalition, contributions
+from u2a.report.values.patterns import PatternValues
 from u2a.report.values.predictions import Predictions
+from u2a.report.values.pseudovalues import PseudoValues, on
 from u2a.report.values.tokens import token_quality
 
 
@@ -39,46 +42,47 @@ class Analysis:
     ) -> None:
         self.model, self.encoded, self.task, self.keys, self.seed = model, encoded, task, keys, seed
         self.names = model.names
-        self.weights_RN = resamples(len(keys), seed)
+        self.everything = 2 ** len(self.names) - 1
+        self._found: dict[tuple[int, bytes], PseudoValues] = {}
         self._coalitions: dict[int, Coalition] = {}
 
     @cached_property
     def complete(self) -> Predictions:
         """Predictions with all that the data has."""
-        return self.predict(self._present(2 ** len(self.names) - 1))
+        return self.predict(self._present(self.everything))
 
     @cached_property
     def without(self) -> dict[str, tuple[Predictions, Tensor]]:
         """For each modality whose absence leaves a sample: predictions without it, and the usable samples."""
         found = {}
         for m, name in enumerate(self.names):
-            present_NM = self._present(2 ** len(self.names) - 1 - 2**m)
+            present_NM = self._present(self.everything - 2**m)
             if (usable_N := present_NM.any(1)).any():
                 found[name] = self.predict(present_NM), usable_N
         return found
 
-    def patterns(self) -> list[dict[str, Any]]:
-        """A row a pattern: presence, all metrics, the headline score's interval, difference to complete."""
-        scorer, rows = Scorer(self.model, self.encoded, self.task), []
-        for pattern in patterns(len(self.names), self.seed):
-            missing = [n for n, kept in zip(self.names, pattern, strict=True) if not kept]
-            usable_N = self._present(_bits(pattern)).any(1)
+    def patterns(self, every: bool = False) -> list[PatternValues]:
+        """The patterns of a sweep (`every`: all there are) that leave a sample, the complete one first."""
+        scorer, found = Scorer(self.model, self.encoded, self.task), []
+        for pattern in subsets(len(self.names)) if every else patterns(len(self.names), self.seed):
+            present_NM = self._present(_bits(pattern))
+            usable_N = present_NM.any(1)
             if usable_N.any():
+                missing = [n for n, kept in zip(self.names, pattern, strict=True) if not kept]
                 scenario = scorer.drop(missing)
-                row = {
-                    "present": list(pattern),
-                    "missing": missing,
-                    "n": scenario.n,
-                    "n_empty": scenario.n_empty,
-                }
-                rows.append(row | {"scores": scenario.scores} | self._difference(pattern, usable_N, scenario))
-        return rows
+                own, beside = self._pseudo(_bits(pattern), usable_N), self._pseudo(self.everything, usable_N)
+                found.append(
+                    PatternValues(
+                        pattern, tuple(missing), scenario.n, scenario.n_empty, scenario.scores, own, beside
+                    )
+                )
+        return found
 
     def classes(self) -> list[dict[str, Any]]:
         """A row a class that occurs: complete, each modality missing, and the same without mask tokens.
 
         ``complete`` is of all samples, ``complete_beside`` of those that are left with each modality missing:
-        what a loss is measured from.
+        what a loss is measured from. ``change_interval`` holds for all classes and modalities together.
         """
         complete_C, counts_C = self.complete.class_scores(), self.complete.truth_NC.sum(0)
         by_missing = {
@@ -87,9 +91,11 @@ class Analysis:
             "missing_without_mask_tokens": self._without_mask_tokens(),
         }
         scores = {part: self._class_scores(found) for part, found in by_missing.items()}
+        intervals = class_intervals(self.complete, self.without, self.seed)
         return [
             {"class": name, "n": int(counts_C[c]), "complete": float(complete_C[c])}
             | {part: {m: _number(found_C[c]) for m, found_C in found.items()} for part, found in scores.items()}
+            | {"change_interval": {m: found[c] for m, found in intervals.items()}}
             for c, name in enumerate(self.task.classes)
             if counts_C[c]
         ]
@@ -98,13 +104,16 @@ class Analysis:
         """Shapley values overall (with intervals) and by class, and the interaction of each pair."""
         return contributions(self.coalition, self.names, self.task.classes, self.seed)
 
-    def availability(self) -> list[dict[str, Any]]:
-        """The headline score as each modality becomes rarer (paper Fig. 2)."""
-        return [
-            availability(self.complete, *self.without[name], name, self.keys, self.encoded.present_NM[:, m])
-            for m, name in enumerate(self.names)
-            if name in self.without
-        ]
+    def availability(self) -> list[Curve]:
+        """The expected headline score as each modality becomes rarer (paper Fig. 2)."""
+        found = []
+        for m, name in enumerate(self.names):
+            if name in self.without:
+                without, usable_N = self.without[name]
+                whole, bare = (self._pseudo(S, usable_N) for S in (self.everything, self.everything - 2**m))
+                present_N = self.encoded.present_NM[:, m]
+                found.append(curve(self.complete, without, (whole, bare), usable_N, name, present_N, self.seed))
+        return found
 
     def tokens(self) -> list[dict[str, Any]]:
         """Mask token against class token, for every direction."""
@@ -112,35 +121,32 @@ class Analysis:
 
     def calibration(self) -> list[dict[str, Any]]:
         """Calibration complete and with each modality missing."""
-        rows: list[dict[str, Any]] = [{"missing": None, "n": len(self.keys)} | calibration(self.complete)]
+        rows: list[dict[str, Any]] = [
+            {"missing": None, "n": len(self.keys)} | calibration(self.complete, self.seed)
+        ]
         for name, (predictions, usable_N) in self.without.items():
-            rows.append({"missing": name, "n": int(usable_N.sum())} | calibration(predictions.at(usable_N)))
+            rows.append(
+                {"missing": name, "n": int(usable_N.sum())} | calibration(predictions.at(usable_N), self.seed)
+            )
         return rows
 
-    def _difference(self, pattern: Pattern, usable_N: Tensor, scenario: Any) -> dict[str, Any]:
-        metric, everyone = self.task.headline, bool(usable_N.all())
-        if everyone:
-            score_R = self.coalition(_bits(pattern)).score_R
-            complete_R = self.coalition(2 ** len(self.names) - 1).score_R
-        else:
-            score_R, complete_R = (
-                scores_at(predictions, usable_N, self.weights_RN).numpy()
-                for predictions in (self.predict(self._present(_bits(pattern))), self.complete)
-            )
-        return {
-            "interval": interval(score_R),
-            "complete": scenario.complete[metric],
-            "difference": scenario.scores[metric] - scenario.complete[metric],
-            "difference_interval": interval(score_R - complete_R),
-        }
+    def _pseudo(self, S: int, usable_N: Tensor) -> PseudoValues:
+        """Of the headline score with the modalities of the bits of S, on the usable samples; computed once."""
+        key = S, usable_N.numpy().tobytes()
+        if key not in self._found:
+            self._found[key] = on(usable_N.numpy(), self._of(S))
+        return self._found[key]
+
+    def _of(self, S: int) -> Predictions:
+        return self.complete if self.everything == S else self.predict(self._present(S))
 
     def coalition(self, S: int) -> Coalition:
         """The score with the modalities of the bits of S alone, over all samples; computed once."""
         if S not in self._coalitions:
-            predictions = self.predict(self._present(S))
-            score, score_R = np.asarray(predictions.score()), predictions.scores(self.weights_RN)
-            class_C = predictions.class_scores().double()
-            self._coalitions[S] = Coalition(score, class_C.numpy(), score_R.numpy())
+            predictions = self._of(S)
+            found = self._pseudo(S, torch.ones(len(predictions), dtype=torch.bool))
+            class_C = predictions.class_scores().numpy()
+            self._coalitions[S] = Coalition(np.asarray(found.score), class_C, found.value_N, found.share)
         return self._coalitions[S]
 
     def _present(self, S: int) -> Tensor:
@@ -155,7 +161,7 @@ class Analysis:
         """`without`'s predictions, with zeros in place of the mask tokens."""
         bare, found = without_mask_tokens(self.encoded), {}
         for name in self.without:
-            present_NM = self._present(2 ** len(self.names) - 1 - 2 ** self.names.index(name))
+            present_NM = self._present(self.everything - 2 ** self.names.index(name))
             logits_NC = classify(self.model, bare, present_NM)
             found[name] = Predictions.of(logits_NC, self.encoded.target, self.task)
         return found

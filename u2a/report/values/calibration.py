@@ -1,41 +1,90 @@
-"""Whether a model's confidence can be believed: expected calibration error and reliability curve."""
+"""Whether a model's confidence can be believed: proper scores, calibration error, reliability curve.
+
+Shape suffixes: N samples, C classes, K cases (samples; multi-label: samples and classes).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from u2a.common.seeds import stable_seed
+from u2a.report.values.intervals import Z, degrees_of_freedom, of_mean, student
 from u2a.report.values.predictions import Predictions
 
+Array = NDArray[np.float64]
 BINS = 15
+#: Data sets that a calibrated model's errors are drawn from.
+SIMULATED = 200
 
 
-def calibration(predictions: Predictions) -> dict[str, Any]:
-    """Expected calibration error and the curve behind it, over `BINS` equal bins of confidence.
+def calibration(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
+    """Proper scores, expected calibration error with what a calibrated model would show, and the curve.
 
-    Single-label: the confidence is the largest probability, and the outcome whether that class is right.
-    Multi-label: every sample and class is a case; the confidence is its probability, the outcome whether the
-    sample has the label. The error is the mean distance of confidence and outcome over the bins, weighted by
-    their cases.
+    Single-label: the confidence is the largest probability, and the outcome whether that class is right; Brier
+    is the squared distance of the probabilities from the truth, summed over classes, and NLL minus the
+    logarithm of the true class's probability. Multi-label: every sample and class is a case; Brier and NLL are
+    those of each case, averaged over classes. The calibration error is the mean distance of confidence and
+    outcome over `BINS` equal bins, weighted by their cases. It is above 0 for a calibrated model, too: each bin
+    has few cases. So outcomes are drawn with the model's own confidences as their probabilities.
 
     Returns:
-        ``ece`` in 0..1 and, for each bin that holds a case, ``confidence``, ``outcome`` (means) and ``count``.
+        ``brier`` and ``nll``: ``value`` and ``interval``; ``ece`` in 0..1; ``ece_calibrated``, the mean of a
+        calibrated model of the same confidences, and ``ece_limit``, above which it is in 5 % of data sets; for
+        each bin that holds a case ``confidence``, ``outcome`` (means) and ``count``.
     """
+    p_NC, truth_NC = predictions.probability_NC.double(), predictions.truth_NC.double()
+    least = torch.finfo(torch.float32).tiny
     if predictions.multi_label:
-        confidence_K = predictions.probability_NC.flatten().double()
-        right_K = predictions.truth_NC.flatten().double()
+        confidence_K, right_K = p_NC.flatten(), truth_NC.flatten()
+        brier_N = (p_NC - truth_NC).square().mean(1)
+        likelihood_NC = torch.where(predictions.truth_NC, p_NC, 1 - p_NC)
+        nll_N = -likelihood_NC.clamp(min=least).log().mean(1)
     else:
-        confidence_K = predictions.probability_NC.max(1).values.double()
-        right_K = (predictions.guess_NC & predictions.truth_NC).any(1).double()
-    bin_K = (confidence_K * BINS).ceil().long().sub(1).clamp(0, BINS - 1)  # (0, 1/15], (1/15, 2/15], ...
-    count, confidence, right = (
-        torch.zeros(BINS, dtype=torch.double).index_add(0, bin_K, values)
-        for values in (torch.ones_like(right_K), confidence_K, right_K)
+        confidence_K, right_K = p_NC.max(1).values, predictions.hits.double()
+        brier_N = (p_NC - truth_NC).square().sum(1)
+        nll_N = -(p_NC * truth_NC).sum(1).clamp(min=least).log()
+    bin_K = (
+        (confidence_K * BINS).ceil().long().sub(1).clamp(0, BINS - 1).numpy()
+    )  # (0, 1/15], (1/15, 2/15], ...
+    sure_K, came_K = confidence_K.numpy(), right_K.numpy()
+    count_B, sure_B, came_B = (
+        np.bincount(bin_K, values, BINS) for values in (np.ones(len(bin_K)), sure_K, came_K)
     )
     bins = [
         {"confidence": float(c / n), "outcome": float(r / n), "count": int(n)}
-        for n, c, r in zip(count, confidence, right, strict=True)
+        for n, c, r in zip(count_B, sure_B, came_B, strict=True)
         if n
     ]
-    return {"ece": float((confidence - right).abs().sum() / count.sum()), "bins": bins}
+    drawn = _calibrated(bin_K, sure_K, np.asarray(sure_B, np.float64), seed)
+    return {
+        "brier": _mean(brier_N),
+        "nll": _mean(nll_N),
+        "ece": float(np.abs(sure_B - came_B).sum() / count_B.sum()),
+        "ece_calibrated": float(drawn.mean()),
+        "ece_limit": float(np.quantile(drawn, 0.95)),
+        "bins": bins,
+    }
+
+
+def _calibrated(bin_K: NDArray[np.int64], sure_K: Array, sure_B: Array, seed: int) -> Array:
+    """Calibration errors of data sets in which every case comes true as often as it is believed."""
+    draw = np.random.default_rng(stable_seed("calibrated", seed))
+    errors = []
+    for _ in range(SIMULATED):
+        came_B = np.bincount(bin_K, draw.random(len(sure_K)) < sure_K, BINS)
+        errors.append(np.abs(sure_B - came_B).sum() / len(sure_K))
+    return np.array(errors)
+
+
+def _mean(value_N: Tensor) -> dict[str, Any]:
+    values_N = value_N.numpy()
+    n, center = len(values_N), float(values_N.mean())
+    if n < 2:
+        return {"value": center, "interval": [np.nan, np.nan]}
+    q = student(Z, degrees_of_freedom(values_N))
+    return {"value": center, "interval": of_mean(center, values_N.var(ddof=1) / n, q)}

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2a.evaluation.scenarios import EXACT
-from u2a.report.values.bootstrap import interval
 from u2a.report.values.shapley import pair_interactions, sampled_shapley_values, shapley_values
+from u2a.report.values.sources import Differences
 
 Array = NDArray[np.float64]
 
@@ -25,12 +25,14 @@ class Coalition:
     one included, is scored on the same samples.
 
     Attributes:
-        score: ``[]``; class_C: of each class, NaN without samples; score_R: of each resample.
+        score: ``[]``; class_C: of each class, NaN without samples; value_N: its pseudo-values.
+        share: whether it is a share of the samples.
     """
 
     score: Array
     class_C: Array
-    score_R: Array
+    value_N: Array
+    share: bool = False
 
 
 def contributions(
@@ -47,17 +49,15 @@ def contributions(
         modality; ``classes`` by class and modality; ``pairs``, beyond `EXACT` modalities empty.
     """
     M, exact = len(names), len(names) <= EXACT
-    values, values_MC, values_MR = (
-        _values(coalition, part, M, exact, seed) for part in ("score", "class_C", "score_R")
+    values, values_MC, values_MN = (
+        _values(coalition, part, M, exact, seed) for part in ("score", "class_C", "value_N")
     )
+    intervals = _intervals(values_MN, coalition(0).share)
     return {
         "exact": exact,
         "empty": float(coalition(0).score),
         "complete": float(coalition(2**M - 1).score),
-        "values": {
-            name: {"value": float(values[m]), "interval": interval(values_MR[m])}
-            for m, name in enumerate(names)
-        },
+        "values": {name: {"value": float(values[m]), "interval": intervals[m]} for m, name in enumerate(names)},
         "classes": {
             name: {modality: float(values_MC[m, c]) for m, modality in enumerate(names)}
             for c, name in enumerate(classes)
@@ -80,8 +80,16 @@ def _values(coalition: Callable[[int], Coalition], part: str, M: int, exact: boo
 def _pairs(coalition: Callable[[int], Coalition], names: Sequence[str]) -> list[dict[str, Any]]:
     if len(names) < 2:
         return []
-    values, values_R = (pair_interactions(_game(coalition, part, len(names))) for part in ("score", "score_R"))
+    values, values_MMN = (
+        pair_interactions(_game(coalition, part, len(names))) for part in ("score", "value_N")
+    )
+    chosen = list(combinations(range(len(names)), 2))
+    intervals = _intervals(np.stack([values_MMN[i, j] for i, j in chosen]), coalition(0).share)
     return [
-        {"pair": [names[i], names[j]], "value": float(values[i, j]), "interval": interval(values_R[i, j])}
-        for i, j in combinations(range(len(names)), 2)
+        {"pair": [names[i], names[j]], "value": float(values[i, j]), "interval": interval}
+        for (i, j), interval in zip(chosen, intervals, strict=True)
     ]
+
+
+def _intervals(value_KN: Array, share: bool) -> list[list[float]]:
+    return Differences.of_one(value_KN.T[None], share).intervals()

@@ -1,23 +1,20 @@
-"""Predictions of one scenario, and the headline score over all samples, a class, or many resamples at once.
+"""Predictions of one scenario, and the headline score of all samples or of each class.
 
-Shape suffixes: N samples, C classes, R weightings of the samples.
+Shape suffixes: N samples, C classes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from math import nan
 
 import torch
 from torch import Tensor
 
-from u2a.errors import PluginError
 from u2a.evaluation.metrics import compute_metric, probabilities
 from u2a.recipe.sections import TaskSection
 
-#: How the report calls each headline metric that it can score on many resamples at once, and the same of a
-#: single class.
+#: How the report calls each headline metric whose parts it knows, and the same of a single class.
 METRICS = {
     "accuracy": ("accuracy", "recall of the class"),
     "f1_macro": ("macro F1", "F1 of the class"),
@@ -53,7 +50,7 @@ class Predictions:
         """From logits and a split's target, as `u2a.evaluation.metrics.scores` reads them."""
         p_NC, multi_label = probabilities(logits_NC, task), task.kind == "multi_label"
         if multi_label:
-            guess_NC, truth_NC = p_NC > 0.5, target.bool()
+            guess_NC, truth_NC = p_NC >= 0.5, target.bool()
         else:
             classes_C = torch.arange(p_NC.shape[1])
             guess_NC = p_NC.argmax(1)[:, None] == classes_C
@@ -81,93 +78,61 @@ class Predictions:
         return Predictions(p_NC, guess_NC, self.truth_NC, self.metric, self.multi_label)
 
     def score(self) -> float:
-        """The headline score of all samples.
+        """The headline score of all samples; NaN without samples.
 
         Raises:
             PluginError: a plugin's metric failed.
         """
-        one_N = torch.ones(len(self), dtype=torch.uint8)
-        return float(self.scores(one_N[None])[0]) if self.metric in METRICS else self._score_of(one_N)
-
-    def scores(self, weights_RN: Tensor) -> Tensor:
-        """The headline score with each sample counted that often, ``[R]`` float64.
-
-        NaN where none counts, and where a plugin's metric fails: many are undefined on some resamples.
-        """
+        if not len(self):
+            return float("nan")
         if self.metric == "accuracy":
-            hit_N1 = (self.guess_NC & self.truth_NC).any(1, keepdim=True)
-            return _weigh(weights_RN, hit_N1)[:, 0] / weights_RN.sum(1, dtype=torch.double)
-        if self.metric == "map":
-            return _mean_average_precision(self.probability_NC, self.truth_NC, weights_RN)
+            return float(self.hits.double().mean())
+        if self.metric == "f1_micro":
+            hits_C, entries_C = self.counts()
+            return float(2 * hits_C.sum() / entries_C.sum().clamp(min=1))
         if self.metric in METRICS:
-            return self._f1(weights_RN)
-        return torch.tensor([self._score_or_nan(weights_N) for weights_N in weights_RN], dtype=torch.double)
+            return macro(self.class_scores())
+        target = self.truth_NC.long() if self.multi_label else self.truth_NC.int().argmax(1)
+        return compute_metric(self.metric, self.probability_NC, target)
 
-    def _score_or_nan(self, weights_N: Tensor) -> float:
-        try:
-            return self._score_of(weights_N)
-        except PluginError:
-            return nan
+    @property
+    def hits(self) -> Tensor:
+        """Whether a guessed class is true, bool."""
+        return (self.guess_NC & self.truth_NC).any(1)
 
-    def _score_of(self, weights_N: Tensor) -> float:
-        """A plugin's metric, which knows no weights: each sample repeated that often."""
-        rows = torch.arange(len(self)).repeat_interleave(weights_N.long())
-        if not len(rows):
-            return nan
-        truth_NC = self.truth_NC[rows]
-        target = truth_NC.long() if self.multi_label else truth_NC.int().argmax(1)
-        return compute_metric(self.metric, self.probability_NC[rows], target)
+    @property
+    def recall_of_classes(self) -> bool:
+        """Whether a class is scored by its recall; else by its F1 or, for ``map``, its average precision."""
+        return self.metric == "accuracy" or (self.metric not in METRICS and not self.multi_label)
 
     def class_scores(self) -> Tensor:
-        """The counterpart of each class (see `metric_labels`), ``[C]``; NaN without samples."""
-        one_1N = torch.ones(1, len(self), dtype=torch.uint8)
+        """The counterpart of each class (see `metric_labels`), ``[C]`` float64; NaN without samples."""
+        true_C = self.truth_NC.sum(0).double()
         if self.metric == "map":
-            return _average_precisions(self.probability_NC, self.truth_NC, one_1N)[0]
-        hits_C, guessed_C, true_C = (counts[0] for counts in self._counts(one_1N))
-        recall = self.metric == "accuracy" or (self.metric not in METRICS and not self.multi_label)
-        values_C = hits_C / true_C if recall else 2 * hits_C / (guessed_C + true_C)
+            pairs = zip(self.probability_NC.T, self.truth_NC.T, strict=True)
+            return torch.stack([average_precision(p_N, truth_N) for p_N, truth_N in pairs])
+        hits_C, entries_C = self.counts()
+        values_C = hits_C / true_C if self.recall_of_classes else 2 * hits_C / entries_C
         return values_C.where(true_C > 0, torch.nan)
 
-    def _counts(self, weights_RN: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        columns = (self.guess_NC & self.truth_NC, self.guess_NC, self.truth_NC)
-        hits_RC, guessed_RC, true_RC = (_weigh(weights_RN, column) for column in columns)
-        return hits_RC, guessed_RC, true_RC
-
-    def _f1(self, weights_RN: Tensor) -> Tensor:
-        hits_RC, guessed_RC, true_RC = self._counts(weights_RN)
-        entries_RC = guessed_RC + true_RC
-        if self.metric == "f1_micro":
-            hits_RC, entries_RC = hits_RC.sum(1, keepdim=True), entries_RC.sum(1, keepdim=True)
-        seen_RC = entries_RC > 0
-        f1_R = (2 * hits_RC / entries_RC).where(seen_RC, 0).sum(1)
-        # Of a single label, classes that neither occur nor are predicted do not enter.
-        n_R = torch.tensor(seen_RC.shape[1]) if self.multi_label else seen_RC.sum(1)
-        return (f1_R / n_R).where(weights_RN.sum(1) > 0, torch.nan)
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """Right guesses of each class, and guesses plus samples of it; ``[C]`` float64."""
+        hits_C = (self.guess_NC & self.truth_NC).sum(0).double()
+        return hits_C, (self.guess_NC.sum(0) + self.truth_NC.sum(0)).double()
 
 
-def _weigh(weights_RN: Tensor, columns_NC: Tensor) -> Tensor:
-    """Weighted counts ``[R, C]`` float64 (exact: single precision holds integers up to 2^24)."""
-    return torch.cat([part.float() @ columns_NC.float() for part in weights_RN.split(100)]).double()
+def macro(scores_C: Tensor) -> float:
+    """The mean over the classes that occur, the one rule for every macro average; 0 where none does."""
+    known_C = scores_C[~scores_C.isnan()]
+    return float(known_C.mean()) if len(known_C) else float("nan")
 
 
-def _average_precisions(p_NC: Tensor, truth_NC: Tensor, weights_RN: Tensor) -> Tensor:
-    """Area under the stepwise precision-recall curve of each class, ``[R, C]``; NaN where it has no sample."""
-    parts = [
-        torch.stack([_average_precision(p, t, part) for p, t in zip(p_NC.T, truth_NC.T, strict=True)], 1)
-        for part in weights_RN.split(100)
-    ]
-    return torch.cat(parts)
-
-
-def _average_precision(p_N: Tensor, truth_N: Tensor, weights_RN: Tensor) -> Tensor:
+def average_precision(p_N: Tensor, truth_N: Tensor) -> Tensor:
+    """Area under the stepwise precision-recall curve of one class, float64; NaN where it has no sample."""
     order = p_N.argsort(descending=True, stable=True)
-    sorted_N, weights_RN = p_N[order], weights_RN[:, order].float()
+    sorted_N = p_N[order]
     last_N = torch.cat([sorted_N[1:] != sorted_N[:-1], torch.ones(1, dtype=torch.bool)])  # of equal scores
-    hits_RN = (weights_RN * truth_N[order]).cumsum(1)[:, last_N]
-    precision_RN = (hits_RN / weights_RN.cumsum(1)[:, last_N]).nan_to_num(0)
-    gained_RN = hits_RN.diff(dim=1, prepend=hits_RN.new_zeros(len(hits_RN), 1))
-    return (gained_RN * precision_RN).sum(1).double() / hits_RN[:, -1].double()
-
-
-def _mean_average_precision(p_NC: Tensor, truth_NC: Tensor, weights_RN: Tensor) -> Tensor:
-    return _average_precisions(p_NC, truth_NC, weights_RN).nanmean(1)
+    hits_G = truth_N[order].double().cumsum(0)[last_N]
+    seen_G = (last_N.nonzero().flatten() + 1).double()
+    gained_G = hits_G.diff(prepend=hits_G.new_zeros(1))
+    return (gained_G * hits_G / seen_G).sum() / hits_G[-1]

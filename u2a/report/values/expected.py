@@ -1,0 +1,144 @@
+"""What to expect in use: the score when modalities go missing independently, each at a rate of its own.
+
+With M modalities there are 2^M - 1 patterns that leave something. Each comes with the product of its rates,
+and only for the samples that it leaves something of. The expected score is the mean of the patterns' scores,
+weighted by how many samples are scored in each: exact for accuracy, for other metrics the average of what each
+pattern scores.
+
+Shape suffixes: N samples, M modalities, K patterns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from u2a.errors import U2AError
+from u2a.report.values.intervals import LEVEL, of_score
+from u2a.report.values.patterns import PatternValues, pattern_scores
+from u2a.report.values.sources import seed_means
+
+Array = NDArray[np.float64]
+#: Up to this many modalities every pattern is scored for `expected`.
+MOST_MODALITIES = 10
+#: Student's quantiles for 1 / df = 0, 0.005, ... 1, between which the page's calculator interpolates.
+STUDENT = [float(stats.norm.ppf((1 + LEVEL) / 2))]
+STUDENT += [float(stats.t.ppf((1 + LEVEL) / 2, 200 / step)) for step in range(1, 201)]
+
+
+def parse_rates(text: str, names: Sequence[str]) -> dict[str, Decimal]:
+    """``"image=0.2,audio=0.5"`` as shares of samples that lack the modality; the others never go missing.
+
+    Raises:
+        U2AError: not of that form, no such modality, one given twice, a rate outside 0..1, or all 1.
+    """
+    rates: dict[str, Decimal] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not name:
+            raise U2AError(f"--rates {text}: expected MODALITY=RATE,..., e.g. --rates {names[0]}=0.2")
+        if name not in names:
+            raise U2AError(f"--rates {text}: no such modality: {name}; this run has {', '.join(names)}")
+        if name in rates:
+            raise U2AError(f"--rates {text}: {name} is given twice")
+        try:
+            rate = Decimal(value)
+        except ArithmeticError:
+            rate = Decimal(-1)
+        if not (rate.is_finite() and 0 <= rate <= 1):
+            raise U2AError(f"--rates {text}: {name} must be missing at a rate from 0 to 1")
+        rates[name] = rate
+    if all(rates.get(name) == 1 for name in names):
+        raise U2AError(f"--rates {text}: at least one of {', '.join(names)} must be there sometimes")
+    return rates
+
+
+def model_of_use(
+    runs: Sequence[Sequence[PatternValues]], higher_is_better: bool, seed: int = 0
+) -> dict[str, Any]:
+    """What `expected` and the page's calculator need of the patterns, as plain values.
+
+    Args:
+        runs: every pattern of each run; runs differ in their seed alone.
+    """
+    scores = pattern_scores(runs)
+    used_NK, value_NK = ~np.isnan(scores.value_SNK[0]), scores.value_SNK.mean(0)
+    center_NK = np.where(used_NK, value_NK - scores.centers, 0) / np.maximum(used_NK.sum(0), 1)
+    N, S = len(value_NK), len(runs)
+    covariance_KK = center_NK.T @ center_NK * (N / max(N - 1, 1))
+    mean_SK = seed_means(scores.value_SNK, used_NK)
+    seeds_KK = np.atleast_2d(np.cov(mean_SK.T)) / S if S > 1 else np.zeros_like(covariance_KK)
+    bounds = scores.bounds(higher_is_better, seed)
+    return {
+        "n": N,
+        "seeds": S,
+        "most": scores.most,
+        "higher_is_better": higher_is_better,
+        "student": STUDENT,
+        "patterns": [
+            {
+                "present": list(pattern.present),
+                "missing": list(pattern.missing),
+                "n": pattern.n,
+                "score": float(scores.score_K[k]),
+                "corrected": float(scores.centers[k]),
+                "bound": bounds[k],
+            }
+            for k, pattern in enumerate(runs[0])
+        ],
+        "covariance": covariance_KK.tolist(),
+        "seed_covariance": seeds_KK.tolist(),
+    }
+
+
+def expected(
+    model: Mapping[str, Any], names: Sequence[str], rates: Mapping[str, Decimal | float]
+) -> dict[str, Any]:
+    """The expected score at these rates.
+
+    Returns:
+        ``rates``; ``score`` and ``interval`` (95 %); ``worst``: the worst pattern of those that come about, its
+        ``missing``, ``score`` and ``bound`` (all patterns together, 95 %); ``bound``: no pattern that comes
+        about is worse;
+        ``patterns``: ``missing``, ``share`` of the samples and ``score``; ``nothing_left``: the share of the
+        samples without any modality, which have no prediction.
+    """
+    chance_M = np.array([float(rates.get(name, 0)) for name in names])
+    patterns = model["patterns"]
+    present_KM = np.array([pattern["present"] for pattern in patterns])
+    share_K = np.where(present_KM, 1 - chance_M, chance_M).prod(1)
+    share_K = share_K * np.array([pattern["n"] for pattern in patterns]) / model["n"]
+    total = float(share_K.sum())
+    weight_K = share_K / total if total else share_K
+    score, center = (_weighted(weight_K, [p[part] for p in patterns]) for part in ("score", "corrected"))
+    own, seeds = (
+        float(weight_K @ np.array(model[part]) @ weight_K) for part in ("covariance", "seed_covariance")
+    )
+    n, S = model["n"], model["seeds"]
+    parts = own**2 / max(n - 1, 1) + (seeds**2 / (S - 1) if S > 1 else 0)
+    df = (own + seeds) ** 2 / parts if parts > 0 else np.inf
+    sign = 1 if model["higher_is_better"] else -1
+    met = [p for p, share in zip(patterns, share_K, strict=True) if share > 0 and not np.isnan(p["bound"])]
+    worst = min(met, key=lambda p: sign * p["score"], default=None)
+    return {
+        "rates": {name: float(chance) for name, chance in zip(names, chance_M, strict=True)},
+        "score": score,
+        "interval": of_score(center, own + seeds, df, model["most"], mixed=bool((share_K > 0).sum() > 1)),
+        "worst": worst and {part: worst[part] for part in ("missing", "score", "bound")},
+        "bound": sign * min((sign * p["bound"] for p in met), default=np.nan),
+        "patterns": [
+            {"missing": p["missing"], "share": float(share), "score": p["score"]}
+            for p, share in zip(patterns, share_K, strict=True)
+        ],
+        "nothing_left": max(0.0, 1 - total),
+    }
+
+
+def _weighted(weight_K: Array, values: Sequence[float]) -> float:
+    """NaN if a pattern that comes about has no score."""
+    return float(sum(w * value for w, value in zip(weight_K, values, strict=True) if w > 0))
