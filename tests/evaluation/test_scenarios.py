@@ -212,3 +212,17 @@ def test_keep_refuses_in_one_line(value: str, message: str):
 def test_keep_refuses_a_second_share_of_a_modality():
     with pytest.raises(U2AError, match=r"--keep plot=0\.9: plot has the share 0\.3 already; give one$"):
         parse_keep(["plot=0.3", "left=0.3", "plot=0.9"], ("left", "plot"))
+
+
+# --- how the encoders are asked ---
+
+
+def test_evaluation_and_prediction_ask_the_encoders_without_dropout_and_gradients(run: str):
+    model, asked = api.load(run), set()
+    for module in model.network.modules():
+        module.register_forward_hook(
+            lambda module, *_: asked.add((module.training, torch.is_inference_mode_enabled()))
+        )
+    model.encode()
+    model.predict({"title": "the old sea"})
+    assert asked == {(False, True)}

@@ -1,5 +1,6 @@
 """The whole model on tiny checkpoints: outputs are per sample, sharing is real, parts are in place."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,7 @@ THREE = {
 
 
 def three(checkpoints: dict[str, Path], *sets: str) -> Recipe:
-    document = {key: dict(value) if isinstance(value, dict) else value for key, value in THREE.items()}
-    return parse_recipe(document, sets, source="three", folder=checkpoints["clip"].parent)
+    return parse_recipe(copy.deepcopy(THREE), sets, source="three", folder=checkpoints["clip"].parent)
 
 
 def examples(recipe: Recipe, names: tuple[str, ...], seed: int) -> dict[str, object]:
