@@ -27,7 +27,7 @@ class Objective(nn.Module):
         self, inputs: Mapping[str, Inputs], present_BM: Tensor, target: Tensor, counts: Counts
     ) -> dict[str, Tensor]:
         """The part of the global batch's losses that these samples contribute (eqs. 6 and 7)."""
-        cls_BMD, mask_BMMD = self.model.encode(inputs, present_BM)
+        logits_BC, cls_BMD, mask_BMMD = self.model(inputs, present_BM)
 
         def classify(kept_BM: Tensor) -> Tensor:
             return self.model.classify(cls_BMD, mask_BMMD, kept_BM)
@@ -35,7 +35,7 @@ class Objective(nn.Module):
         if self.exhaustive:
             loss_B = exhaustive_task_losses(classify, present_BM, target)
         else:
-            loss_B = task_losses(classify(present_BM), target)
+            loss_B = task_losses(logits_BC, target)
         alignment = alignment_loss(
             cls_BMD, mask_BMMD, present_BM, pairs_MM=counts.pairs_MM, detach_target=self.detach_target
         )

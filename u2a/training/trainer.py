@@ -213,7 +213,9 @@ class Trainer:
         while self.skipped.said:
             self.progress.say(self.skipped.said.pop(0))
         self.progress.step(self.done, self.epoch, losses)
-        self._record("train", {**losses, "samples_per_second": round(self.progress.rate, 2)})
+        rate = {"samples_per_second": round(self.progress.rate, 2)}
+        lost = {"skipped_steps": self.skipped.count} if self.skipped.count else {}
+        self._record("train", {**losses, **rate, **lost})
 
     @property
     def epoch(self) -> int:
