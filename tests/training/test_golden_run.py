@@ -74,9 +74,14 @@ def surprise(case: Case, samples: list[Sample], weights: Learned) -> float:
     return float(1 - torch.stack([p[s.labels[0]] for p, s in zip(p_NC, samples, strict=True)]).mean())
 
 
-def validations(run: Path) -> list[dict[str, float]]:
+def logged(run: Path, kind: str = "validation") -> list[dict[str, float]]:
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line for line in lines if line["type"] == "validation"]
+    return [line for line in lines if line["type"] == kind]
+
+
+def test_the_run_tells_the_losses_of_its_steps(noisy: Trained) -> None:
+    for line, step in zip(logged(noisy.trainer.run.folder, "train"), noisy.steps, strict=True):
+        assert {name: line[name] for name in step.losses} == pytest.approx(step.losses)
 
 
 def without(samples: list[Sample], dropped: tuple[str, ...]) -> list[Sample]:
@@ -92,14 +97,14 @@ def as_bytes(given: Sequence[Mapping[str, str]]) -> list[dict[str, bytes]]:
 
 def test_validation_draws_nothing_and_takes_what_the_data_has(noisy: Trained) -> None:
     samples = validation_samples(settings(NOISY))
-    found = [line["surprise"] for line in validations(folder_of(noisy))]
+    found = [line["surprise"] for line in logged(folder_of(noisy))]
     wanted = [surprise(NOISY, samples, step.weights) for step in noisy.steps]
     assert found == pytest.approx(wanted, abs=1e-6)
     assert len(set(found)) == 3
 
 
 def test_the_run_holds_the_weights_of_its_steps(noisy: Trained) -> None:
-    values = [line["surprise"] for line in validations(folder_of(noisy))]
+    values = [line["surprise"] for line in logged(folder_of(noisy))]
     for checkpoint, t in (("last", 2), ("best", values.index(min(values)))):
         network = u2a.load(folder_of(noisy), checkpoint=checkpoint).network
         assert not network.training
@@ -162,7 +167,7 @@ def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path]
     hits, guessed, true = ((p_NC > 0.5) & truth_NC).sum(), (p_NC > 0.5).sum(), truth_NC.sum()
     micro = float(2 * hits / (guessed + true))
     assert model.evaluate((), "val").scores["f1_micro"] == pytest.approx(micro)
-    assert validations(tmp_path / "run")[-1]["f1_micro"] == pytest.approx(micro)
+    assert logged(tmp_path / "run")[-1]["f1_micro"] == pytest.approx(micro)
 
 
 @pytest.mark.parametrize(("metric", "better"), [("surprise", min), ("accuracy", max)])
@@ -171,7 +176,7 @@ def test_best_is_the_best_and_of_equals_the_first(
 ) -> None:
     case: Case = {"training": {**TRAINING, "epochs": 5, "lr": 0.6, "warmup_epochs": 2}}
     trained = _trained(case, golden_data, tmp_path, metric)
-    values = [line[metric] for line in validations(folder_of(trained))]
+    values = [line[metric] for line in logged(folder_of(trained))]
     best = values.index(better(values))
     assert 0 < best < len(values) - 1, f"{values}: the case tells too little"
     assert (tmp_path / "run/checkpoints/BEST").read_text().strip() == f"step-{best + 1:08d}"
