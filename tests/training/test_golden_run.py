@@ -20,6 +20,8 @@ from golden import (
     C,
     Case,
     Trained,
+    assert_same_steps,
+    expect,
     method_of,
     settings,
     train,
@@ -101,6 +103,10 @@ def test_validation_draws_nothing_and_takes_what_the_data_has(noisy: Trained) ->
     wanted = [surprise(NOISY, samples, step.weights) for step in noisy.steps]
     assert found == pytest.approx(wanted, abs=1e-6)
     assert len(set(found)) == 3
+
+
+def test_training_goes_on_as_before_after_each_validation(noisy: Trained) -> None:
+    assert_same_steps(noisy.steps, expect(settings(NOISY), noisy))
 
 
 def test_the_run_holds_the_weights_of_its_steps(noisy: Trained) -> None:
