@@ -24,6 +24,7 @@ name = "four"
 shards = "shards"
 workers = 0
 [task]
+select_on = "complete"
 kind = "{kind}"
 classes = {classes}
 [modalities.left]
@@ -42,7 +43,15 @@ max_length = 12
 kind = "text"
 encoder = "./bert"
 max_length = 12
+[model]
+fusion = "sum"
 [training]
+head_start = false
+modality_dropout = "auto"
+detach_target = false
+weight_decay = 0.02
+clip_norm = 0
+patience = 0
 batch_size = 8
 epochs = 2
 warmup_epochs = 0

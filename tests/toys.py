@@ -20,6 +20,7 @@ name = "toy"
 shards = "shards"
 workers = 0
 [task]
+select_on = "complete"
 classes = ["sea", "boat", "town", "film"]
 [modalities.image]
 encoder = "./clip"
@@ -28,8 +29,15 @@ resolution = 32
 encoder = "./bert"
 max_length = 12
 [model]
+fusion = "sum"
 lora_dropout = 0.0
 [training]
+head_start = false
+modality_dropout = "auto"
+detach_target = false
+weight_decay = 0.02
+clip_norm = 0
+patience = 0
 batch_size = 8
 epochs = 2
 warmup_epochs = 0

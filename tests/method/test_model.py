@@ -17,6 +17,7 @@ from u2a.runs.build import base_identity, build_model, count_parameters
 from u2a_image.spec import IMAGE
 
 THREE = {
+    "model": {"fusion": "sum"},
     "name": "three",
     "data": {"shards": "shards"},
     "task": {"classes": ["a", "b", "c"]},

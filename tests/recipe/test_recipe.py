@@ -90,7 +90,6 @@ warmup_epochs = 3
         "modalities.image.encoder",
         "modalities.smell",
         "training.learning_rate",
-        "training.lr",
     }
     assert 'did you mean "encoder"?' in told["modalities.image.encodr"]
     assert "pip install u2a-plugin-smell" in told["modalities.smell"]

@@ -31,7 +31,7 @@ def interrupted(recipe: Path, folder: Path) -> None:
     run = Run(folder)
     trainer = Trainer(loaded, run, ALONE, registry())
     run.create(loaded, registry())
-    trainer.stop_signal = 15
+    trainer.stop.asked = 15
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
 

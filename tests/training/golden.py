@@ -46,6 +46,9 @@ B = {**A, "width": 12, "weights": 2}
 C = {**A, "width": 12, "weights": 3}
 THREE = {"a": A, "b": B, "c": C}
 TRAINING = {
+    "head_start": False,
+    "patience": 0,
+    "clip_norm": 0,
     "batch_size": 8,
     "accumulation": 1,
     "epochs": 3,
@@ -61,7 +64,7 @@ TRAINING = {
     "device": "cpu",
     "loggers": [],
 }
-MODEL = {"mask_tokens": "shared", "lora_rank": 1, "lora_alpha": 1.0, "lora_dropout": 0.0}
+MODEL = {"fusion": "sum", "mask_tokens": "shared", "lora_rank": 1, "lora_alpha": 1.0, "lora_dropout": 0.0}
 BASE: dict[str, Any] = {
     "seed": 46,
     "data": "complete",
@@ -142,7 +145,12 @@ def write_recipe(folder: Path, case: Case, data: str | dict[str, list[str]], met
         "name": "golden",
         "seed": case["seed"],
         "data": {"shards": data, "workers": 0},
-        "task": {"kind": kind, "classes": CLASSES, **({"metric": metric} if metric else {})},
+        "task": {
+            "kind": kind,
+            "classes": CLASSES,
+            "select_on": "complete",
+            **({"metric": metric} if metric else {}),
+        },
         **{section: case[section] for section in ("modalities", "model", "training")},
     }
     path = folder / "golden.toml"
@@ -171,7 +179,7 @@ def method_of(case: Case) -> Method:
         width=model.get("width", max(modality.width for modality in modalities.values())),
         multi_label=case["data"] == "several",
         per_target=model["mask_tokens"] == "per_target",
-        clip_norm=training.get("clip_norm"),
+        clip_norm=training.get("clip_norm") or None,
         modality_dropout=dropout,
         **{name: model[name] for name in ("lora_rank", "lora_alpha", "lora_dropout")},
         **{name: training[name] for name in same},

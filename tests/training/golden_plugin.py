@@ -34,7 +34,8 @@ def frozen_weights(width, weights):
 
 def turned(text, seed):
     """The augmentation: the text begins at another of its letters."""
-    return text[seed % len(text) :] + text[: seed % len(text)]
+    first = (seed + 1) % len(text)
+    return text[first:] + text[:first]
 
 
 class Letters:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from golden import (
+    ALONE,
     CLASSES,
     MODEL,
     THREE,
@@ -33,10 +36,13 @@ from reference import Learned, Sample, predict
 from torch import Tensor
 
 import u2a
+from u2a.evaluation.calibration import Calibration
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model
 from u2a.runs.checkpoint import learnable
+from u2a.runs.folder import Run
+from u2a.training.trainer import Trainer
 
 #: What evaluation must treat otherwise than training: dropout of every kind, augmentation.
 NOISY: Case = {
@@ -151,6 +157,7 @@ def test_predictions_name_the_classes_for_every_presence(noisy: Trained) -> None
     ]
     wanted_NC = probabilities(NOISY, [Sample(inputs, ()) for inputs in given], noisy.steps[-1].weights)
     model = u2a.load(folder_of(noisy), checkpoint="last")
+    model.predictor.calibration = Calibration("single_label")  # the equations know none
     for inputs, found, p_C in zip(given, model.predict(as_bytes(given)), wanted_NC, strict=True):
         wanted = dict(zip(CLASSES, p_C.tolist(), strict=True))
         assert found.probabilities == pytest.approx(wanted, abs=1e-5)
@@ -167,6 +174,7 @@ def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path]
     between = (p_NC > 0.5) & (p_NC < 0.8)
     assert between.any(), "the case would not tell one threshold from another"
     model = u2a.load(tmp_path / "run", checkpoint="last")
+    model.predictor.calibration = Calibration("multi_label")  # the equations know none
     for found, p_C in zip(model.predict(as_bytes([s.inputs for s in samples])), p_NC, strict=True):
         assert set(found.labels) == {name for name, p in zip(CLASSES, p_C.tolist(), strict=True) if p >= 0.5}
     truth_NC = torch.tensor([[c in sample.labels for c in range(3)] for sample in samples])
@@ -177,18 +185,50 @@ def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path]
 
 
 @pytest.mark.parametrize(("metric", "better"), [("surprise", min), ("accuracy", max)])
-def test_best_is_the_best_and_of_equals_the_first(
+def test_best_is_the_best_and_of_equals_the_last(
     metric: str, better: type, golden_data: dict[str, Path], tmp_path: Path
 ) -> None:
     case: Case = {"training": {**TRAINING, "epochs": 5, "lr": 0.6, "warmup_epochs": 2}}
     trained = _trained(case, golden_data, tmp_path, metric)
     values = [line[metric] for line in logged(folder_of(trained))]
-    best = values.index(better(values))
+    best = max(step for step, value in enumerate(values) if value == better(values))
     assert 0 < best < len(values) - 1, f"{values}: the case tells too little"
     assert (tmp_path / "run/checkpoints/BEST").read_text().strip() == f"step-{best + 1:08d}"
     assert (tmp_path / "run/checkpoints/LAST").read_text().strip() == "step-00000005"
     scores = u2a.load(tmp_path / "run").evaluate((), "val").scores  # the best is what is loaded
     assert scores[metric] == pytest.approx(values[best], abs=1e-5)
+
+
+def test_a_resumed_run_knows_what_was_best(golden_data: dict[str, Path], tmp_path: Path) -> None:
+    case = settings({"training": {**TRAINING, "epochs": 5, "lr": 0.6, "warmup_epochs": 2}})
+    recipe = load_recipe(write_recipe(tmp_path, case, with_validation(golden_data["complete"]), "surprise"))
+    values = {}
+    for name, stop_after in (("whole", 5), ("parts", 4)):
+        run = Run(tmp_path / name)
+        run.create(recipe, registry())
+        trainer = Trainer(recipe, run, ALONE, registry())
+        if stop_after < 5:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(trainer, "train_step", partial(_stop, trainer, trainer.train_step, stop_after))
+                with pytest.raises(KeyboardInterrupt):
+                    trainer.fit()
+            trainer = Trainer(recipe, run, ALONE, registry())
+            trainer.resume()
+            assert trainer.done == stop_after
+        trainer.fit()
+        values[name] = [line["surprise"] for line in logged(run.folder)]
+        assert (run.checkpoints / "BEST").read_text() != (run.checkpoints / "LAST").read_text()
+    assert values["parts"] == values["whole"]
+    best, best_of_parts = ((tmp_path / name / "checkpoints/BEST").read_text() for name in values)
+    assert best == best_of_parts
+
+
+def _stop(
+    trainer: Trainer, step: Callable[[Any], dict[str, float]], after: int, batches: Any
+) -> dict[str, float]:
+    if trainer.done == after:
+        raise KeyboardInterrupt
+    return step(batches)
 
 
 def _initial(tmp_path: Path, seed: int) -> dict[str, Tensor]:

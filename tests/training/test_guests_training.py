@@ -169,7 +169,7 @@ def trained(monkeypatch, *kept: Kept | Callable[..., Any], seconds: float = 20.0
         known.loggers.add(Owner("p", "u2a-plugin-p", "2"), u2a.LoggerSpec(f"logger{number}", open_))
     monkeypatch.setattr(module, "CLOSE_SECONDS", seconds)
     names = [f"logger{number}" for number in range(len(kept))]
-    with Loggers(names, Recipe(), known, Path(), 0, said.append) as loggers:  # type: ignore[arg-type]
+    with Loggers(names, Recipe(), known, Path(), said.append) as loggers:  # type: ignore[arg-type]
         for step in (1, 2, 3):
             values = {"loss": 1 / step, "epoch": 0}
             loggers.log(values, step, "train")

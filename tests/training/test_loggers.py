@@ -97,7 +97,7 @@ def stopped_after(made: Trainer, step: int) -> None:
     train_step = made.train_step
 
     def until(micro_batches: list[Batch]) -> dict[str, float]:
-        made.stop_signal = signal.SIGTERM if made.done + 1 == step else 0
+        made.stop.asked = signal.SIGTERM if made.done + 1 == step else 0
         return train_step(micro_batches)
 
     made.train_step = until  # type: ignore[method-assign]
@@ -113,7 +113,9 @@ def test_tensorboard_shows_what_metrics_jsonl_says_after_a_resume_too(toy: Path,
     first = trainer(toy, tmp_path / "run", *sets)
     stopped_after(first, 4)
     batch = unwrap(next(iter(first.data.loader(4, 5))))
-    with Loggers(["tensorboard"], first.recipe, registry(), first.run.folder, 4, print) as loggers:
+    loggers = Loggers(["tensorboard"], first.recipe, registry(), first.run.folder, print)
+    loggers.done = 4
+    with loggers:
         loggers.log(first.train_step([batch]) | {"loss": -1.0}, 5, "train")  # a step that a crash loses
     second = trainer(toy, tmp_path / "run", *sets)
     second.resume()
@@ -274,7 +276,7 @@ def test_a_training_that_breaks_off_closes_its_loggers_as_failed(torn: None, toy
     recipe = load_recipe(toy)
     with (
         pytest.raises(KeyboardInterrupt),
-        Loggers(["torn_close"], recipe, registry(), tmp_path, 0, said.append),
+        Loggers(["torn_close"], recipe, registry(), tmp_path, said.append),
     ):
         raise KeyboardInterrupt
     assert len(said) == 1

@@ -120,7 +120,7 @@ def test_a_training_that_owes_its_last_validation_is_not_finished(runs: list[str
     assert sweep.finished(run)
     trainer = Trainer(run.recipe(), run, ALONE, registry())
     trainer.resume()
-    trainer._save({}, best=False)  # as after a validation that met bad data
+    trainer._save()  # as after a validation that met bad data
     (run.checkpoints / "BEST").unlink()
     assert not sweep.finished(run)
 

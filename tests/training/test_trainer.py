@@ -17,6 +17,8 @@ from u2a.common.distributed import World, default_workers, pick_device
 from u2a.data.feeding.batches import unwrap
 from u2a.data.feeding.plan import TrainingPlan
 from u2a.errors import CheckpointError, RecipeError, U2AError
+from u2a.evaluation.calibration import Calibration
+from u2a.evaluation.validation import Validation
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs import checkpoint
@@ -113,7 +115,7 @@ def test_resumed_training_equals_one_that_never_stopped(toy: Path, tmp_path: Pat
     first.objective.train()
     for _ in range(3):
         first.train_step([unwrap(next(batches))])
-    first._save({}, best=False)
+    first._save()
     second = trainer(toy, tmp_path / "parts", *sets)
     second.resume()
     assert second.done == 3
@@ -157,7 +159,7 @@ def test_a_second_ctrl_c_in_a_long_validation_stops_at_once_and_costs_nothing(
 
     def validate(model: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        assert made.stop_signal == signal.SIGINT
+        assert made.stop.asked == signal.SIGINT
         os.kill(os.getpid(), signal.SIGINT)
         pytest.fail("the second one was ignored")
 
@@ -169,7 +171,7 @@ def test_a_second_ctrl_c_in_a_long_validation_stops_at_once_and_costs_nothing(
     assert again.done == again.plan.steps_per_epoch
     assert again.owes_validation
     again.fit()
-    assert again.best == whole.best
+    assert again.keeper.best == whole.keeper.best
     for (name, mine), (_, theirs) in zip(
         checkpoint.learnable(again.model), checkpoint.learnable(whole.model), strict=True
     ):
@@ -217,7 +219,7 @@ def test_bad_validation_data_costs_nothing_once_it_is_mended(
     again.resume()
     assert again.done == 2
     again.fit()
-    assert again.best == whole.best
+    assert again.keeper.best == whole.keeper.best
     first, second = (
         [
             {**json.loads(line), "samples_per_second": 0}
@@ -244,7 +246,7 @@ def test_a_worker_that_is_killed_is_told_of_in_a_line(toy: Path, tmp_path: Path)
 
 def test_a_damaged_checkpoint_and_other_base_weights_are_refused(toy: Path, tmp_path: Path) -> None:
     made = trainer(toy, tmp_path / "run")
-    made._save({}, best=True)
+    made.keeper.keep(0, None, {})
     folder = checkpoint.current(made.run.checkpoints, "BEST")
     made.model.names = ("text", "image")
     with pytest.raises(CheckpointError, match="was trained on image, text, but the recipe has text, image"):
@@ -268,18 +270,17 @@ def test_a_damaged_checkpoint_and_other_base_weights_are_refused(toy: Path, tmp_
 
 def test_a_checkpoint_is_replaced_or_kept_whole(toy: Path, tmp_path: Path) -> None:
     made = trainer(toy, tmp_path / "run")
-    made._save({}, best=True)
+    made.keeper.keep(0, None, {})
     first = checkpoint.current(made.run.checkpoints, "LAST")
     assert first.stat().st_mode & 0o055 == 0o055  # others may read it, as they may the rest of the run
-    made._save({"accuracy": 0.5}, best=False)
-    assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "BEST"))["validation"] == {
-        "accuracy": 0.5
-    }
+    half = Validation({"accuracy": 0.5}, 0.5, Calibration("single_label"))
+    made.keeper.save(0, half, {})
+    assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "BEST"))["validation"] == half.scores
     assert sorted(p.name for p in made.run.checkpoints.iterdir()) == ["BEST", "LAST", first.name]
     made.run.checkpoints.rename(tmp_path / "aside")
     made.run.checkpoints.write_text("in the way")
     with pytest.raises(CheckpointError, match="step-00000000: the checkpoint cannot be written: File exists"):
-        made._save({}, best=False)
+        made._save()
 
 
 def test_skipped_steps_are_counted_over_the_run_and_end_it_beyond_one_percent(
@@ -305,7 +306,7 @@ def test_skipped_steps_are_counted_over_the_run_and_end_it_beyond_one_percent(
         f"step {allowed}: skipped, its gradient is not finite: the head's bias"
     )
     made.model.head.bias.data.copy_(good)
-    made._save({}, best=False)
+    made._save()
     again = trainer(toy, tmp_path / "run", "training.epochs=100")  # not forgotten by an interruption
     again.resume()
     assert again.skipped.count == allowed
@@ -345,7 +346,7 @@ def test_devices_and_loader_processes_for_many_processes(monkeypatch: pytest.Mon
 
 def test_the_papers_schedule(toy: Path) -> None:
     recipe = load_recipe(toy, ["training.epochs=10", "training.warmup_epochs=5", "training.lr=1e-3"])
-    rates = [learning_rate(t, 4, recipe) for t in range(40)]
+    rates = [learning_rate(t, 4, recipe.training) for t in range(40)]
     assert rates[:20] == [pytest.approx(1e-4)] * 20
     assert rates[20] == pytest.approx(1e-3)
     assert rates[30] == pytest.approx(1e-3 * 0.5**0.9)

@@ -86,7 +86,8 @@ def stream_recipe(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("clip", "bert"):
         (folder / name).symlink_to(toy.parent / name)
     text = toy.read_text().replace("workers = 0", "workers = 0\nstreaming = true\nsamples_per_epoch = 24")
-    text = text.replace("batch_size = 8", 'batch_size = 8\naccumulation = 2\nmodality_dropout = "random"')
+    text = text.replace("batch_size = 8", "batch_size = 8\naccumulation = 2")
+    text = text.replace('modality_dropout = "auto"', 'modality_dropout = "random"')
     (folder / "toy.toml").write_text(text)
     return folder / "toy.toml"
 

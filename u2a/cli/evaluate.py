@@ -33,7 +33,8 @@ def eval_command(folder: str | None, *, sweep: bool, rates: str | None, as_json:
     if as_json:
         return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
     click.echo(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
-    return print_table(*_scenario_table(scenario))
+    print_table(*_scenario_table(scenario))
+    return _print_calibration([scenario], run.recipe())
 
 
 def sweep_command(
@@ -52,7 +53,27 @@ def sweep_command(
         patterns = [scenario.as_dict() for scenario in scenarios]
         return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
     click.echo(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
-    return print_table(*_sweep_table(scenarios, run.recipe()))
+    print_table(*_sweep_table(scenarios, run.recipe()))
+    return _print_calibration(scenarios, run.recipe())
+
+
+def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
+    """How far confidence can be believed, before and after calibration on validation data."""
+    rows = [scenario for scenario in scenarios if scenario.calibrated]
+    if not rows:
+        return
+    names = tuple(recipe.modalities)
+    fitted = [key for key in rows[0].calibrated if key.endswith("_fitted")]
+    headers = [column for key in fitted for column in (key.removesuffix("_fitted"), "at fitted thresholds")]
+    (present, missing), lines = dots(), []
+    for scenario in rows:
+        found = scenario.calibrated
+        marks = [missing if name in scenario.dropped else present for name in names]
+        scores = [f"{found[k]:.4f}" for key in fitted for k in (key.removesuffix("_fitted"), key)]
+        errors = f"{found['ece']:.3f}", f"{found['ece_calibrated']:.3f}"
+        sets = f"{100 * found['coverage']:.1f} %", f"{found['set_size']:.2f}"
+        lines.append([*marks, *errors, *scores, *sets])
+    print_table([*names, "ECE", "calibrated", *headers, "90 % sets hold", "mean size"], lines)
 
 
 def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: Any) -> None:

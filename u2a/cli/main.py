@@ -7,6 +7,7 @@ from importlib.metadata import version
 import click
 
 from u2a.cli.base import Group
+from u2a.cli.baselines import baselines
 from u2a.cli.data import data
 from u2a.cli.encoder import encoder
 from u2a.cli.evaluate import evaluate
@@ -31,6 +32,7 @@ for command in (
     predict,
     report,
     compare,
+    baselines,
     sweep,
     params,
     recipe,

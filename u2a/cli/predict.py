@@ -21,6 +21,12 @@ BATCH = 32
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to print."
 )
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Add prediction sets that hold the true class with this probability, e.g. 0.9.",
+)
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @set_option
@@ -28,6 +34,7 @@ def predict(
     words: tuple[str, ...],
     manifest: str | None,
     top: int,
+    coverage: float | None,
     checkpoint: str,
     as_json: bool,
     sets: tuple[str, ...],
@@ -45,14 +52,16 @@ def predict(
         raise click.UsageError("give one option a modality (e.g. --image a.png), or --manifest FILE")
     model = load(run, checkpoint=checkpoint, sets=sets)
     if manifest:
-        _predict_manifest(model, Path(manifest), top)
+        _predict_manifest(model, Path(manifest), top, coverage)
         return
-    prediction = model.predict(values)
+    prediction = model.predict(values, coverage=coverage)
     if as_json:
         print_json(prediction.as_dict(top))
         return
     for name, p in islice(prediction.probabilities.items(), top):
         click.echo(f"{p:7.2%}  {name}" + ("  *" if name in prediction.labels else ""))
+    if prediction.set is not None:
+        click.echo(f"{coverage:.0%} set: {', '.join(prediction.set) or 'empty'} (from {prediction.set_from})")
     click.echo(f"used {', '.join(prediction.used)}; filled in {', '.join(prediction.filled) or 'none'}")
 
 
@@ -77,7 +86,7 @@ def parse_words(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:
     return run, values
 
 
-def _predict_manifest(model: Any, manifest: Path, top: int) -> None:
+def _predict_manifest(model: Any, manifest: Path, top: int, coverage: float | None) -> None:
     """A JSON line a sample, in the manifest's order; a sample that cannot be read gets an ``error``."""
     from u2a.data.packing.manifest import Manifest
     from u2a.errors import U2AError
@@ -90,7 +99,7 @@ def _predict_manifest(model: Any, manifest: Path, top: int) -> None:
     rows = table.rows(problems)
     failed = 0
     while batch := list(islice(rows, BATCH)):
-        for line in _lines(model, batch, top):
+        for line in _lines(model, batch, top, coverage):
             failed += "error" in line
             click.echo(json_text(line))
     for note in table.told():
@@ -101,7 +110,7 @@ def _predict_manifest(model: Any, manifest: Path, top: int) -> None:
         raise U2AError(f"{manifest}: {failed + len(problems)} samples could not be read; the others are done")
 
 
-def _lines(model: Any, rows: Sequence[Any], top: int) -> Iterator[dict[str, Any]]:
+def _lines(model: Any, rows: Sequence[Any], top: int, coverage: float | None) -> Iterator[dict[str, Any]]:
     from u2a.errors import U2AError
 
     examples: dict[int, Any] = {}
@@ -111,6 +120,7 @@ def _lines(model: Any, rows: Sequence[Any], top: int) -> Iterator[dict[str, Any]
             examples[i] = model.predictor.read({name: cell.read() for name, cell in row.cells.items()})
         except U2AError as error:
             errors[i] = str(error)
-    predictions = dict(zip(examples, model.predictor.predict(list(examples.values())), strict=True))
+    found = model.predictor.predict(list(examples.values()), coverage)
+    predictions = dict(zip(examples, found, strict=True))
     for i, row in enumerate(rows):
         yield {"key": row.key, **(predictions[i].as_dict(top) if i in predictions else {"error": errors[i]})}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from u2a.common.distributed import World
 from u2a.common.values import is_missing, looks_like_file, short
@@ -17,7 +17,7 @@ from u2a.contract.blame import blame
 from u2a.contract.modality import Example, Preprocessor
 from u2a.data.feeding.batches import Collator, Sample, unwrap
 from u2a.errors import BadSample, U2AError
-from u2a.evaluation.metrics import probabilities
+from u2a.evaluation.calibration import Calibration, pattern_name
 from u2a.method.finite import refuse_non_finite
 from u2a.method.model import U2A
 from u2a.plugins.loading import registry
@@ -29,24 +29,34 @@ class Prediction:
     """What the model says of one sample.
 
     Attributes:
-        labels: the most probable class, or every class at 0.5 or more for a multi-label task.
-        probabilities: class name to probability, the most probable first.
-        used: the modalities that were given; filled: those that mask tokens stood in for.
+        labels: the most probable class, or, for a multi-label task, every class that reaches its threshold
+        (fitted
+            on validation data for this availability pattern; 0.5 without such data).
+        probabilities: class name to probability (calibrated likewise), the most probable first.
+        used: the modalities that were given; filled: those that were stood in for.
+        set: the prediction set, if a coverage was asked for: it holds the true class with that probability
+            (multi-label: lacks at most the remaining share of the labels, in expectation). It may be empty.
+        set_from: the group of validation patterns that the set's promise rests on; ``none`` = too few samples,
+            so that every class is in the set.
     """
 
     labels: tuple[str, ...]
     probabilities: dict[str, float]
     used: tuple[str, ...]
     filled: tuple[str, ...]
+    set: tuple[str, ...] | None = None
+    set_from: str | None = None
 
     def as_dict(self, top: int | None = None) -> dict[str, Any]:
         """Plain values for JSON, with the `top` most probable classes."""
         ranked = dict(list(self.probabilities.items())[:top])
+        promised = {} if self.set is None else {"set": list(self.set), "set_from": self.set_from}
         return {
             "labels": list(self.labels),
             "probabilities": {name: round(p, 6) for name, p in ranked.items()},
             "used": list(self.used),
             "filled": list(self.filled),
+            **promised,
         }
 
 
@@ -54,10 +64,16 @@ class Predictor:
     """Reads a sample's values, runs the network, names the classes."""
 
     def __init__(
-        self, network: U2A, recipe: Recipe, preprocessors: Mapping[str, Preprocessor], place: World
+        self,
+        network: U2A,
+        recipe: Recipe,
+        preprocessors: Mapping[str, Preprocessor],
+        place: World,
+        calibration: Calibration | None = None,
     ) -> None:
         self.network, self.recipe, self.preprocessors, self.place = network, recipe, preprocessors, place
         task = recipe.task
+        self.calibration = calibration or Calibration(task.kind)
         self.collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Example]:
@@ -110,8 +126,15 @@ class Predictor:
             except (TypeError, ValueError, OverflowError) as error:
                 raise BadSample(str(error)) from error
 
-    def predict(self, examples: Sequence[Mapping[str, Example]]) -> list[Prediction]:
-        """Predictions for samples that `read` made; their presence may differ."""
+    def predict(
+        self, examples: Sequence[Mapping[str, Example]], coverage: float | None = None
+    ) -> list[Prediction]:
+        """Predictions for samples that `read` made; their presence may differ.
+
+        Raises:
+            U2AError: a coverage outside 0..1, or one that no validation data backs.
+        """
+        self._check_coverage(coverage)
         if not examples:
             return []
         names = self.network.names
@@ -123,22 +146,41 @@ class Predictor:
         with torch.inference_mode():
             logits_BC = self.network(moved.inputs, moved.present_BM).logits_BC
             refuse_non_finite([logits_BC], self.network, moved.inputs, moved.present_BM, moved.keys)
-        p_BC = probabilities(logits_BC, self.recipe.task).cpu()
-        return [self._name(p_C, sample.present) for p_C, sample in zip(p_BC, samples, strict=True)]
+        logits = logits_BC.float().cpu().numpy()
+        return [self._name(row, one.present, coverage) for row, one in zip(logits, samples, strict=True)]
 
-    def _name(self, p_C: Tensor, present: Sequence[bool]) -> Prediction:
-        classes = self.recipe.task.classes
-        ranked = {classes[c]: float(p_C[c]) for c in p_C.argsort(descending=True, stable=True).tolist()}
+    def _check_coverage(self, coverage: float | None) -> None:
+        if coverage is None:
+            return
+        if not 0 < coverage < 1:
+            raise U2AError(f"coverage {coverage}: must lie between 0 and 1, e.g. 0.9")
+        if not self.calibration.patterns:
+            raise U2AError(
+                "coverage: this run has no calibration; prediction sets need a val split or data.holdout "
+                "in training"
+            )
+
+    def _name(self, logits_C: np.ndarray, present: Sequence[bool], coverage: float | None) -> Prediction:
+        names, classes = self.network.names, self.recipe.task.classes
+        pattern, M = pattern_name(names, present), len(names)
+        p_C = self.calibration.probabilities(logits_C[None], pattern, M)[0]
+        ranked = {classes[c]: float(p_C[c]) for c in np.argsort(-p_C, kind="stable")}
         if self.recipe.task.kind == "single_label":
             labels = (next(iter(ranked)),)
         else:
-            labels = tuple(name for name, p in ranked.items() if p >= 0.5)
-        names = self.network.names
+            cuts = dict(zip(classes, self.calibration.thresholds(pattern, M, len(classes)), strict=True))
+            labels = tuple(name for name, p in ranked.items() if p >= cuts[name])
+        chosen, group = None, None
+        if coverage is not None:
+            cut, group = self.calibration.cut(pattern, M, coverage)
+            chosen = tuple(name for name, p in ranked.items() if p >= cut)
         return Prediction(
             labels,
             ranked,
             tuple(name for name, there in zip(names, present, strict=True) if there),
             tuple(name for name, there in zip(names, present, strict=True) if not there),
+            chosen,
+            group,
         )
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from u2a.common.seeds import rng
 from u2a.errors import U2AError
+from u2a.evaluation.calibrated import calibration_of
+from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.scoring import Scenario, Scorer, check_dropped
 from u2a.method.model import U2A
@@ -43,7 +45,13 @@ def patterns(n_modalities: int, seed: int = 0) -> list[Pattern]:
     return sorted(found, key=lambda p: (-sum(p), [not kept for kept in p]))
 
 
-def sweep(model: U2A, encoded: Encoded, task: TaskSection, seed: int = 0) -> list[Scenario]:
+def sweep(
+    model: U2A,
+    encoded: Encoded,
+    task: TaskSection,
+    seed: int = 0,
+    calibration: Calibration | None = None,
+) -> list[Scenario]:
     """Score every availability pattern (see `patterns`) from one encoding.
 
     A pattern acts on top of the presence that the data has, as `Scorer.drop` does: samples that
@@ -52,8 +60,18 @@ def sweep(model: U2A, encoded: Encoded, task: TaskSection, seed: int = 0) -> lis
     scorer, names, found = Scorer(model, encoded, task), model.names, []
     for pattern in patterns(len(names), seed):
         if (encoded.present_NM & torch.tensor(pattern)).any():
-            found.append(scorer.drop([n for n, kept in zip(names, pattern, strict=True) if not kept]))
+            scenario = scorer.drop([n for n, kept in zip(names, pattern, strict=True) if not kept])
+            found.append(with_calibration(scenario, scorer, calibration))
     return found
+
+
+def with_calibration(scenario: Scenario, scorer: Scorer, calibration: Calibration | None) -> Scenario:
+    """The scenario beside what calibration makes of its pattern; as it is without any."""
+    if calibration is None or scenario.kept:
+        return scenario
+    pattern = tuple(name not in scenario.dropped for name in scorer.model.names)
+    found = calibration_of(scorer.model, scorer.encoded, scorer.task, calibration, pattern)
+    return dataclasses.replace(scenario, calibrated=found)
 
 
 def without_mask_tokens(encoded: Encoded) -> Encoded:

@@ -27,7 +27,7 @@ def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
     Raises:
         U2AError: they are not finite.
     """
-    device = model.head.weight.device
+    device = model.device
     with torch.inference_mode():
         chunks = [
             model.classify(cls.to(device), mask.to(device), present.to(device)).cpu()
@@ -38,7 +38,7 @@ def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
                 strict=True,
             )
         ]
-    logits_NC = torch.cat(chunks) if chunks else torch.empty(0, model.head.out_features)
+    logits_NC = torch.cat(chunks) if chunks else torch.empty(0, model.n_classes)
     if not logits_NC.isfinite().all():
         raise U2AError(f"the scores are not numbers: {explain_head(model)}")
     return logits_NC
@@ -53,6 +53,7 @@ class Scenario:
         n: samples scored; n_empty: samples left out because the pattern would empty them.
         scores, complete: metric names to values in 0..1.
         kept: modalities that only a share of the samples keeps, with that share.
+        calibrated: what calibration makes of this pattern (see `u2a.evaluation.calibrated`); empty without one.
         majority: the share of the most frequent class in the samples: what always guessing it would reach; None
             for multi-label tasks.
     """
@@ -63,6 +64,7 @@ class Scenario:
     scores: dict[str, float]
     complete: dict[str, float]
     kept: Mapping[str, float] = field(default_factory=dict)
+    calibrated: Mapping[str, Any] = field(default_factory=dict)
     majority: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class Scorer:
             reduced,
             complete,
             dict(shares or {}),
-            self._majority(usable_N),
+            majority=self._majority(usable_N),
         )
 
     def _majority(self, usable_N: Tensor) -> float | None:

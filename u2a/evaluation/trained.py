@@ -14,9 +14,10 @@ from u2a.data.preprocessors import build_preprocessors
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split
 from u2a.errors import CheckpointError
+from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.encoding import BATCH_SIZE, Encoded, encode_split
 from u2a.evaluation.predict import Prediction, Predictor
-from u2a.evaluation.scenarios import check_conditions, keep_mask, sweep, without_mask_tokens
+from u2a.evaluation.scenarios import check_conditions, keep_mask, sweep, with_calibration, without_mask_tokens
 from u2a.evaluation.scoring import Scenario, Scorer
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
@@ -52,30 +53,36 @@ class Model:
         if self.meta["classes"] != list(recipe.task.classes):
             raise CheckpointError(f"{folder}: was trained on other classes than the recipe's task.classes")
         self.network.to(place.device).eval()
-        self.predictor = Predictor(self.network, recipe, self.preprocessors, place)
+        self.calibration = Calibration.from_dict(self.meta.get("calibration")) or Calibration(recipe.task.kind)
+        self.predictor = Predictor(self.network, recipe, self.preprocessors, place, self.calibration)
 
     @overload
-    def predict(self, inputs: Mapping[str, Any]) -> Prediction: ...
+    def predict(self, inputs: Mapping[str, Any], *, coverage: float | None = None) -> Prediction: ...
     @overload
-    def predict(self, inputs: Sequence[Mapping[str, Any]]) -> list[Prediction]: ...
-    def predict(self, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Prediction | list[Prediction]:
+    def predict(
+        self, inputs: Sequence[Mapping[str, Any]], *, coverage: float | None = None
+    ) -> list[Prediction]: ...
+    def predict(
+        self, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, coverage: float | None = None
+    ) -> Prediction | list[Prediction]:
         """Classify one sample, or a batch of samples whose presence may differ.
 
         Args:
             inputs: modality name to a value, or a list of these. A value is a path, the text itself, bytes of
                 a file, or what the plugin takes: an image array ``[H, W, 3]`` or PIL image, ``(wave, rate)``,
                 ``(frames, fps)``. None and absent names mean missing.
+            coverage: add prediction sets that hold the true class with this probability, e.g. 0.9.
 
         Raises:
             u2a.errors.U2AError: an unknown modality, no modality, or a value that cannot be read.
         """
         if isinstance(inputs, Mapping):
-            return self.predictor.predict([self.predictor.read(inputs)])[0]
+            return self.predictor.predict([self.predictor.read(inputs)], coverage)[0]
         parts = (inputs[i : i + BATCH_SIZE] for i in range(0, len(inputs), BATCH_SIZE))
         return [
             prediction
             for part in parts
-            for prediction in self.predictor.predict([self.predictor.read(one) for one in part])
+            for prediction in self.predictor.predict([self.predictor.read(one) for one in part], coverage)
         ]
 
     def encode(self, split: str | Split = "test") -> Encoded:
@@ -111,7 +118,7 @@ class Model:
             self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task
         )
         if not shares:
-            return scorer.drop(drop)
+            return with_calibration(scorer.drop(drop), scorer, self.calibration)
         keys = evaluation_split(self.recipe, split).keys()
         names = self.network.names
         kept_NM = keep_mask(keys, names, encoded.present_NM, shares, seed)
@@ -121,9 +128,8 @@ class Model:
     def sweep(self, split: str = "test", *, seed: int = 0, mask_tokens: bool = True) -> list[Scenario]:
         """Score every availability pattern of a split from one pass of the encoders (see `scenarios.sweep`)."""
         encoded = self.encode(split)
-        return sweep(
-            self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task, seed
-        )
+        filled = encoded if mask_tokens else without_mask_tokens(encoded)
+        return sweep(self.network, filled, self.recipe.task, seed, self.calibration)
 
 
 def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Sequence[str] = ()) -> Model:

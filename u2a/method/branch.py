@@ -17,6 +17,7 @@ from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Inputs, ModalityOptions, ModalitySpec, Tokens
 from u2a.errors import PluginError
 from u2a.method.adapters import inject_lora, lora_parameters
+from u2a.method.read_out import ReadTokens
 
 MASK_TOKEN_STD = 0.02
 
@@ -65,8 +66,8 @@ class UnimodalBranch(nn.Module):
         self.mask_tokens_KD = nn.Parameter(torch.randn(n_mask_tokens, own_width) * MASK_TOKEN_STD)
         self.projection = nn.Linear(own_width, width, bias=False) if own_width != width else nn.Identity()
 
-    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Inputs of the P present samples to ``cls_PD`` and ``mask_PKD`` in the learnable tensors' dtype."""
+    def forward(self, inputs: Inputs) -> ReadTokens:
+        """Inputs of the P present samples to class, mean and mask tokens, in the learnable tensors' dtype."""
         with blame(self.name, self.owner, "embedding or encoder"):
             tokens = self.spec.embedding(self.backbone, inputs)  # eq. 1
             self._check_tokens(tokens)
@@ -75,10 +76,10 @@ class UnimodalBranch(nn.Module):
         n_tokens = tokens.hidden_NLD.shape[1]
         dtype = self.mask_tokens_KD.dtype
         cls_ND = class_token(hidden_NLD[:, :n_tokens].to(dtype), tokens)
+        mean_ND = mean_of_valid(hidden_NLD[:, :n_tokens].to(dtype), tokens.valid_NL)
         mask_NKD = hidden_NLD[:, n_tokens:].to(dtype)
-        return (
-            self.projection(mean_of_rows(cls_ND, tokens.rows_P)),
-            self.projection(mean_of_rows(mask_NKD, tokens.rows_P)),
+        return ReadTokens(
+            *(self.projection(mean_of_rows(x, tokens.rows_P)) for x in (cls_ND, mean_ND, mask_NKD))
         )
 
     def _append_mask_tokens(self, tokens: Tokens) -> Tokens:
@@ -133,10 +134,7 @@ def class_token(hidden_NLD: Tensor, tokens: Tokens) -> Tensor:
     """Each row's class token, of the encoder's own L tokens (without mask tokens); ``cls_ND``."""
     if tokens.cls is not None:
         return hidden_NLD[:, list(tokens.cls)].mean(1)
-    if tokens.valid_NL is None:
-        return hidden_NLD.mean(1)
-    valid_NL1 = tokens.valid_NL.unsqueeze(2).to(hidden_NLD.dtype)
-    return (hidden_NLD * valid_NL1).sum(1) / valid_NL1.sum(1).clamp(min=1)
+    return mean_of_valid(hidden_NLD, tokens.valid_NL)
 
 
 def mean_of_rows(x_N: Tensor, rows_P: Tensor | None) -> Tensor:
@@ -146,3 +144,11 @@ def mean_of_rows(x_N: Tensor, rows_P: Tensor | None) -> Tensor:
     owner_N = torch.repeat_interleave(torch.arange(len(rows_P), device=x_N.device), rows_P.to(x_N.device))
     sums_P = x_N.new_zeros((len(rows_P), *x_N.shape[1:])).index_add(0, owner_N, x_N)
     return sums_P / rows_P.to(x_N.device).view(-1, *[1] * (x_N.dim() - 1))
+
+
+def mean_of_valid(hidden_NLD: Tensor, valid_NL: Tensor | None) -> Tensor:
+    """The mean of each row's real tokens, ``[N, D]``."""
+    if valid_NL is None:
+        return hidden_NLD.mean(1)
+    weight_NL = valid_NL.to(hidden_NLD.dtype)
+    return (hidden_NLD * weight_NL.unsqueeze(2)).sum(1) / weight_NL.sum(1, keepdim=True).clamp(min=1)

@@ -75,10 +75,21 @@ def _in_weights(branch: UnimodalBranch) -> str | None:
         if not parameter.isfinite().all():
             what = f"the learned {name} is not finite"
             return f"{branch.name}: {what}: its training diverged; train again with a lower training.lr"
-    for name, tensor in [*branch.backbone.named_parameters(), *branch.backbone.named_buffers()]:
+    tensors: list[tuple[str, Tensor]] = [*branch.backbone.named_parameters(), *branch.backbone.named_buffers()]
+    for name, tensor in tensors:
         if tensor.is_floating_point() and not tensor.isfinite().all():
             return f"{branch.name}: the encoder's {name} is not finite; use another checkpoint"
     return None
+
+
+def explain_batches(model: U2A, batches: Sequence[Any]) -> str:
+    """Why a step's loss is not finite, from its batches (with ``inputs`` and ``present_BM``)."""
+    for batch in batches:
+        with torch.no_grad():
+            logits_BC = model(batch.inputs, batch.present_BM).logits_BC
+        if not logits_BC.isfinite().all():
+            return explain_non_finite(model, batch.inputs, batch.present_BM)
+    return "a loss is not finite, though every logit of this process is"
 
 
 def _advice(model: U2A) -> str:
@@ -96,10 +107,10 @@ def _in_branch(model: U2A, branch: UnimodalBranch, inputs: Inputs) -> str | None
         torch.no_grad(),
         torch.autocast(device, torch.bfloat16, enabled=model.autocast),
     ):
-        cls_PD, mask_PKD = branch(inputs)
+        read = branch(inputs)
     if listener.first is not None:
         return f"first in {listener.first} of its encoder"
-    if not (cls_PD.isfinite().all() and mask_PKD.isfinite().all()):
+    if not all(part.isfinite().all() for part in read):
         return "first behind its encoder's last block"
     return None
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from u2a.contract.modality import Inputs
 from u2a.method.branch import UnimodalBranch
+from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 from u2a.method.selection import select_tokens
 
 
@@ -33,12 +34,26 @@ class U2A(nn.Module):
         width: D of the fused vector.
         n_classes: C.
         precision: ``"bf16"`` runs the branches under autocast; fusion, head and losses stay in float32.
+        read_outs: None = the paper's plain sum; else what stands behind the encoders in its place.
     """
 
-    def __init__(self, branches: Sequence[UnimodalBranch], width: int, n_classes: int, precision: str) -> None:
+    def __init__(
+        self,
+        branches: Sequence[UnimodalBranch],
+        width: int,
+        n_classes: int,
+        precision: str,
+        read_outs: ReadOuts | None = None,
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
-        self.head = nn.Linear(width, n_classes)
+        self.read_outs = read_outs
+        self.head: nn.Linear | ModalityHead
+        if read_outs is None:
+            self.head = nn.Linear(width, n_classes)
+        else:
+            width = read_outs.width
+            self.head = ModalityHead(read_outs.names, read_outs.widths, n_classes)
         self.names = tuple(branch.name for branch in branches)
         self.width = width
         self.autocast = precision == "bf16"
@@ -50,7 +65,19 @@ class U2A(nn.Module):
     @property
     def distinct_targets(self) -> int:
         """How many different mask tokens a modality has by target: M, or 1 if one serves them all."""
+        if self.read_outs is not None:
+            return len(self.names)
         return len(self.names) if next(self.each_branch()).mask_tokens_KD.shape[0] > 1 else 1
+
+    @property
+    def n_classes(self) -> int:
+        """C."""
+        return len(self.head.bias)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the learnable tensors are."""
+        return self.head.bias.device
 
     def forward(self, inputs: Mapping[str, Inputs], present_BM: Tensor) -> Output:
         """Class scores for a batch; `inputs` holds, for each modality, its present samples only."""
@@ -59,7 +86,11 @@ class U2A(nn.Module):
 
     def classify(self, cls_BMD: Tensor, mask_BMMD: Tensor, present_BM: Tensor) -> Tensor:
         """Eqs. 4 and 5: the head on the sum of the selected tokens; ``logits_BC``."""
+        if self.read_outs is not None:
+            mask_BMMD = mask_BMMD * cast(Tensor, self.read_outs.gate)
         selected_BMD = select_tokens(cls_BMD, mask_BMMD, present_BM)  # eq. 4
+        if self.read_outs is not None:
+            return self.head(selected_BMD)  # weights of their own for each modality
         return self.head(selected_BMD.sum(1))  # eq. 5
 
     def encode(self, inputs: Mapping[str, Inputs], present_BM: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,20 +100,28 @@ class U2A(nn.Module):
 
     def _encode_one(self, m: int, inputs: Mapping[str, Inputs], present_B: Tensor) -> tuple[Tensor, Tensor]:
         B, M, D = len(present_B), len(self.names), self.width
-        cls_BD = self.head.weight.new_zeros(B, D)
-        mask_BMD = self.head.weight.new_zeros(B, M, D)
+        cls_BD = self.head.bias.new_zeros(B, D)
+        mask_BMD = self.head.bias.new_zeros(B, M, D)
         if self.names[m] not in inputs:  # nothing is ever encoded for a missing modality
             return cls_BD, mask_BMD
-        branch = cast(UnimodalBranch, self.branches[m])
-        with torch.autocast(present_B.device.type, torch.bfloat16, enabled=self.autocast):
-            cls_PD, mask_PKD = branch(inputs[self.names[m]])
-        branch.check_samples(len(cls_PD), present_B)
-        mask_PMD = mask_PKD[:, self._token_for_target(m, mask_PKD.shape[1])]
+        tokens = self.run_branch(m, inputs)
+        cast(UnimodalBranch, self.branches[m]).check_samples(len(tokens.cls_PH), present_B)
+        token_for_target = self._token_for_target(m, tokens.mask_PKH.shape[1])
+        if self.read_outs is None:
+            cls_PD, mask_PMD = tokens.cls_PH, tokens.mask_PKH[:, token_for_target]
+        else:
+            cls_PD = self.read_outs.read(m, tokens)
+            mask_PMD = self.read_outs.stand_ins(m, tokens, token_for_target)
         scatter = present_B[:, None]
         return (
             cls_BD.masked_scatter(scatter, cls_PD.to(cls_BD.dtype)),
             mask_BMD.masked_scatter(scatter[:, None], mask_PMD.to(mask_BMD.dtype)),
         )
+
+    def run_branch(self, m: int, inputs: Mapping[str, Inputs]) -> ReadTokens:
+        """Eqs. 1 to 3 for modality m's present samples."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return cast(ReadTokens, self.branches[m](inputs[self.names[m]]))
 
     def _token_for_target(self, m: int, K: int) -> list[int]:
         """Which of modality m's K mask tokens stands for each target (m itself never is one)."""

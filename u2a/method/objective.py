@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor, nn
 
 from u2a.contract.modality import Inputs
 from u2a.method.losses import Counts, alignment_loss, compute_losses, exhaustive_task_losses, task_losses
 from u2a.method.model import U2A
+from u2a.method.read_out import ModalityHead
 
 
 class Objective(nn.Module):
@@ -25,7 +27,7 @@ class Objective(nn.Module):
         self, inputs: Mapping[str, Inputs], present_BM: Tensor, target: Tensor, counts: Counts
     ) -> dict[str, Tensor]:
         """The part of the global batch's losses that these samples contribute (eqs. 6 and 7)."""
-        cls_BMD, mask_BMMD = self.model.encode(inputs, present_BM)
+        logits_BC, cls_BMD, mask_BMMD = self.model(inputs, present_BM)
 
         def classify(kept_BM: Tensor) -> Tensor:
             return self.model.classify(cls_BMD, mask_BMMD, kept_BM)
@@ -33,8 +35,12 @@ class Objective(nn.Module):
         if self.exhaustive:
             loss_B = exhaustive_task_losses(classify, present_BM, target)
         else:
-            loss_B = task_losses(classify(present_BM), target)
+            loss_B = task_losses(logits_BC, target)
         alignment = alignment_loss(
             cls_BMD, mask_BMMD, present_BM, pairs_MM=counts.pairs_MM, detach_target=self.detach_target
         )
-        return compute_losses(loss_B, alignment, counts, self.alignment_weight)
+        losses = compute_losses(loss_B, alignment, counts, self.alignment_weight)
+        if self.model.read_outs is not None:  # this part's share of the global batch's penalty
+            head = cast(ModalityHead, self.model.head)
+            losses["loss"] = losses["loss"] + head.penalty() * (len(present_BM) / counts.samples)
+        return losses

@@ -146,10 +146,24 @@ class TaskSection(Section):
         "accuracy, or f1_macro for multi_label, if left out",
     )
 
+    select_on: Literal["mean", "complete", "worst"] = Field(
+        "mean",
+        description="what picks the best checkpoint: the mean or the worst of the complete pattern and each "
+        "modality missing, or the complete pattern alone",
+    )
+
     @property
     def headline(self) -> str:
-        """The metric that picks the best checkpoint and heads every report."""
+        """The metric that heads every report."""
         return self.metric or DEFAULT_METRIC[self.kind]
+
+    @property
+    def selection_metric(self) -> str:
+        """The metric that picks the best checkpoint: the headline, or mAP where F1 would hang on a threshold.
+
+        Thresholds are fitted after training, so F1 at 0.5 says little about a checkpoint.
+        """
+        return "map" if self.metric is None and self.kind == "multi_label" else self.headline
 
     @field_validator("metric")
     @classmethod
@@ -177,10 +191,27 @@ class TaskSection(Section):
 class ModelSection(Section):
     """The model's size, mask tokens and LoRA; the LoRA values are the paper's."""
 
+    fusion: Literal["per_modality", "sum"] = Field(
+        "per_modality",
+        description="per_modality: standardised read-outs, weights of their own for each modality in the head; "
+        "sum: the paper's plain sum of class tokens",
+    )
+    read_out: Literal["auto", "cls", "mean", "both"] = Field(
+        "auto",
+        description="with per_modality: a modality's class token, the mean of its tokens, or both; auto: by "
+        "validation loss",
+    )
+    proxy_rank: int = Field(
+        16,
+        ge=0,
+        description="with per_modality: rank of the maps that predict a missing modality's read-out from each "
+        "present one; 0 = its mean stands in",
+    )
     width: int | None = Field(
         None,
         gt=0,
-        description="width of the fused vector; the widest encoder's if left out; others get a projection",
+        description="with sum: width of the fused vector; the widest encoder's if left out; others get a "
+        "projection",
     )
     mask_tokens: Literal["shared", "per_target"] = Field(
         "shared",
@@ -191,25 +222,48 @@ class ModelSection(Section):
     lora_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the update's input, in training")
 
 
+class LrFactors(Section):
+    """How fast each part learns, relative to ``training.lr``."""
+
+    lora: float = Field(1.0, ge=0, description="LoRA of frozen encoders")
+    encoder: float = Field(1.0, ge=0, description="of a modality that is trained whole")
+    mask_tokens: float = Field(1.0, ge=0, description="the mask tokens")
+    projection: float = Field(1.0, ge=0, description="projections to a common width (fusion = sum)")
+    proxies: float = Field(0.3, ge=0, description="maps that stand in for what is missing")
+    head: float = Field(1.0, ge=0, description="the head")
+
+
 class TrainingSection(Section):
     """Optimisation; batch_size is the global batch of one optimizer step."""
 
+    head_start: bool = Field(
+        True,
+        description="with model.fusion = per_modality: fit all that stands behind the frozen encoders "
+        "before the first step",
+    )
     batch_size: int = Field(
+        16,
         gt=0,
         description="samples of one optimizer step, over all processes and micro-batches together",
     )
     accumulation: int = Field(1, gt=0, description="micro-batches of one process per optimizer step")
-    epochs: int = Field(gt=0, description="times that every training sample is used")
-    warmup_epochs: int = Field(5, ge=0, description="epochs at 0.1 x lr before the polynomial decay")
-    lr: float = Field(gt=0, description="AdamW's learning rate at the start of the decay")
+    epochs: int = Field(
+        5, ge=0, description="times that every training sample is used; 0 = the head start is the training"
+    )
+    warmup_epochs: int = Field(0, ge=0, description="epochs at 0.1 x lr before the polynomial decay")
+    lr: float = Field(1e-3, gt=0, description="AdamW's learning rate at the start of the decay")
+    lr_factors: LrFactors = Field(LrFactors(), description="how fast each part learns, relative to lr")
     power: float = Field(0.9, gt=0, description="of the polynomial decay to 0")
-    weight_decay: float = Field(0.02, ge=0, description="AdamW's")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     eps: float = Field(1e-8, gt=0, description="AdamW's")
-    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; no clipping if left out")
+    clip_norm: float = Field(1.0, ge=0, description="largest gradient norm; 0 = no clipping")
+    patience: int = Field(
+        3, ge=0, description="epochs without a better validation after which training ends; 0 = never"
+    )
     alignment_weight: float = Field(0.20, ge=0, description="lambda of eq. 7")
-    detach_target: bool = Field(False, description="stop the alignment loss's gradient at the class tokens")
+    detach_target: bool = Field(True, description="stop the alignment loss's gradient at what is aligned to")
     modality_dropout: Literal["auto", "off", "random", "exhaustive"] = Field(
-        "auto",
+        "exhaustive",
         description="random: each step keeps all modalities with probability 1/3, else a random proper subset; "
         "exhaustive: the task loss is averaged over all non-empty subsets of each sample's modalities; "
         "auto: random if every training sample is complete, else off",
@@ -228,7 +282,7 @@ class TrainingSection(Section):
 
     @model_validator(mode="after")
     def _schedule(self) -> TrainingSection:
-        if self.warmup_epochs >= self.epochs:
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs ({self.warmup_epochs}) must be smaller than epochs ({self.epochs})"
             )
@@ -248,7 +302,7 @@ class Recipe(Section):
     task: TaskSection
     modalities: dict[ModalityName, SerializeAsAny[ModalityOptions]] = Field(min_length=1)
     model: ModelSection = ModelSection()
-    training: TrainingSection
+    training: TrainingSection = TrainingSection()
 
     def resolved(self) -> dict[str, Any]:
         """Every value in effect, defaults included, as plain TOML types."""

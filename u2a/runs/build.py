@@ -19,6 +19,7 @@ from u2a.errors import PluginError, U2AError
 from u2a.method.adapters import share_frozen
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
+from u2a.method.read_out import ReadOuts
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 
@@ -43,6 +44,7 @@ def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> 
     for name, options in recipe.modalities.items():
         with blame(name, registry.owners[options.kind], "width"):
             widths[name] = specs[name].width(options)
+    plain_sum = recipe.model.fusion == "sum"
     width = recipe.model.width or max(widths.values())
     backbones = _Backbones(recipe, specs, registry, weights)
     branches = []
@@ -64,14 +66,21 @@ def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> 
                     options,
                     owner,
                     backbone,
-                    width=width,
+                    width=width if plain_sum else widths[name],
                     n_mask_tokens=_n_mask_tokens(recipe),
                     lora=_lora(recipe),
                 )
             branch.base = base
             branches.append(branch)
         torch.manual_seed(stable_seed("init", recipe.seed, "head"))
-        return U2A(branches, width, len(recipe.task.classes), recipe.training.precision)
+        read_outs = None if plain_sum else _read_outs(recipe, widths)
+        return U2A(branches, width, len(recipe.task.classes), recipe.training.precision, read_outs)
+
+
+def _read_outs(recipe: Recipe, widths: dict[str, int]) -> ReadOuts:
+    names = list(recipe.modalities)
+    rank = recipe.model.proxy_rank
+    return ReadOuts(names, [widths[name] for name in names], _n_mask_tokens(recipe), rank)
 
 
 def _n_mask_tokens(recipe: Recipe) -> int:
@@ -183,5 +192,7 @@ def count_parameters(model: U2A) -> list[Part]:
         parts.append(count(f"{branch.name}.mask_tokens", [branch.mask_tokens_KD]))
         if "projection.weight" in learnable:
             parts.append(count(f"{branch.name}.projection", [learnable["projection.weight"]]))
+    if model.read_outs is not None and model.read_outs.proxies:
+        parts.append(count("proxies", list(model.read_outs.parameters())))
     parts.append(count("head", list(model.head.parameters())))
     return parts

@@ -36,12 +36,17 @@ def learnable(model: U2A) -> Iterator[tuple[str, nn.Parameter]]:
     """Every learnable tensor under its checkpoint name, in recipe order, the head last."""
     for branch in model.each_branch():
         yield from ((f"{branch.name}.{name}", parameter) for name, parameter in branch.learnable())
+    if model.read_outs is not None:
+        yield from ((f"read_outs.{name}", p) for name, p in model.read_outs.named_parameters())
     yield from ((f"head.{name}", parameter) for name, parameter in model.head.named_parameters())
 
 
 def adapter_state(model: U2A) -> dict[str, Tensor]:
-    """What an adapter checkpoint stores: learnable tensors, and buffers of encoders trained whole."""
+    """What an adapter checkpoint stores: learnable tensors, statistics, buffers of encoders trained whole."""
     state: dict[str, Tensor] = {name: parameter.detach() for name, parameter in learnable(model)}
+    if model.read_outs is not None:
+        state |= {f"read_outs.{name}": buffer for name, buffer in model.read_outs.named_buffers()}
+        state |= {f"head.{name}": buffer for name, buffer in model.head.named_buffers()}
     for branch in model.each_branch():
         if branch.spec.tune == "full":
             buffers = branch.backbone.named_buffers()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from u2a.contract.modality import Inputs, Tokens
+from u2a.method.adapters import PROJECTIONS
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
 from u2a.runs.build import base_identity
@@ -22,6 +23,7 @@ from u2a.testing.case import Case, Findings, check, far
 ENCODER = "u2a/modality.py, Encoder"
 EMBEDDING = "u2a/modality.py, Tokens and Embedding"
 SPEC = "u2a/modality.py, ModalitySpec"
+TARGETS = "u2a/modality.py, ModalitySpec.lora_targets"
 
 
 @check(
@@ -72,6 +74,18 @@ def _validity(tokens: Tokens) -> Findings:
         yield "padding stands before real tokens"
     elif not valid_NL[:, list(tokens.cls or (0,))].all():
         yield "a class position is padding"
+
+
+@check("four adapted nn.Linear a block: query, key, value, attention output", TARGETS)
+def lora_count(case: Case) -> Findings:
+    if case.spec.tune != "lora":
+        return
+    branch = case.branch()
+    wanted = 2 * len(PROJECTIONS) * len(branch.targets)
+    adapters = [name for name, _ in branch.learnable() if name.startswith("blocks.")]
+    trained = sum(p.requires_grad for p in branch.backbone.parameters())
+    if len(adapters) != wanted or trained != wanted:
+        yield f"{len(adapters)} LoRA tensors and {trained} trained ones, not {wanted}"
 
 
 @check("hidden states of every position given, mask tokens last, all finite", ENCODER)
@@ -213,7 +227,8 @@ def _model(case: Case, seed: int = 0) -> U2A:
 def _encode(branch: UnimodalBranch, inputs: Inputs, seed: int = 0) -> tuple[Tensor, Tensor]:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        return branch(inputs)
+        read = branch(inputs)
+        return read.cls_PH, read.mask_PKH
 
 
 def _perturb(parameter: nn.Parameter, scale: float = 1.0) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from u2a.common.distributed import World, default_workers
+from u2a.common.seeds import stable_seed
 from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader
 from u2a.data.feeding.plan import TrainingBatches, TrainingPlan, holdout
 from u2a.data.feeding.prefetch import PrefetchedBatches
@@ -17,8 +19,8 @@ from u2a.data.reading.split import Split, split_names
 from u2a.data.shards.names import odd_splits
 from u2a.data.shards.twins import twin_groups
 from u2a.errors import RecipeError
-from u2a.evaluation.encoding import encode_split
-from u2a.evaluation.scoring import score_scenario
+from u2a.evaluation.encoding import Columns, encode_columns, encode_split
+from u2a.evaluation.validation import Validation, judge
 from u2a.method.losses import Counts
 from u2a.method.model import U2A
 from u2a.plugins.registry import Registry
@@ -104,20 +106,54 @@ class TrainingData:
         """The counts of step `t`'s global batch, known from the plan alone."""
         return self.plan.step(t).counts
 
-    def validate(self, model: U2A) -> dict[str, float] | None:
-        """Scores on the validation samples with the presence they have; None where there are none."""
+    @property
+    def validates(self) -> bool:
+        """Whether there is anything to validate on."""
+        return self._validation is not None
+
+    def validate(self, model: U2A) -> Validation | None:
+        """Judge the validation samples with the presence they have; None where there are none."""
         if self._validation is None:
             return None
+        task = self.recipe.task
         encoded = encode_split(
             model,
             self._validation,
             self.preprocessors,
-            self.recipe.task,
+            task,
             self.place,
             places=self._places,
             workers=self.workers,
         )
-        return score_scenario(model, encoded, self.recipe.task).scores
+        return judge(model, encoded, task)
+
+    def encode_training(self, model: U2A, columns: Columns, most: int) -> list[Tensor]:
+        """`encode_columns` of at most so many training samples, drawn from the seed if there are more."""
+        return self._encode(model, self.train, np.flatnonzero(~self._held_N), columns, most)
+
+    def encode_validation(self, model: U2A, columns: Columns, most: int) -> list[Tensor] | None:
+        """`encode_columns` of at most so many validation samples; None where there are none."""
+        if self._validation is None:
+            return None
+        places = np.arange(len(self._validation)) if self._places is None else self._places
+        return self._encode(model, self._validation, places, columns, most)
+
+    def _encode(
+        self, model: U2A, split: Split, places: np.ndarray, columns: Columns, most: int
+    ) -> list[Tensor]:
+        if len(places) > most:
+            draw = np.random.default_rng(stable_seed("tokens", self.recipe.seed))
+            places = np.sort(draw.permutation(places)[:most])
+        return encode_columns(
+            model,
+            split,
+            self.preprocessors,
+            self.recipe.task,
+            self.place,
+            columns,
+            places=places,
+            workers=self.workers,
+        )
 
     def _choose_validation(self) -> tuple[Split | None, np.ndarray | None]:
         if self.recipe.data.holdout is not None:

@@ -48,8 +48,10 @@ class Loggers:
     Args:
         names: of the loggers; none on all processes but the first.
         folder: the run folder.
-        done: steps done already; 0 = a new training.
         say: is told of loggers that fail.
+
+    Attributes:
+        done: steps done already when the context is entered; 0 = a new training.
     """
 
     def __init__(
@@ -58,12 +60,12 @@ class Loggers:
         recipe: Recipe,
         plugins: Registry,
         folder: Path,
-        done: int,
         say: Callable[[str], None],
     ) -> None:
         found = (plugins.loggers.find(name) or name for name in names)
         self.names, self.recipe, self.plugins = tuple(dict.fromkeys(found)), recipe, plugins
-        self.folder, self.done, self.say = folder, done, say
+        self.folder, self.say = folder, say
+        self.done = 0
         self._open: dict[str, LoggerThread] = {}
 
     def __enter__(self) -> Loggers:

@@ -20,13 +20,13 @@ class TrainingProgress:
     """Progress of a training on the main process; silent on the others.
 
     Args:
-        total: optimizer steps of the whole training; done: those already done.
+        total: optimizer steps of the whole training.
     """
 
-    def __init__(self, total: int, done: int, batch_size: int, *, quiet: bool) -> None:
+    def __init__(self, total: int, batch_size: int, *, quiet: bool) -> None:
         self.total, self.batch_size, self.quiet = total, batch_size, quiet
         self.bar: Progress | None = None
-        self.first = self.last_done = done
+        self.first = self.last_done = 0
         self.started = self.spoken = time.monotonic()
         self.elsewhere = 0.0
         if not quiet and console.is_terminal:
@@ -38,7 +38,15 @@ class TrainingProgress:
                 TextColumn("{task.fields[losses]}"),
                 console=console,
             )
-            self.task = self.bar.add_task("training", total=total, completed=done, losses="")
+            self.task = self.bar.add_task("training", total=total, losses="")
+
+    def begin(self, done: int) -> None:
+        """The training goes on from here: so many steps are done already."""
+        self.first = self.last_done = done
+        self.started = self.spoken = time.monotonic()
+        self.elsewhere = 0.0
+        if self.bar:
+            self.bar.update(self.task, completed=done)
 
     def __enter__(self) -> TrainingProgress:
         if self.bar:
@@ -67,9 +75,9 @@ class TrainingProgress:
             self.elsewhere += time.monotonic() - began
 
     def step(self, done: int, epoch: int, losses: dict[str, float]) -> None:
-        """Tell that `done` steps are done."""
+        """Tell that `done` steps are done, the last one in `epoch` (from 1)."""
         self.last_done = done
-        text = f"epoch {epoch + 1}  loss {losses['loss']:.3f}  task {losses['task_loss']:.3f}"
+        text = f"epoch {epoch}  loss {losses['loss']:.3f}  task {losses['task_loss']:.3f}"
         text += f"  alignment {losses['alignment_loss']:.3f}  {self.rate:.0f} samples/s"
         if self.bar:
             self.bar.update(self.task, completed=done, losses=text)

@@ -62,7 +62,7 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
             run.forget_after(0)  # what was logged before the first checkpoint is done again
     if place.main:
         out.print(f"run {run}" + (f", from step {trainer.done} of {trainer.total}" if trainer.done else ""))
-    if trainer.done < trainer.total or trainer.owes_validation:
+    if not trainer.finished:
         trainer.fit()
     if place.main:
         out.print(f"done; score it with: u2a eval {run}")

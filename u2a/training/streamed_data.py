@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from u2a.common.distributed import sum_over_processes
@@ -18,7 +19,9 @@ from u2a.data.reading.opening import recipe_cache
 from u2a.data.shards.dataset import fingerprint, shard_addresses
 from u2a.data.storage.remote import show
 from u2a.errors import RecipeError
+from u2a.evaluation.encoding import Columns, encode_loader
 from u2a.method.losses import Counts
+from u2a.method.model import U2A
 from u2a.recipe.sections import Recipe
 from u2a.training.indexed_data import TrainingData
 
@@ -73,6 +76,18 @@ class StreamingData(TrainingData):
 
     def loader(self, first: int, last: int) -> DataLoader:
         """This process's micro-batches from step `first` on; endless, so that no process runs out."""
+        return self._stream(first, train=True)
+
+    def encode_training(self, model: U2A, columns: Columns, most: int) -> list[Tensor]:
+        """`encode_columns` of the stream's first samples: an epoch's, or `most` if that is less."""
+        samples = self.recipe.data.samples_per_epoch or 0
+        size = self.recipe.training.batch_size // self.recipe.training.accumulation
+        n_batches = max(1, min(most, samples) // size)
+        return encode_loader(
+            model, self._stream(0, train=False), n_batches, self.recipe.task, self.place, columns
+        )
+
+    def _stream(self, first: int, *, train: bool) -> DataLoader:
         training, task, place = self.recipe.training, self.recipe.task, self.place
         options = StreamOptions(
             addresses=self.addresses,
@@ -85,8 +100,9 @@ class StreamingData(TrainingData):
             seed=self.recipe.seed,
             rank=place.rank,
             world=place.size,
-            dropout=self.dropout,
+            dropout=self.dropout and train,
             folder=recipe_cache(self.recipe).folder,
+            train=train,
         )
         remote, workers = any(map(is_url, self.addresses)), allowed_workers(self.workers)
         return DataLoader(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,67 +16,76 @@ from u2a.common.seeds import stable_seed
 from u2a.contract.extensions import LineKind
 from u2a.data.feeding.batches import Batch, Failed, reading
 from u2a.errors import U2AError
-from u2a.evaluation.metrics import higher_is_better
-from u2a.method.finite import explain_non_finite
-from u2a.method.objective import Objective
+from u2a.evaluation.validation import Validation
+from u2a.method.finite import explain_batches
 from u2a.method.skipping import SkippedSteps, gradient_advice
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 from u2a.runs import checkpoint
 from u2a.runs.build import build_model
 from u2a.runs.folder import Run
+from u2a.training.head_start import head_start
 from u2a.training.indexed_data import TrainingData
+from u2a.training.keeping import Facts, Keeper
 from u2a.training.loggers import Loggers, check_loggers
+from u2a.training.objective import build_objective
 from u2a.training.progress import TrainingProgress, format_scores
+from u2a.training.schedule import learning_rate, parameter_groups
+from u2a.training.signals import StopSignal
 from u2a.training.streamed_data import StreamingData
-
-
-def learning_rate(t: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """The paper's schedule: 0.1 x lr through warm-up, then ``lr (1 - (t - t_w) / (T - t_w))^power``."""
-    training = recipe.training
-    warm, total = training.warmup_epochs * steps_per_epoch, training.epochs * steps_per_epoch
-    if t < warm:
-        return 0.1 * training.lr
-    return training.lr * (1 - (t - warm) / (total - warm)) ** training.power
 
 
 class Trainer:
     """One training: a recipe, a run folder, and this process's place among all.
 
     Everything the user could have got wrong in recipe and data is checked before the model is built.
+
+    Attributes:
+        data, plan, total: what is read, in which order, in how many steps.
+        model, objective, parameters, optimizer: what is trained, and how.
+        done, owes_validation, skipped, keeper: where the training stands, and what is saved of it.
+        stop, progress, loggers: who may end it, and who is told.
     """
 
     def __init__(self, recipe: Recipe, run: Run, place: World, registry: Registry) -> None:
         self.recipe, self.run, self.place, self.registry = recipe, run, place, registry
+        training = recipe.training
         check_loggers(recipe, registry)
+
         kind = StreamingData if recipe.data.streaming else TrainingData
         self.data = kind(recipe, place, registry)
         self.plan = self.data.plan
-        self.total = recipe.training.epochs * self.plan.steps_per_epoch
-        self.model = build_model(recipe, registry).to(place.device)
-        self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
-        training = recipe.training
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=training.lr, eps=training.eps, weight_decay=training.weight_decay
-        )
-        self.objective: torch.nn.Module = Objective(
-            self.model,
-            alignment_weight=training.alignment_weight,
-            detach_target=training.detach_target,
-            exhaustive=training.modality_dropout == "exhaustive",
-        )
-        if place.size > 1:
-            devices = [place.device] if place.device.type == "cuda" else None
-            self.objective = DistributedDataParallel(
-                self.objective, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
-            )
-        self.done, self.saved = 0, -1
-        self.skipped = SkippedSteps(self.total)
-        self.best: float | None = None
-        self.stop_signal = 0
-        self.owes_validation = False
+        self.total = training.epochs * self.plan.steps_per_epoch
 
-    def fit(self) -> dict[str, Any]:
+        self.model = build_model(recipe, registry).to(place.device)
+        self.objective = build_objective(self.model, recipe, place)
+        self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, training.lr_factors),
+            lr=training.lr,
+            eps=training.eps,
+            weight_decay=training.weight_decay,
+        )
+
+        self.done, self.owes_validation = 0, False
+        self.skipped = SkippedSteps(self.total)
+        facts = Facts(
+            self.plan.steps_per_epoch, self.total, self.data.fingerprint, self.data.validation_fingerprint
+        )
+        self.keeper = Keeper(run, self.model, self.optimizer, recipe.task, place, facts)
+
+        self.stop = StopSignal(alone=place.size == 1)
+        self.progress = TrainingProgress(self.total, training.batch_size, quiet=not place.main)
+        names = training.loggers if place.main else ()
+        self.loggers = Loggers(names, recipe, registry, run.folder, self.progress.say)
+
+    @property
+    def finished(self) -> bool:
+        """True where nothing is left to do: no step, no validation, no head start."""
+        ended = self.done >= self.total or self._out_of_patience()
+        return ended and self.keeper.saved >= 0 and not self.owes_validation
+
+    def fit(self) -> dict[str, float]:
         """Train from where the run stands to the end; returns the last validation's scores.
 
         Raises:
@@ -87,31 +93,30 @@ class Trainer:
             KeyboardInterrupt: SIGINT or SIGTERM arrived; everything done so far is saved.
         """
         self.objective.train()
-        batch_size = self.recipe.training.batch_size
-        progress = TrainingProgress(self.total, self.done, batch_size, quiet=not self.place.main)
-        names = self.recipe.training.loggers if self.place.main else ()
-        self.loggers = Loggers(names, self.recipe, self.registry, self.run.folder, self.done, progress.say)
-        last: dict[str, Any] = {}
+        self.progress.begin(self.done)
+        self.loggers.done = self.done
+        last: dict[str, float] = {}
         loader = self.data.loader(self.done, self.total)
-        with self._signals(), progress, reading(loader) as batches, self.loggers:
+        with self.stop, self.progress, reading(loader) as batches, self.loggers:
             for notice in self.data.notices():
-                progress.say(notice)
-            if self.owes_validation:
-                with progress.not_training():
-                    last = self._end_epoch(progress)
-            while self.done < self.total:
-                micro_batches = self._next(batches, progress)
-                line = self.train_step(micro_batches)
-                self._report(line, progress)
+                self.progress.say(notice)
+            if self.keeper.saved < 0:
+                last = self._begin()
+                self.progress.begin(self.done)
+            elif self.owes_validation:
+                last = self._end_epoch()
+            while self.done < self.total and not self._out_of_patience():
+                line = self.train_step(self._next(batches))
+                self._report(line)
                 if self.done % self.plan.steps_per_epoch == 0:
-                    with progress.not_training():
-                        last = self._end_epoch(progress)
+                    last = self._end_epoch()
         return last
 
     def train_step(self, micro_batches: list[Batch]) -> dict[str, float]:
         """One optimizer step over the global batch, of which `micro_batches` are this process's part."""
+        training = self.recipe.training
         counts = self.data.counts(self.done, micro_batches)
-        lr = learning_rate(self.done, self.plan.steps_per_epoch, self.recipe)
+        lr = learning_rate(self.done, self.plan.steps_per_epoch, training)
         torch.manual_seed(stable_seed("step", self.recipe.seed, self.done, self.place.rank))
         totals: dict[str, Tensor] = {}
         for a, batch in enumerate(micro_batches):
@@ -120,20 +125,47 @@ class Trainer:
                 losses = self.objective(moved.inputs, moved.present_BM, moved.target, counts)
                 (losses["loss"] * self.place.size).backward()  # DDP averages; the losses are sums already
             totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.training.clip_norm or math.inf)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, training.clip_norm or math.inf))
         values = sum_over_processes(torch.stack(list(totals.values())), self.place).tolist()
-        losses = dict(zip(totals, values, strict=True))
-        taken = self._update(lr, float(norm))
+        line = dict(zip(totals, values, strict=True))
+        taken = self._update(lr, norm)
         self.done += 1
         if not taken:
-            self._skipped(losses, micro_batches)
-        return {**losses, "lr": lr, "grad_norm": float(norm)}
+            self._skipped(line, micro_batches)
+        return {**line, "lr": lr, "grad_norm": norm}
+
+    def resume(self) -> None:
+        """Continue from the run's LAST checkpoint, exactly: tensors, optimizer, data position, seeds.
+
+        Raises:
+            CheckpointError: damaged, or made for other data, weights or batches.
+        """
+        meta = self.keeper.restore()
+        self.done, self.skipped.count = meta["step"], meta.get("skipped_steps", 0)
+        at_the_end_of_an_epoch = self.done % self.plan.steps_per_epoch == 0
+        judged = at_the_end_of_an_epoch and (self.done > 0 or self._starts_ahead)
+        self.owes_validation = judged and self.data.validates and not meta["validation"]
+        if self.place.main:
+            self.run.forget_after(self.done)
+
+    def _begin(self) -> dict[str, float]:
+        """The head start, if the recipe has one: validated and kept as the checkpoint of step 0."""
+        if not self._starts_ahead:
+            return self._end_epoch() if self.total == 0 else {}
+        summary = head_start(self.model, self.data, self.recipe, self.place)
+        for line in summary.lines():
+            self.progress.say(line)
+        return self._end_epoch()
+
+    @property
+    def _starts_ahead(self) -> bool:
+        return self.model.read_outs is not None and self.recipe.training.head_start
 
     def _update(self, lr: float, norm: float) -> bool:
         """Take the step, unless a gradient is not finite; the norm is the same on every process."""
         if finite := math.isfinite(norm):
             for group in self.optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["factor"]
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return finite
@@ -144,21 +176,12 @@ class Trainer:
             training = self.recipe.training
             cause = gradient_advice(bf16=training.precision == "bf16", clipped=bool(training.clip_norm))
         else:
-            cause = self._explain(micro_batches)
+            cause = explain_batches(self.model, [batch.to(self.place.device) for batch in micro_batches])
         try:
             self.skipped.add(self.done, cause)
         except U2AError:
-            self._save({}, best=False)
+            self._save()
             raise
-
-    def _explain(self, micro_batches: list[Batch]) -> str:
-        for batch in micro_batches:
-            moved = batch.to(self.place.device)
-            with torch.no_grad():
-                logits_BC = self.model(moved.inputs, moved.present_BM).logits_BC
-            if not logits_BC.isfinite().all():
-                return explain_non_finite(self.model, moved.inputs, moved.present_BM)
-        return "a loss is not finite, though every logit of this process is"
 
     @contextlib.contextmanager
     def _sync_on(self, last: bool) -> Iterator[None]:
@@ -168,130 +191,72 @@ class Trainer:
         ):
             yield
 
-    def _next(self, batches: Iterator[Batch | Failed], progress: TrainingProgress) -> list[Batch]:
+    def _next(self, batches: Iterator[Batch | Failed]) -> list[Batch]:
         """This step's micro-batches. If any process met bad data or a signal, all save and stop together."""
         fetched = [next(batches) for _ in range(self.recipe.training.accumulation)]
         errors = [one.error for one in fetched if isinstance(one, Failed)]
         device = self.place.device if self.place.size > 1 else "cpu"
-        flags = torch.tensor([len(errors), self.stop_signal], device=device)
+        flags = torch.tensor([len(errors), self.stop.asked], device=device)
         n_errors, stop = sum_over_processes(flags, self.place).tolist()
         if not n_errors and not stop:
             return [one for one in fetched if isinstance(one, Batch)]
-        if self.saved != self.done:
-            self._save({}, best=False)
-        progress.say(f"stopped after step {self.done}; saved; continue with: u2a train {self.run} --resume")
+        if self.keeper.saved != self.done:
+            self._save()
+        self.progress.say(
+            f"stopped after step {self.done}; saved; continue with: u2a train {self.run} --resume"
+        )
         if n_errors:
             raise errors[0] if errors else U2AError("another process met bad data; its message says which")
         raise KeyboardInterrupt
 
-    def _report(self, losses: dict[str, float], progress: TrainingProgress) -> None:
+    def _report(self, losses: dict[str, float]) -> None:
         while self.skipped.said:
-            progress.say(self.skipped.said.pop(0))
-        progress.step(self.done, (self.done - 1) // self.plan.steps_per_epoch, losses)
-        self._record("train", {**losses, "samples_per_second": round(progress.rate, 2)})
+            self.progress.say(self.skipped.said.pop(0))
+        self.progress.step(self.done, self.epoch, losses)
+        rate = {"samples_per_second": round(self.progress.rate, 2)}
+        lost = {"skipped_steps": self.skipped.count} if self.skipped.count else {}
+        self._record("train", {**losses, **rate, **lost})
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step done, counted from 1; 0 before the first."""
+        return -(-self.done // self.plan.steps_per_epoch)
 
     def _record(self, kind: LineKind, values: dict[str, float]) -> None:
         if self.place.main:
-            epoch = (self.done - 1) // self.plan.steps_per_epoch + 1  # counted from 1, as people are told
-            self.run.log({"type": kind, "step": self.done, "epoch": epoch, **values})
-            self.loggers.log({"epoch": epoch, **values}, self.done, kind)
+            self.run.log({"type": kind, "step": self.done, "epoch": self.epoch, **values})
+            self.loggers.log({"epoch": self.epoch, **values}, self.done, kind)
 
-    def _end_epoch(self, progress: TrainingProgress) -> dict[str, Any]:
+    def _end_epoch(self) -> dict[str, float]:
         """Validate if there is something to validate on, and save; without validation the last is the best."""
         try:
-            for branch in self.model.each_branch():
-                if branch.spec.tune == "full":
-                    share_buffers(branch.backbone, self.place)
-            values = self.data.validate(self.model)
+            with self.progress.not_training():
+                validation = self._validate()
         except (U2AError, KeyboardInterrupt):  # a resumed training begins with this validation
-            self._save({}, best=False)
+            self._save()
             raise
         self.owes_validation = False
-        if values is None:
-            self._save({}, best=True)
-            return {}
-        headline = values[self.recipe.task.headline]
-        better = self._is_better(headline)
-        self.best = headline if better else self.best
-        epoch = self.done // self.plan.steps_per_epoch
-        progress.say(f"epoch {epoch}/{self.recipe.training.epochs}  validation  {format_scores(values)}")
-        self._record("validation", values)
-        self._save(values, best=better)
-        return values
+        if validation is not None:
+            scores = format_scores(validation.scores)
+            self.progress.say(f"epoch {self.epoch}/{self.recipe.training.epochs}  validation  {scores}")
+            self._record("validation", {**validation.scores, "selected": validation.selected})
+        self.keeper.keep(self.done, validation, self._standing())
+        if self._out_of_patience() and self.done < self.total:
+            self.progress.say(f"no better validation in {self.keeper.stale} epochs: the training ends here")
+        return validation.scores if validation else {}
 
-    def _is_better(self, value: float) -> bool:
-        if self.best is None or math.isnan(self.best):
-            return True
-        return value > self.best if higher_is_better(self.recipe.task.headline) else value < self.best
+    def _validate(self) -> Validation | None:
+        for branch in self.model.each_branch():
+            if branch.spec.tune == "full":
+                share_buffers(branch.backbone, self.place)
+        return self.data.validate(self.model)
 
-    def _save(self, values: dict[str, float], *, best: bool) -> None:
-        if self.place.main:
-            meta = self._meta(values)
-            checkpoint.save_checkpoint(
-                self.run.checkpoints, self.done, self.model, self.optimizer, meta, best=best
-            )
-        self.saved = self.done
+    def _out_of_patience(self) -> bool:
+        patience = self.recipe.training.patience
+        return bool(patience) and self.keeper.stale >= patience
 
-    def _meta(self, values: dict[str, float]) -> dict[str, Any]:
-        return {
-            "steps_per_epoch": self.plan.steps_per_epoch,
-            "total_steps": self.total,
-            "best": self.best,
-            "skipped_steps": self.skipped.count,
-            "validation": values,
-            "data_fingerprint": self.data.fingerprint,
-            "validation_fingerprint": self.data.validation_fingerprint,
-            "classes": list(self.recipe.task.classes),
-            "modalities": checkpoint.describe_modalities(self.model),
-        }
+    def _standing(self) -> dict[str, Any]:
+        return {"skipped_steps": self.skipped.count}
 
-    def resume(self) -> None:
-        """Continue from the run's LAST checkpoint, exactly: tensors, optimizer, data position, seeds.
-
-        Raises:
-            CheckpointError: damaged, or made for other data, weights or batches.
-        """
-        folder = checkpoint.current(self.run.checkpoints, "LAST")
-        meta = checkpoint.load_adapter(folder, self.model)
-        for key, (what, mine) in self._must_be_the_same().items():
-            if meta.get(key, mine) != mine:
-                raise U2AError(
-                    f"{self.run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})"
-                )
-        checkpoint.load_optimizer(folder, self.model, self.optimizer)
-        self.done = self.saved = meta["step"]
-        self.best = meta["best"]
-        self.skipped.count = meta.get("skipped_steps", 0)
-        at_the_end_of_an_epoch = self.done > 0 and self.done % self.plan.steps_per_epoch == 0
-        self.owes_validation = at_the_end_of_an_epoch and not meta["validation"]
-        if self.place.main:
-            self.run.forget_after(self.done)
-
-    def _must_be_the_same(self) -> dict[str, tuple[str, Any]]:
-        return {
-            "data_fingerprint": ("the training data", self.data.fingerprint),
-            "validation_fingerprint": ("the validation data", self.data.validation_fingerprint),
-            "total_steps": ("the schedule's length", self.total),
-        }
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM ask for a stop after this step, which is saved; asked again, stop at once.
-
-        Many processes stop together only: torchrun passes every signal on, so theirs come twice anyway.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(signum: int, frame: FrameType | None) -> None:
-            again, self.stop_signal = bool(self.stop_signal), signum
-            if again and self.place.size == 1:
-                raise KeyboardInterrupt
-
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
+    def _save(self) -> None:
+        self.keeper.save(self.done, None, self._standing())

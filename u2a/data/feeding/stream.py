@@ -50,6 +50,7 @@ class StreamOptions:
         batch_size: samples of one micro-batch of one process.
         first: the optimizer step that the stream begins with.
         folder: where a shard from elsewhere lies while it is read.
+        train: with augmentation.
     """
 
     addresses: tuple[str, ...]
@@ -64,6 +65,7 @@ class StreamOptions:
     world: int
     dropout: bool
     folder: Path
+    train: bool = True
 
 
 class StreamedBatches(IterableDataset):
@@ -109,7 +111,9 @@ class StreamedBatches(IterableDataset):
             if here:
                 seed = stable_seed("augment", self.options.seed, t, raw.key)
                 try:
-                    examples[name] = self.preprocessors[name](raw.members[name], train=True, seed=seed)
+                    examples[name] = self.preprocessors[name](
+                        raw.members[name], train=self.options.train, seed=seed
+                    )
                 except (BadSample, PluginError) as error:
                     raise type(error)(f"{raw.where}: {name}: {error}") from None
         return Sample(-1, raw.key, examples, present, raw.labels)

@@ -31,7 +31,7 @@ _LINE = re.compile(r"line (\d+): ")
 #: What differs between faults of one kind: values in quotes, numbers, paths.
 _VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|\d+|(?<=: )\S+(?=: )")
 #: Changes when the same files would give other bytes.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""Calibration against known truths: temperatures, thresholds, and the coverage that prediction sets promise."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+from sklearn.metrics import f1_score
+
+from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
+from u2a.evaluation.calibration import Calibration, calibrate, decide, fit_calibration
+
+NAMES = ("image", "text")
+BOTH, IMAGE, TEXT = (True, True), (True, False), (False, True)
+
+
+def classes(n: int, sharpness: float, seed: int, C: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are `sharpness` times too sure, and classes drawn from the true probabilities."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(0, 1.5, (n, C))
+    target = np.array([rng.choice(C, p=p) for p in softmax(true, 1)])
+    return sharpness * true, target
+
+
+def labels(n: int, sharpness: float, seed: int, C: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    true = rng.normal(-1.2, 1.5, (n, C))
+    return sharpness * true, (rng.random((n, C)) < expit(true)).astype(float)
+
+
+def test_each_pattern_gets_its_own_temperature() -> None:
+    found = fit_calibration(
+        NAMES,
+        {BOTH: classes(3000, 3, 0), IMAGE: classes(3000, 1, 1), TEXT: classes(3000, 0.5, 2)},
+        "single_label",
+    )
+    assert found.of("image+text", 2).temperature == pytest.approx(3, rel=0.08)
+    assert found.of("image", 2).temperature == pytest.approx(1, rel=0.08)
+    assert found.of("text", 2).temperature == pytest.approx(0.5, rel=0.08)
+    logits, target = classes(3000, 3, 9)
+    raw, calibrated = softmax(logits, 1), found.probabilities(logits, "image+text", 2)
+    assert expected_calibration_error(calibrated, target, "single_label") < 0.03
+    assert expected_calibration_error(raw, target, "single_label") > 0.15
+
+
+def test_a_small_pattern_stays_near_the_common_temperature() -> None:
+    few = fit_calibration(NAMES, {BOTH: classes(3000, 3, 0), IMAGE: classes(4, 0.3, 1)}, "single_label")
+    many = fit_calibration(NAMES, {BOTH: classes(3000, 3, 0), IMAGE: classes(3000, 0.3, 1)}, "single_label")
+    assert few.of("image", 2).temperature > 1.5 > 0.4 > many.of("image", 2).temperature
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_sets_hold_the_true_class_as_often_as_promised_in_every_pattern(coverage: float) -> None:
+    """Averaged over splits, as the promise is over them: each pattern has its own quantile."""
+    sharpness = {BOTH: 1.0, IMAGE: 2.0, TEXT: 0.4}
+    reached: dict[str, list[float]] = {"image+text": [], "image": [], "text": []}
+    for seed in range(40):
+        fitted = {p: classes(200, s, 10 * seed + i) for i, (p, s) in enumerate(sharpness.items())}
+        found = fit_calibration(NAMES, fitted, "single_label")
+        for i, (name, s) in enumerate(zip(reached, sharpness.values(), strict=True)):
+            logits, target = classes(400, s, 10 * seed + 5 + i)
+            cut, group = found.cut(name, 2, coverage)
+            assert group == name
+            reached[name].append(reached_coverage(found.probabilities(logits, name, 2) >= cut, target))
+    for name, values in reached.items():
+        assert np.mean(values) == pytest.approx(coverage, abs=0.02), name
+
+
+def test_label_sets_miss_no_more_than_promised() -> None:
+    missed = []
+    for seed in range(30):
+        found = fit_calibration(NAMES, {BOTH: labels(300, 2, seed)}, "multi_label")
+        logits, target = labels(600, 2, 100 + seed)
+        cut, _ = found.cut("image+text", 2, 0.9)
+        missed.append(1 - reached_coverage(found.probabilities(logits, "image+text", 2) >= cut, target))
+    assert 0.07 < np.mean(missed) < 0.105
+
+
+def test_too_few_samples_fall_back_to_a_coarser_group_and_then_to_every_class() -> None:
+    found = fit_calibration(
+        NAMES, {BOTH: classes(300, 1, 0), IMAGE: classes(5, 1, 1), TEXT: classes(300, 1, 2)}, "single_label"
+    )
+    assert found.cut("image", 2, 0.9)[1] == "1 of 2"
+    assert found.cut("image+text", 2, 0.9)[1] == "image+text"
+    tiny = fit_calibration(NAMES, {BOTH: classes(5, 1, 0)}, "single_label")
+    assert tiny.cut("image+text", 2, 0.9) == (0.0, "none")
+    assert Calibration("single_label").cut("image", 2, 0.9) == (0.0, "none")
+
+
+def test_thresholds_reach_the_best_f1_that_one_threshold_a_class_can() -> None:
+    logits, target = labels(4000, 0.4, 0)
+    found = fit_calibration(NAMES, {BOTH: (logits, target)}, "multi_label")
+    p = found.probabilities(logits, "image+text", 2)
+    grid = np.linspace(0.01, 0.99, 99)
+    best = [max(f1_score(target[:, c], p[:, c] >= t) for t in grid) for c in range(4)]
+    cuts = found.thresholds("image+text", 2, 4)
+    mine = [f1_score(target[:, c], p[:, c] >= cuts[c]) for c in range(4)]
+    assert mine == pytest.approx(best, abs=0.01)
+    assert np.array_equal(decide(p, cuts) >= 0.5, p >= cuts)
+    plain = [f1_score(target[:, c], p[:, c] >= 0.5) for c in range(4)]
+    assert np.mean(mine) > np.mean(plain) + 0.05
+
+
+def test_a_rare_classs_threshold_stays_near_the_patterns() -> None:
+    logits, target = labels(400, 1, 0)
+    target[:, 3] = 0
+    target[:2, 3] = 1
+    logits[:2, 3] = 9.0  # its own best threshold would be near 1
+    cuts = fit_calibration(NAMES, {BOTH: (logits, target)}, "multi_label").thresholds("image+text", 2, 4)
+    assert abs(cuts[3] - np.median(cuts[:3])) < 0.2
+
+
+def test_each_sample_is_calibrated_by_its_own_pattern() -> None:
+    found = fit_calibration(NAMES, {BOTH: classes(900, 3, 0), TEXT: classes(900, 0.5, 1)}, "single_label")
+    logits, _ = classes(6, 1, 2)
+    present = np.array([BOTH, TEXT] * 3)
+    p, decided = calibrate(found, logits, present, NAMES)
+    for n, name in enumerate(["image+text", "text"] * 3):
+        assert np.allclose(p[n], softmax(logits[n] / found.of(name, 2).temperature))
+    assert np.array_equal(p, decided)
+
+
+def test_a_calibration_outlives_json() -> None:
+    found = fit_calibration(NAMES, {BOTH: labels(700, 2, 0), TEXT: labels(60, 1, 1)}, "multi_label")
+    again = Calibration.from_dict(json.loads(json.dumps(found.as_dict())))
+    assert again == found
+    assert Calibration.from_dict(None) is None

@@ -1,0 +1,41 @@
+"""``u2a baselines``: a run beside what the same frozen encoders give without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from u2a.cli.base import Command, json_option, print_json, set_option
+from u2a.common.terminal import out
+
+
+@click.command(cls=Command)
+@click.argument("run", required=False)
+@click.option("--split", default="test", show_default=True, help="The split to score.")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the MLP and of resamples.")
+@set_option
+@json_option
+def baselines(run: str | None, as_json: bool, **options: Any) -> None:
+    """Score RUN (the newest if none is named) beside baselines on the same frozen encoders, pattern by pattern.
+
+    Differences are RUN's, with 95 % intervals over paired resamples; the last lines say where it is behind.
+    """
+    from u2a.report.baselines import LABELS, run_baselines
+
+    result = run_baselines(run, **options)
+    if as_json:
+        print_json(result)
+        return
+    out.print(f"run {result['run']}, split {result['split']}, {result['metric']} in percent")
+    for row in result["patterns"]:
+        without = f"without {', '.join(row['missing'])}" if row["missing"] else "complete"
+        out.print(f"{without} (N {row['n']}): {100 * row['score']:.1f}")
+        for name, label in LABELS.items():
+            beside = row[name]
+            low, high = (f"{100 * bound:+.1f}" for bound in beside["interval"])
+            score, difference = 100 * beside["score"], 100 * beside["difference"]
+            out.print(f"    {score:5.1f}  {label}: {difference:+.1f} ({low} to {high})")
+    for line in result["verdict"]:
+        out.print(line)

@@ -1,0 +1,159 @@
+"""A run beside baselines on the same frozen encoders: where it is behind, and what to try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from u2a.common.seeds import stable_seed
+from u2a.data.feeding.plan import holdout
+from u2a.data.reading.opening import evaluation_split
+from u2a.data.reading.split import split_names
+from u2a.errors import U2AError
+from u2a.evaluation import baselines
+from u2a.evaluation.baselines import Features, having
+from u2a.evaluation.encoding import encode_columns
+from u2a.evaluation.metrics import compute_metric, higher_is_better
+from u2a.evaluation.scenarios import Pattern, patterns
+from u2a.evaluation.scoring import classify
+from u2a.evaluation.tokens import token_columns
+from u2a.evaluation.trained import Model, load
+from u2a.plugins.loading import registry
+from u2a.runs.build import build_model
+
+RESAMPLES = 200
+#: How the table calls each baseline.
+LABELS = {
+    "majority": "majority class",
+    "probe": "linear probe of exactly these modalities",
+    "zero_filled": "one linear probe, zeros for what is missing",
+    "mlp": "one small MLP with modality dropout",
+}
+
+
+def run_baselines(
+    run: str | None, *, split: str = "test", checkpoint: str = "best", sets: Sequence[str] = (), seed: int = 0
+) -> dict[str, Any]:
+    """Score a run and the baselines of `LABELS` in every availability pattern, on the same samples.
+
+    Returns:
+        ``run``, ``metric`` and ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its
+        ``score``, the run's ``difference`` and its 95 % ``interval`` over paired resamples of the samples;
+        ``verdict``, in words.
+
+    Raises:
+        U2AError: no training samples or nothing to choose on.
+    """
+    model = load(run, checkpoint=checkpoint, sets=sets)
+    metric = model.recipe.task.selection_metric
+    train, validation, test = _features(model, split)
+    names, found = model.network.names, patterns(len(model.network.names))
+    encoded = model.encode(split)
+    shared = {
+        "zero_filled": baselines.zero_filled_probe(train, validation, test, found),
+        "mlp": baselines.dropout_mlp(train, validation, test, found, seed),
+    }
+    rows = []
+    for k, pattern in enumerate(found):
+        there_N = having(test, pattern)
+        if not there_N.any():
+            continue
+        logits_NC = classify(model.network, encoded, encoded.present_NM & torch.tensor(pattern))
+        mine_NC = _probabilities(logits_NC, model)[there_N]
+        others = {
+            "majority": baselines.majority(train, len(there_N), mine_NC.shape[1]),
+            "probe": baselines.dedicated_probe(train, validation, test, pattern),
+            **{name: of_patterns[k] for name, of_patterns in shared.items()},
+        }
+        target = test.target[there_N]
+        row: dict[str, Any] = {"missing": _missing(names, pattern), "n": int(there_N.sum())}
+        row["score"] = _score(metric, mine_NC, target)
+        for name, p_NC in others.items():
+            row[name] = _beside(metric, mine_NC, _wide(p_NC[there_N], mine_NC.shape[1]), target, seed)
+        rows.append(row)
+    result = {"run": str(model.run), "split": split, "metric": metric, "patterns": rows}
+    return result | {"verdict": verdict(result, names)}
+
+
+def _missing(names: Sequence[str], pattern: Pattern) -> list[str]:
+    return [name for name, kept in zip(names, pattern, strict=True) if not kept]
+
+
+def _probabilities(logits_NC: torch.Tensor, model: Model) -> np.ndarray:
+    single = model.recipe.task.kind == "single_label"
+    return (logits_NC.softmax(1) if single else logits_NC.sigmoid()).numpy()
+
+
+def _wide(p_NC: np.ndarray, n_classes: int) -> np.ndarray:
+    """Zeros for classes that no training sample has."""
+    return np.pad(p_NC, ((0, 0), (0, n_classes - p_NC.shape[1])))
+
+
+def _score(metric: str, p_NC: np.ndarray, target: np.ndarray) -> float:
+    return compute_metric(metric, torch.from_numpy(p_NC).float(), torch.from_numpy(target))
+
+
+def _beside(
+    metric: str, mine_NC: np.ndarray, other_NC: np.ndarray, target: np.ndarray, seed: int
+) -> dict[str, Any]:
+    draw = np.random.default_rng(stable_seed("baselines", seed, len(target)))
+    differences = []
+    for _ in range(RESAMPLES):
+        rows = draw.integers(len(target), size=len(target))
+        pair = (_score(metric, p_NC[rows], target[rows]) for p_NC in (mine_NC, other_NC))
+        differences.append(next(pair) - next(pair))
+    low, high = np.nanquantile(differences, [0.025, 0.975])
+    score = _score(metric, other_NC, target)
+    difference = _score(metric, mine_NC, target) - score
+    return {"score": score, "difference": difference, "interval": [float(low), float(high)]}
+
+
+def verdict(result: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """Where the run is significantly behind a baseline, in words, and what to try."""
+    sign = 1 if higher_is_better(result["metric"]) else -1
+    lines = []
+    for row in result["patterns"]:
+        for name in LABELS:
+            beside = row[name]
+            worst = max(sign * bound for bound in beside["interval"])
+            if worst < 0:
+                left = " + ".join(one for one in names if one not in row["missing"])
+                points = abs(100 * beside["difference"])
+                lines.append(f"{left}: {points:.1f} points behind the {LABELS[name]}")
+    if not lines:
+        return ["in no pattern significantly behind a baseline"]
+    return [
+        *lines,
+        "try: more training.epochs, model.lora_rank = 4, or training.lr half and double of what it is",
+    ]
+
+
+def _features(model: Model, split: str) -> tuple[Features, Features, Features]:
+    recipe = model.recipe
+    frozen = build_model(recipe, registry()).to(model.place.device).eval()
+
+    def read(name: str, places: np.ndarray | None = None) -> Features:
+        columns = encode_columns(
+            frozen,
+            evaluation_split(recipe, name),
+            model.preprocessors,
+            recipe.task,
+            model.place,
+            token_columns,
+            places=places,
+            workers=recipe.data.workers or 0,
+        )
+        *tokens, present_NM, target, _ = (column.cpu() for column in columns)
+        M = len(frozen.names)
+        read_NF = [torch.cat([tokens[3 * m], tokens[3 * m + 1]], 1).double().numpy() for m in range(M)]
+        return Features(tuple(read_NF), present_NM.numpy(), target.numpy())
+
+    if recipe.data.holdout is not None:
+        held_N = holdout(len(evaluation_split(recipe, "train")), recipe.data.holdout, recipe.seed)
+        return read("train", np.flatnonzero(~held_N)), read("train", np.flatnonzero(held_N)), read(split)
+    if "val" not in split_names(recipe.data.shards):
+        raise U2AError("baselines: choosing their strengths needs a val split or data.holdout")
+    return read("train"), read("val"), read(split)

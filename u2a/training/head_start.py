@@ -1,0 +1,53 @@
+"""The head start in a training: encode once, fit on the first process, share the result.
+
+Shape suffixes: N samples, M modalities in recipe order, B batch, P present samples, H one encoder's width, K
+mask tokens.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch.distributed as dist
+from torch import Tensor
+
+from u2a.common.distributed import World
+from u2a.common.seeds import stable_seed
+from u2a.evaluation.tokens import token_columns
+from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
+from u2a.method.model import U2A
+from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
+from u2a.recipe.sections import Recipe
+from u2a.training.indexed_data import TrainingData
+
+#: Tokens kept in memory for the fit; beyond it, samples are drawn.
+CACHE_BYTES = 2 << 30
+
+
+def head_start(model: U2A, data: TrainingData, recipe: Recipe, place: World) -> Summary:
+    """Fit what stands behind the encoders on the frozen encoders' tokens of the training samples."""
+    most = _most_samples(model)
+    train = _tokens(model, data.encode_training(model, token_columns, most))
+    held_out = data.encode_validation(model, token_columns, most)
+    validation = None if held_out is None else _tokens(model, held_out)
+    modules = cast(ReadOuts, model.read_outs), cast(ModalityHead, model.head)
+    summary = [Summary()]
+    if place.main:
+        seed = stable_seed("head start", recipe.seed)
+        summary = [fit_head_start(*modules, train, validation, read_out=recipe.model.read_out, seed=seed)]
+    if place.size > 1:
+        for tensor in [*modules[0].state_dict().values(), *modules[1].state_dict().values()]:
+            dist.broadcast(tensor, src=0)
+        dist.broadcast_object_list(summary, device=place.device)
+    return summary[0]
+
+
+def _most_samples(model: U2A) -> int:
+    numbers = sum((2 + len(b.mask_tokens_KD)) * b.mask_tokens_KD.shape[1] for b in model.each_branch())
+    return max(1, CACHE_BYTES // (4 * numbers))
+
+
+def _tokens(model: U2A, columns: list[Tensor]) -> FrozenTokens:
+    *tokens, present_NM, target, _ = (column.to(model.device) for column in columns)
+    parts = [ReadTokens(*tokens[3 * m : 3 * m + 3]) for m in range(len(model.names))]
+    return FrozenTokens(tuple(parts), present_NM, target)

@@ -1,0 +1,116 @@
+"""Checkpoints of one training: what is saved when, which one is the best, and going on from the last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from u2a.common.distributed import World
+from u2a.errors import U2AError
+from u2a.evaluation.metrics import higher_is_better
+from u2a.evaluation.validation import Validation
+from u2a.method.model import U2A
+from u2a.recipe.sections import TaskSection
+from u2a.runs import checkpoint
+from u2a.runs.folder import Run
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What must be the same where a training goes on: each with what it is called for people."""
+
+    steps_per_epoch: int
+    total_steps: int
+    data_fingerprint: str
+    validation_fingerprint: str | None
+
+    def check(self, run: Run, meta: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint that was made with others.
+
+        Raises:
+            U2AError: names what has changed.
+        """
+        names = {
+            "data_fingerprint": "the training data",
+            "validation_fingerprint": "the validation data",
+            "total_steps": "the schedule's length",
+        }
+        for key, what in names.items():
+            mine = getattr(self, key)
+            if meta.get(key, mine) != mine:
+                raise U2AError(f"{run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})")
+
+
+class Keeper:
+    """Saves a training's checkpoints and knows the best one.
+
+    Attributes:
+        saved: step of the last checkpoint; -1 = none yet.
+        best: the best validation so far, by ``task.select_on``; None = none yet.
+        stale: validations since the best one.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        model: U2A,
+        optimizer: torch.optim.Optimizer,
+        task: TaskSection,
+        place: World,
+        facts: Facts,
+    ) -> None:
+        self.run, self.model, self.optimizer = run, model, optimizer
+        self.task, self.place, self.facts = task, place, facts
+        self.saved, self.stale = -1, 0
+        self.best: float | None = None
+
+    def keep(self, step: int, validation: Validation | None, more: Mapping[str, Any]) -> None:
+        """Save after a validation; without one the last checkpoint is the best, a tie goes to the later one."""
+        better = validation is None or self._is_better(validation.selected)
+        if validation is not None:
+            self.best = validation.selected if better else self.best
+        self.stale = 0 if better else self.stale + 1
+        self.save(step, validation, more, best=better)
+
+    def save(
+        self, step: int, validation: Validation | None, more: Mapping[str, Any], *, best: bool = False
+    ) -> None:
+        """Write a checkpoint (on the first process) and make it LAST, and BEST if it is."""
+        if self.place.main:
+            known = {
+                **vars(self.facts),
+                "best": self.best,
+                "stale": self.stale,
+                "validation": validation.scores if validation else {},
+                "selected": validation.selected if validation else None,
+                "calibration": validation.calibration.as_dict() if validation else None,
+                "classes": list(self.task.classes),
+                "modalities": checkpoint.describe_modalities(self.model),
+            }
+            checkpoint.save_checkpoint(
+                self.run.checkpoints, step, self.model, self.optimizer, {**known, **more}, best=best
+            )
+        self.saved = step
+
+    def restore(self) -> dict[str, Any]:
+        """Put the LAST checkpoint's tensors and optimizer state in place; returns what it says.
+
+        Raises:
+            CheckpointError: damaged, or made for other weights.
+            U2AError: made for other data or another schedule.
+        """
+        folder = checkpoint.current(self.run.checkpoints, "LAST")
+        meta = checkpoint.load_adapter(folder, self.model)
+        self.facts.check(self.run, meta)
+        checkpoint.load_optimizer(folder, self.model, self.optimizer)
+        self.saved, self.best, self.stale = meta["step"], meta["best"], meta.get("stale", 0)
+        return meta
+
+    def _is_better(self, value: float) -> bool:
+        if self.best is None or math.isnan(self.best):
+            return True
+        return value >= self.best if higher_is_better(self.task.selection_metric) else value <= self.best

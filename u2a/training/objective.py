@@ -1,0 +1,28 @@
+"""The objective of a recipe, on one process or spread over many by DDP."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from u2a.common.distributed import World
+from u2a.method.model import U2A
+from u2a.method.objective import Objective
+from u2a.recipe.sections import Recipe
+
+
+def build_objective(model: U2A, recipe: Recipe, place: World) -> nn.Module:
+    """What a step calls: samples in, losses out; gradients are averaged over the processes."""
+    training = recipe.training
+    objective = Objective(
+        model,
+        alignment_weight=training.alignment_weight,
+        detach_target=training.detach_target,
+        exhaustive=training.modality_dropout == "exhaustive",
+    )
+    if place.size == 1:
+        return objective
+    devices = [place.device] if place.device.type == "cuda" else None
+    return DistributedDataParallel(
+        objective, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
+    )

@@ -1,0 +1,31 @@
+"""How fast what learns when: the paper's schedule, and the learnable tensors by part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from u2a.method.model import U2A
+from u2a.recipe.sections import LrFactors, TrainingSection
+
+
+def learning_rate(t: int, steps_per_epoch: int, training: TrainingSection) -> float:
+    """The paper's schedule: 0.1 x lr through warm-up, then ``lr (1 - (t - t_w) / (T - t_w))^power``."""
+    warm, total = training.warmup_epochs * steps_per_epoch, training.epochs * steps_per_epoch
+    if t < warm:
+        return 0.1 * training.lr
+    return training.lr * (1 - (t - warm) / (total - warm)) ** training.power
+
+
+def parameter_groups(model: U2A, factors: LrFactors) -> list[dict[str, Any]]:
+    """The learnable tensors by part, each with its ``factor`` on the learning rate."""
+    parts: dict[str, list[nn.Parameter]] = {name: [] for name in LrFactors.model_fields}
+    for branch in model.each_branch():
+        for name, parameter in branch.learnable():
+            part = {"mask_tokens": "mask_tokens", "projection.weight": "projection"}.get(name)
+            parts[part or ("encoder" if branch.spec.tune == "full" else "lora")].append(parameter)
+    if model.read_outs is not None:
+        parts["proxies"] += model.read_outs.parameters()
+    parts["head"] += model.head.parameters()
+    return [{"params": ps, "factor": getattr(factors, part)} for part, ps in parts.items() if ps]
