@@ -34,7 +34,8 @@ def frozen_weights(width, weights):
 
 def turned(text, seed):
     """The augmentation: the text begins at another of its letters."""
-    return text[seed % len(text) :] + text[: seed % len(text)]
+    first = (seed + 1) % len(text)
+    return text[first:] + text[:first]
 
 
 class Letters:
@@ -82,7 +83,7 @@ def backbone(options, *, weights):
                 whole = {"letters": "letters.weight", "class_tokens": name, "positions": name}
                 net.get_parameter(whole.get(name, f"blocks.{name}")).copy_(value)
     net.n_class_tokens, net.frames = options.class_tokens, options.frames
-    return net
+    return net.eval()  # as transformers hands its models over
 
 
 def embedding(net, inputs):

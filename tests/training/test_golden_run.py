@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from golden import (
+    ALONE,
     CLASSES,
     MODEL,
     THREE,
@@ -38,6 +41,8 @@ from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model
 from u2a.runs.checkpoint import learnable
+from u2a.runs.folder import Run
+from u2a.training.trainer import Trainer
 
 #: What evaluation must treat otherwise than training: dropout of every kind, augmentation.
 NOISY: Case = {
@@ -77,9 +82,14 @@ def surprise(case: Case, samples: list[Sample], weights: Learned) -> float:
     return float(1 - torch.stack([p[s.labels[0]] for p, s in zip(p_NC, samples, strict=True)]).mean())
 
 
-def validations(run: Path) -> list[dict[str, float]]:
+def logged(run: Path, kind: str = "validation") -> list[dict[str, float]]:
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line for line in lines if line["type"] == "validation"]
+    return [line for line in lines if line["type"] == kind]
+
+
+def test_the_run_tells_the_losses_of_its_steps(noisy: Trained) -> None:
+    for line, step in zip(logged(noisy.trainer.run.folder, "train"), noisy.steps, strict=True):
+        assert {name: line[name] for name in step.losses} == pytest.approx(step.losses)
 
 
 def without(samples: list[Sample], dropped: tuple[str, ...]) -> list[Sample]:
@@ -95,7 +105,7 @@ def as_bytes(given: Sequence[Mapping[str, str]]) -> list[dict[str, bytes]]:
 
 def test_validation_draws_nothing_and_takes_what_the_data_has(noisy: Trained) -> None:
     samples = validation_samples(settings(NOISY))
-    found = [line["surprise"] for line in validations(folder_of(noisy))]
+    found = [line["surprise"] for line in logged(folder_of(noisy))]
     wanted = [surprise(NOISY, samples, step.weights) for step in noisy.steps]
     assert found == pytest.approx(wanted, abs=1e-6)
     assert len(set(found)) == 3
@@ -106,7 +116,7 @@ def test_training_goes_on_as_before_after_each_validation(noisy: Trained) -> Non
 
 
 def test_the_run_holds_the_weights_of_its_steps(noisy: Trained) -> None:
-    values = [line["surprise"] for line in validations(folder_of(noisy))]
+    values = [line["surprise"] for line in logged(folder_of(noisy))]
     for checkpoint, t in (("last", 2), ("best", values.index(min(values)))):
         network = u2a.load(folder_of(noisy), checkpoint=checkpoint).network
         assert not network.training
@@ -171,7 +181,7 @@ def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path]
     hits, guessed, true = ((p_NC > 0.5) & truth_NC).sum(), (p_NC > 0.5).sum(), truth_NC.sum()
     micro = float(2 * hits / (guessed + true))
     assert model.evaluate((), "val").scores["f1_micro"] == pytest.approx(micro)
-    assert validations(tmp_path / "run")[-1]["f1_micro"] == pytest.approx(micro)
+    assert logged(tmp_path / "run")[-1]["f1_micro"] == pytest.approx(micro)
 
 
 @pytest.mark.parametrize(("metric", "better"), [("surprise", min), ("accuracy", max)])
@@ -180,13 +190,45 @@ def test_best_is_the_best_and_of_equals_the_last(
 ) -> None:
     case: Case = {"training": {**TRAINING, "epochs": 5, "lr": 0.6, "warmup_epochs": 2}}
     trained = _trained(case, golden_data, tmp_path, metric)
-    values = [line[metric] for line in validations(folder_of(trained))]
+    values = [line[metric] for line in logged(folder_of(trained))]
     best = max(step for step, value in enumerate(values) if value == better(values))
     assert 0 < best < len(values) - 1, f"{values}: the case tells too little"
     assert (tmp_path / "run/checkpoints/BEST").read_text().strip() == f"step-{best + 1:08d}"
     assert (tmp_path / "run/checkpoints/LAST").read_text().strip() == "step-00000005"
     scores = u2a.load(tmp_path / "run").evaluate((), "val").scores  # the best is what is loaded
     assert scores[metric] == pytest.approx(values[best], abs=1e-5)
+
+
+def test_a_resumed_run_knows_what_was_best(golden_data: dict[str, Path], tmp_path: Path) -> None:
+    case = settings({"training": {**TRAINING, "epochs": 5, "lr": 0.6, "warmup_epochs": 2}})
+    recipe = load_recipe(write_recipe(tmp_path, case, with_validation(golden_data["complete"]), "surprise"))
+    values = {}
+    for name, stop_after in (("whole", 5), ("parts", 4)):
+        run = Run(tmp_path / name)
+        run.create(recipe, registry())
+        trainer = Trainer(recipe, run, ALONE, registry())
+        if stop_after < 5:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(trainer, "train_step", partial(_stop, trainer, trainer.train_step, stop_after))
+                with pytest.raises(KeyboardInterrupt):
+                    trainer.fit()
+            trainer = Trainer(recipe, run, ALONE, registry())
+            trainer.resume()
+            assert trainer.done == stop_after
+        trainer.fit()
+        values[name] = [line["surprise"] for line in logged(run.folder)]
+        assert (run.checkpoints / "BEST").read_text() != (run.checkpoints / "LAST").read_text()
+    assert values["parts"] == values["whole"]
+    best, best_of_parts = ((tmp_path / name / "checkpoints/BEST").read_text() for name in values)
+    assert best == best_of_parts
+
+
+def _stop(
+    trainer: Trainer, step: Callable[[Any], dict[str, float]], after: int, batches: Any
+) -> dict[str, float]:
+    if trainer.done == after:
+        raise KeyboardInterrupt
+    return step(batches)
 
 
 def _initial(tmp_path: Path, seed: int) -> dict[str, Tensor]:
