@@ -71,6 +71,55 @@ def test_a_pass_reads_every_sample_once_and_each_pass_and_resume_another_order(
     assert keys(made, 3, 6) != read
 
 
+def test_samples_of_different_shards_are_mixed_as_the_seed_says(toy: Path, tmp_path: Path) -> None:
+    read = keys(trainer(toy, tmp_path / "run"), 0, 3)
+    shards = [int(key.split("-")[1]) // 4 for key in read]
+    assert any(len(set(shards[i : i + 4])) > 1 for i in range(0, 24, 4))
+    assert keys(trainer(toy, tmp_path / "other", "seed=1"), 0, 3) != read
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_order_of_shards_is_drawn_from_the_seed(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(stream, "BUFFER", 1)
+    read = [keys(trainer(toy, tmp_path / str(s), f"seed={s}"), 0, 3) for s in (0, seed)]
+    assert read[0] != read[1]
+
+
+def test_targets_are_the_recipes_classes_in_its_order(toy: Path, tmp_path: Path) -> None:
+    for batch in itertools.islice(trainer(toy, tmp_path / "run").data.loader(0, 0), 3):
+        wanted = [int(key.split("-")[1]) % 4 for key in unwrap(batch).keys]
+        assert unwrap(batch).target.tolist() == wanted
+
+
+def test_augmentation_is_drawn_anew_in_every_step(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BUFFER", 1)  # else a step may hold a sample twice
+
+    def seeds(run: str, *sets: str) -> list[int]:
+        made, drawn = trainer(toy, tmp_path / run, "training.modality_dropout=off", *sets), []
+        inner = made.data.preprocessors["text"]
+
+        class Spy:
+            collate = staticmethod(inner.collate)
+
+            def __call__(self, member: bytes, *, train: bool, seed: int) -> object:
+                assert train
+                drawn.append(seed)
+                return inner(member, train=train, seed=seed)
+
+        made.data.preprocessors["text"] = Spy()
+        assert len(keys(made, 0, 9)) == 72  # three passes
+        return drawn
+
+    first = seeds("first")
+    assert len(set(first)) == len(first) > 48
+    assert seeds("again") == first
+    assert not set(seeds("other", "seed=1")) & set(first)
+
+
 def test_streaming_trains_with_and_without_workers(toy: Path, tmp_path: Path) -> None:
     for workers in (0, 2):
         run = tmp_path / f"run{workers}"

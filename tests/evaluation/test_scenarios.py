@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -212,6 +213,20 @@ def test_keep_refuses_in_one_line(value: str, message: str):
 def test_keep_refuses_a_second_share_of_a_modality():
     with pytest.raises(U2AError, match=r"--keep plot=0\.9: plot has the share 0\.3 already; give one$"):
         parse_keep(["plot=0.3", "left=0.3", "plot=0.9"], ("left", "plot"))
+
+
+def test_a_large_split_is_scored_as_a_small_one(run: str):
+    model = api.load(run)
+    encoded = model.encode()
+    many = torch.arange(2500) % len(encoded.present_NM)
+    whole = replace(
+        encoded,
+        **{name: value[many] for name, value in vars(encoded).items() if isinstance(value, torch.Tensor)},
+    )
+    present_NM = encoded.present_NM & torch.tensor([True, False, True, True])
+    torch.testing.assert_close(
+        classify(model.network, whole, present_NM[many]), classify(model.network, encoded, present_NM)[many]
+    )
 
 
 # --- how the encoders are asked ---

@@ -70,6 +70,14 @@ def test_half_precision_tokens_are_compared_in_float32() -> None:
     torch.testing.assert_close(loss, reference(cls.bfloat16().float(), mask.bfloat16().float(), present))
 
 
+@pytest.mark.parametrize("target", [torch.tensor([1, 0]), torch.tensor([[0.0, 1, 1], [1, 0, 0]])])
+def test_half_precision_scores_are_judged_in_float32(target: torch.Tensor) -> None:
+    logits = torch.tensor([[0.31, -2.7, 5.1], [1.9, 0.4, -0.6]])
+    found = task_losses(logits.bfloat16(), target)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, task_losses(logits.bfloat16().float(), target))
+
+
 @pytest.mark.parametrize("multi_label", [False, True])
 @pytest.mark.parametrize("parts", [(17,), (9, 8), (1, 6, 10)])
 def test_sums_over_parts_are_the_mean_over_the_whole(parts: tuple[int, ...], multi_label: bool) -> None:

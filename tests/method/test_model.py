@@ -133,7 +133,13 @@ def test_bf16_keeps_learnable_tensors_and_outputs_in_float32(checkpoints: dict[s
     frozen = {p.dtype for b in model.branches for p in b.backbone.parameters() if not p.requires_grad}
     assert frozen == {torch.bfloat16}
     batch = batch_of(recipe, [("image", "text", "video"), ("video",)])
+    asked = set()
+    for branch in model.branches:
+        branch.backbone.embeddings.register_forward_hook(
+            lambda *_: asked.add((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
+        )
     rough = model(batch.inputs, batch.present_BM)
+    assert asked == {(True, torch.bfloat16)}
     assert rough.cls_BMD.dtype == rough.logits_BC.dtype == torch.float32
     exact = build_model(three(checkpoints), registry()).eval()(batch.inputs, batch.present_BM)
     assert (rough.cls_BMD - exact.cls_BMD).abs().max() < 0.15

@@ -15,6 +15,7 @@ from u2a.common.files import write_json, write_text
 from u2a.data.packing.pack import pack_manifest
 from u2a.data.reading.missing import draw_table, read_table, write_tables
 from u2a.data.reading.opening import open_recipe_split
+from u2a.errors import CheckpointError
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs import checkpoint
@@ -54,6 +55,28 @@ def test_a_checkpoint_outlives_a_power_failure(
     again.resume()
     assert again.done == trainer.total
     assert json.loads((run.folder / "versions.json").read_text())
+
+
+def test_a_save_that_breaks_off_leaves_the_one_before(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "run")
+    place = World(0, 1, 0, 1, torch.device("cpu"))
+    trainer = Trainer(load_recipe(toy), run, place, registry())
+    run.create(trainer.recipe, registry())
+    meta = {"modalities": checkpoint.describe_modalities(trainer.model)}
+    before = checkpoint.save_checkpoint(run.checkpoints, 1, trainer.model, trainer.optimizer, meta, best=True)
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "sync_file", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        checkpoint.save_checkpoint(run.checkpoints, 2, trainer.model, trainer.optimizer, meta, best=True)
+    for pointer in ("LAST", "BEST"):
+        assert checkpoint.current(run.checkpoints, pointer) == before
+    assert checkpoint.verify(before)["step"] == 1
+    assert {path.name for path in run.checkpoints.iterdir()} == {"LAST", "BEST", before.name}
 
 
 def test_a_packed_data_set_outlives_a_power_failure(

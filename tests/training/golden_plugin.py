@@ -83,7 +83,7 @@ def backbone(options, *, weights):
                 whole = {"letters": "letters.weight", "class_tokens": name, "positions": name}
                 net.get_parameter(whole.get(name, f"blocks.{name}")).copy_(value)
     net.n_class_tokens, net.frames = options.class_tokens, options.frames
-    return net
+    return net.eval()  # as transformers hands its models over
 
 
 def embedding(net, inputs):

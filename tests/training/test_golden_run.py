@@ -82,9 +82,14 @@ def surprise(case: Case, samples: list[Sample], weights: Learned) -> float:
     return float(1 - torch.stack([p[s.labels[0]] for p, s in zip(p_NC, samples, strict=True)]).mean())
 
 
-def validations(run: Path) -> list[dict[str, float]]:
+def logged(run: Path, kind: str = "validation") -> list[dict[str, float]]:
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line for line in lines if line["type"] == "validation"]
+    return [line for line in lines if line["type"] == kind]
+
+
+def test_the_run_tells_the_losses_of_its_steps(noisy: Trained) -> None:
+    for line, step in zip(logged(noisy.trainer.run.folder, "train"), noisy.steps, strict=True):
+        assert {name: line[name] for name in step.losses} == pytest.approx(step.losses)
 
 
 def without(samples: list[Sample], dropped: tuple[str, ...]) -> list[Sample]:
@@ -100,7 +105,7 @@ def as_bytes(given: Sequence[Mapping[str, str]]) -> list[dict[str, bytes]]:
 
 def test_validation_draws_nothing_and_takes_what_the_data_has(noisy: Trained) -> None:
     samples = validation_samples(settings(NOISY))
-    found = [line["surprise"] for line in validations(folder_of(noisy))]
+    found = [line["surprise"] for line in logged(folder_of(noisy))]
     wanted = [surprise(NOISY, samples, step.weights) for step in noisy.steps]
     assert found == pytest.approx(wanted, abs=1e-6)
     assert len(set(found)) == 3
@@ -111,7 +116,7 @@ def test_training_goes_on_as_before_after_each_validation(noisy: Trained) -> Non
 
 
 def test_the_run_holds_the_weights_of_its_steps(noisy: Trained) -> None:
-    values = [line["surprise"] for line in validations(folder_of(noisy))]
+    values = [line["surprise"] for line in logged(folder_of(noisy))]
     for checkpoint, t in (("last", 2), ("best", values.index(min(values)))):
         network = u2a.load(folder_of(noisy), checkpoint=checkpoint).network
         assert not network.training
@@ -179,7 +184,7 @@ def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path]
     scores = model.evaluate((), "val").scores
     assert scores["f1_micro"] == pytest.approx(micro)
     assert scores["surprise"] == pytest.approx(float(1 - p_NC.where(truth_NC, 1 - p_NC).mean()), abs=1e-5)
-    assert validations(tmp_path / "run")[-1]["f1_micro"] == pytest.approx(micro)
+    assert logged(tmp_path / "run")[-1]["f1_micro"] == pytest.approx(micro)
 
 
 @pytest.mark.parametrize(("metric", "better"), [("surprise", min), ("accuracy", max)])
@@ -188,7 +193,7 @@ def test_best_is_the_best_and_of_equals_the_last(
 ) -> None:
     case: Case = {"training": {**TRAINING, "epochs": 5, "lr": 0.6, "warmup_epochs": 2}}
     trained = _trained(case, golden_data, tmp_path, metric)
-    values = [line[metric] for line in validations(folder_of(trained))]
+    values = [line[metric] for line in logged(folder_of(trained))]
     best = max(step for step, value in enumerate(values) if value == better(values))
     assert 0 < best < len(values) - 1, f"{values}: the case tells too little"
     assert (tmp_path / "run/checkpoints/BEST").read_text().strip() == f"step-{best + 1:08d}"
@@ -214,7 +219,7 @@ def test_a_resumed_run_knows_what_was_best(golden_data: dict[str, Path], tmp_pat
             trainer.resume()
             assert trainer.done == stop_after
         trainer.fit()
-        values[name] = [line["surprise"] for line in validations(run.folder)]
+        values[name] = [line["surprise"] for line in logged(run.folder)]
         assert (run.checkpoints / "BEST").read_text() != (run.checkpoints / "LAST").read_text()
     assert values["parts"] == values["whole"]
     best, best_of_parts = ((tmp_path / name / "checkpoints/BEST").read_text() for name in values)

@@ -84,6 +84,8 @@ CASES: dict[str, Case] = {
     "per-target-of-two": model(mask_tokens="per_target"),
     "missing": {"data": "gaps"},
     "missing-random": {"data": "gaps", **training(modality_dropout="random")},
+    "three-missing-random": {"data": "gaps", "modalities": THREE, **training(modality_dropout="random")},
+    "random-two-steps-an-epoch": training(modality_dropout="random", batch_size=4, epochs=2),
     "missing-exhaustive": {"data": "gaps", "modalities": THREE, **training(modality_dropout="exhaustive")},
     "frames": {"modalities": {"a": A, "b": {**B, "frames": True}}},
     "frames-missing-dropout": {

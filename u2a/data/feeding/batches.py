@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from u2a.common.forked import forking
 from u2a.contract.modality import Example, Inputs, Preprocessor
 from u2a.data.feeding.workers import allowed_workers, death_of_worker, without_main_script
 from u2a.data.reading.split import Split
@@ -171,7 +172,7 @@ def reading(loader: DataLoader) -> Iterator[Iterator[Batch | Failed]]:
     Raises:
         U2AError: a worker was killed (torch tells of it wherever the block is at that moment).
     """
-    with without_main_script(loader):
+    with without_main_script(loader), forking():
         batches = iter(loader)
     try:
         yield batches

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from u2a.common.forked import forking
 from u2a.contract.modality import Preprocessor
 from u2a.data.packing.manifest import Cell, Row
 from u2a.data.shards.samples import Sample
@@ -170,7 +171,8 @@ def _in_workers(rows: Iterable[Row], packer: RowPacker, workers: int) -> Iterato
             worker_init_fn=_init_worker,
             generator=torch.Generator().manual_seed(0),
         )
-        results = iter(loader)
+        with forking():
+            results = iter(loader)
     try:
         yield from results
     except RuntimeError as error:
