@@ -11,8 +11,8 @@ from contextlib import contextmanager
 def forking() -> Iterator[None]:
     """Processes that are forked inside never collect what the parent has left lying about.
 
-    A scaler of FFmpeg joins its threads when it is freed, and a forked process has none of them: it would wait for
-    ever.
+    A scaler of FFmpeg joins its threads when it is freed, and a forked process has none of them: it would
+    wait for ever.
     """
     gc.freeze()
     try:
