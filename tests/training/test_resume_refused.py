@@ -1,0 +1,40 @@
+"""A training does not go on with other data or another schedule than it began with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from golden import ALONE, TRAINING, Case, settings, with_validation, write_recipe
+
+from u2a.errors import U2AError
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.folder import Run
+from u2a.training.trainer import Trainer
+
+
+def trainer(folder: Path, case: Case, shards: dict[str, list[str]]) -> Trainer:
+    recipe = load_recipe(write_recipe(folder, settings(case), shards))
+    run = Run(folder / "run")
+    if not run.exists:
+        run.create(recipe, registry())
+    return Trainer(recipe, run, ALONE, registry())
+
+
+def test_other_data_or_another_schedule_is_refused(golden_data: dict[str, Path], tmp_path: Path) -> None:
+    data = with_validation(golden_data["complete"])
+    trainer(tmp_path, {}, data).fit()
+    again = trainer(tmp_path, {}, data)
+    again.resume()
+    assert again.done == 3
+    other = with_validation(golden_data["gaps"])
+    longer: Case = {"training": {**TRAINING, "epochs": 4}}
+    changed = [
+        ("the training data has changed", {}, {**data, "train": other["train"]}),
+        ("the validation data has changed", {}, {**data, "val": other["val"]}),
+        ("the schedule's length has changed", longer, data),
+    ]
+    for message, case, shards in changed:
+        with pytest.raises(U2AError, match=f"cannot resume: {message}"):
+            trainer(tmp_path, case, shards).resume()
