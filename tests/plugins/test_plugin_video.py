@@ -159,6 +159,19 @@ def test_all_frames_of_a_clip_get_the_same_crop(checkpoints):
     assert torch.equal(preprocessor(member, train=False, seed=0)["pixel_values"][1], plain)
 
 
+def test_training_takes_other_frames_with_every_seed_and_evaluation_the_middle_ones(checkpoints):
+    preprocessor = VIDEO.preprocessor(options(checkpoints["clip"]))
+    member = VIDEO.to_member((tiny.numbered_frames(50, 40, 40), 10))
+
+    def brightness(train: bool, seed: int) -> tuple[float, ...]:
+        pixels = preprocessor(member, train=train, seed=seed)["pixel_values"]
+        return tuple(round(float(frame.mean()), 3) for frame in pixels)
+
+    assert len({brightness(True, seed) for seed in range(8)}) > 4
+    assert brightness(True, 3) == brightness(True, 3)
+    assert len({brightness(False, seed) for seed in range(3)}) == 1
+
+
 @torch.no_grad()
 def test_frames_are_rows_of_the_image_encoder(checkpoints):
     chosen = options(checkpoints["clip"], frames=2)

@@ -120,8 +120,10 @@ def encoder(net, tokens):
 
 
 def surprise(p_NC, target, n_classes):
-    """Mean of 1 - the true class's probability: moves with every number of the model, unlike an accuracy."""
-    return float(1 - p_NC.gather(1, target[:, None]).mean())
+    """Mean of 1 - the truth's probability: moves with every number of the model, unlike an accuracy."""
+    if target.ndim == 1:
+        return float(1 - p_NC.gather(1, target[:, None]).mean())
+    return float(1 - p_NC.where(target.bool(), 1 - p_NC).mean())
 
 
 @u2a.hookimpl
@@ -146,4 +148,4 @@ def u2a_register_modalities(register):
 
 @u2a.hookimpl
 def u2a_register_metrics(register):
-    register(u2a.MetricSpec("surprise", ("single_label",), surprise, higher_is_better=False))
+    register(u2a.MetricSpec("surprise", ("single_label", "multi_label"), surprise, higher_is_better=False))

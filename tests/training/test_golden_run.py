@@ -176,11 +176,14 @@ def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path]
     model = u2a.load(tmp_path / "run", checkpoint="last")
     model.predictor.calibration = Calibration("multi_label")  # the equations know none
     for found, p_C in zip(model.predict(as_bytes([s.inputs for s in samples])), p_NC, strict=True):
+        assert found.probabilities == pytest.approx(dict(zip(CLASSES, p_C.tolist(), strict=True)), abs=1e-5)
         assert set(found.labels) == {name for name, p in zip(CLASSES, p_C.tolist(), strict=True) if p >= 0.5}
     truth_NC = torch.tensor([[c in sample.labels for c in range(3)] for sample in samples])
     hits, guessed, true = ((p_NC > 0.5) & truth_NC).sum(), (p_NC > 0.5).sum(), truth_NC.sum()
     micro = float(2 * hits / (guessed + true))
-    assert model.evaluate((), "val").scores["f1_micro"] == pytest.approx(micro)
+    scores = model.evaluate((), "val").scores
+    assert scores["f1_micro"] == pytest.approx(micro)
+    assert scores["surprise"] == pytest.approx(float(1 - p_NC.where(truth_NC, 1 - p_NC).mean()), abs=1e-5)
     assert logged(tmp_path / "run")[-1]["f1_micro"] == pytest.approx(micro)
 
 

@@ -78,6 +78,7 @@ CASES: dict[str, Case] = {
     "three-random": {"modalities": THREE, **training(modality_dropout="random")},
     "three-exhaustive": {"modalities": THREE, **training(modality_dropout="exhaustive")},
     "other-order": {"modalities": {"b": B, "a": A}},
+    "other-order-missing": {"data": "gaps", "modalities": {"b": B, "a": A}},
     "per-target": {"modalities": THREE, **model(mask_tokens="per_target")},
     "per-target-missing": {"data": "gaps", "modalities": THREE, **model(mask_tokens="per_target")},
     "per-target-of-two": model(mask_tokens="per_target"),
@@ -111,6 +112,7 @@ SAME = {
     "auto-complete": "random",
     "auto-missing": "missing",
     "per-target-of-two": "base",
+    "other-order-missing": "missing",
     "clip-wide": "base",
     "one-modality-random": "one-modality",
 }
