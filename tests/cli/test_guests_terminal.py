@@ -26,7 +26,9 @@ NAMES = ("accuracy", "f1_macro", "map", "balanced_accuracy", "expected_calibrati
 
 def scenarios() -> tuple[list[Scenario], Recipe]:
     complete = {name: 0.1234 + i / 10 for i, name in enumerate(NAMES)}
-    found = [Scenario(dropped, 12, 0, complete, complete) for dropped in ((), ("left",), ("right",))]
+    found = [
+        Scenario(dropped, 12, 0, complete, complete, majority=1 / 3) for dropped in ((), ("left",), ("right",))
+    ]
     recipe = Recipe.model_construct(
         modalities={"left": None, "right": None}, task=type("Task", (), {"classes": ("a", "b", "c")})
     )

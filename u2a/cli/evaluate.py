@@ -129,7 +129,7 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
         difference = scenario.scores[headline] - scenario.complete[headline]
         values = [f"{value:.4f}" for value in scenario.scores.values()]
         rows.append([*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty)])
-    if headline == "accuracy":
+    if headline == "accuracy" and scenarios[0].majority is not None:
         rows.append([*missing * len(names), f"{scenarios[0].majority:.4f}", "(majority class)"])
     return [*names, *scenarios[0].scores, "change", "N", "n_empty"], rows
 
