@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from u2a.errors import BadSample
 from u2a.media import grey, jpeg
 from u2a.media.metadata import strip
 from u2a.media.names import named
+from u2a.media.quiet import no_warnings
 
 #: Larger pictures are refused before their pixels are decoded (268 MB as RGB).
 MAX_PIXELS = 89_478_485
@@ -132,8 +132,7 @@ def _stated_turn(image: Image.Image) -> int:
 @contextmanager
 def picture_errors(member: bytes) -> Iterator[None]:
     """Pillow's many exceptions as one; its notices about odd metadata are nobody's business here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with no_warnings():
         try:
             yield
         except BadSample:
