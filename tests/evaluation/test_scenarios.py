@@ -228,6 +228,10 @@ def test_a_large_split_is_scored_as_a_small_one(run: str):
     torch.testing.assert_close(
         classify(model.network, whole, present_NM[many]), classify(model.network, encoded, present_NM)[many]
     )
+    none = replace(
+        encoded, **{name: value[:0] for name, value in vars(encoded).items() if isinstance(value, torch.Tensor)}
+    )
+    assert classify(model.network, none, present_NM[:0]).shape == (0, 4)
 
 
 # --- how the encoders are asked ---

@@ -107,6 +107,22 @@ def test_sampled_values_keep_efficiency_and_come_near_the_exact_ones():
     np.testing.assert_array_equal(values, sampled_shapley_values(lambda S: v[S], M, seed=0))
 
 
+def test_games_side_by_side_have_the_values_of_each_alone():
+    M = 4
+    v = game(M, 2, 3)
+    interactions, sampled = pair_interactions(v), sampled_shapley_values(lambda S: v[S], M, seed=0)
+    for a, b in itertools.product(range(2), range(3)):
+        np.testing.assert_allclose(interactions[:, :, a, b], pair_interactions(v[:, a, b]), atol=1e-12)
+        alone = sampled_shapley_values(lambda S, a=a, b=b: v[S, a, b], M, seed=0)
+        np.testing.assert_allclose(sampled[:, a, b], alone, atol=1e-12)
+
+
+def test_another_seed_draws_other_orders():
+    v = game(7)
+    first, second = (sampled_shapley_values(lambda S: v[S], 7, seed=seed) for seed in (0, 1))
+    assert not np.allclose(first, second)
+
+
 @pytest.mark.parametrize("n", [0, 1, 3, 6])
 def test_a_game_needs_a_value_for_every_coalition(n: int):
     with pytest.raises(ValueError, match=r"2\^M"):

@@ -38,7 +38,7 @@ def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
                 strict=True,
             )
         ]
-    logits_NC = torch.cat(chunks) if chunks else torch.empty(0, model.n_classes)
+    logits_NC = torch.cat(chunks)
     if not logits_NC.isfinite().all():
         raise U2AError(f"the scores are not numbers: {explain_head(model)}")
     return logits_NC
