@@ -62,6 +62,9 @@ class Method:
     alignment_weight: float
     detach_target: bool
     modality_dropout: str  # off, random or exhaustive
+    lr_factors: Mapping[str, float]  # by part: lora, mask_tokens, projection, proxies, head
+    per_modality: bool = False  # instead of the paper's sum: standardised read-outs, a head for each modality
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)  # with it, what the head start has measured
 
 
 @dataclass(frozen=True)
@@ -89,26 +92,60 @@ Site = Callable[[int, str, Tensor], Tensor]
 # --- eqs. 1 to 3: one modality of one sample ------------------------------------------------------------------
 
 
-def encode(
-    method: Method, name: str, text: str, learned: Learned, sites: Sequence[Site]
-) -> tuple[Tensor, Tensor]:
-    """Class token [D] and mask tokens [K, D] of one sample: the mean over its rows, then the projection."""
+Offer = tuple[Tensor, Mapping[str, Tensor]]
+"""A modality's class token [D] and, for each other one, what it offers in place of that one's [D]."""
+
+
+def encode(method: Method, name: str, text: str, learned: Learned, sites: Sequence[Site]) -> Offer:
+    """One sample's modality: the mean over its rows, then the projection."""
     modality = method.modalities[name]
-    cls, mask = zip(
-        *(
-            _encode_row(method, name, row, learned, site)
-            for row, site in zip(modality.rows(text), sites, strict=True)
-        ),
-        strict=True,
-    )
-    cls_D, mask_KD = torch.stack(cls).mean(0), torch.stack(mask).mean(0)
+    rows = zip(modality.rows(text), sites, strict=True)
+    read = zip(*(_encode_row(method, name, row, learned, site) for row, site in rows), strict=True)
+    cls_D, mean_D, mask_KD = (torch.stack(tokens).mean(0) for tokens in read)
+    if method.per_modality:
+        return read_out(method, name, cls_D, mean_D, mask_KD, learned)
     if modality.width != method.width:  # one bias-free linear for both; equal widths need none
         W = learned[f"{name}.projection.weight"]
         cls_D, mask_KD = W @ cls_D, mask_KD @ W.T
-    return cls_D, mask_KD
+    return cls_D, mask_token_of_each_target(method, name, mask_KD)
 
 
-def _encode_row(method: Method, name: str, row: str, learned: Learned, site: Site) -> tuple[Tensor, Tensor]:
+def mask_token_of_each_target(method: Method, name: str, mask_KD: Tensor) -> dict[str, Tensor]:
+    """The only mask token, or the one that is its own for each other modality, in recipe order."""
+    others = [other for other in method.modalities if other != name]
+    return {other: mask_KD[k if method.per_target else 0] for k, other in enumerate(others)}
+
+
+def read_out(
+    method: Method, name: str, cls_H: Tensor, mean_H: Tensor, mask_KH: Tensor, learned: Learned
+) -> Offer:
+    """Beyond the paper: class and mean token side by side, standardised; a low-rank map for each other one."""
+    D = 2 * max(modality.width for modality in method.modalities.values())
+
+    def standard(kind: str, x: Tensor) -> Tensor:
+        mean, scale = (method.statistics[f"read_outs.{kind}.{name}.{what}"] for what in ("mean", "scale"))
+        return (x - mean) * scale
+
+    def padded(x: Tensor) -> Tensor:
+        return torch.cat([x, x.new_zeros(D - len(x))])
+
+    read_D, offers = padded(standard("scales", torch.cat([cls_H, mean_H]))), {}
+    K = len(mask_KH)
+    for other, k in mask_token_of_each_target(method, name, torch.arange(K)).items():
+        offers[other] = torch.zeros(D, dtype=torch.double)
+        if f"read_outs.proxies.{name}_to_{other}.encode.weight" in learned:
+            source_KS = torch.stack([torch.cat([mask_H, cls_H, mean_H]) for mask_H in mask_KH])
+            code, back = (
+                learned[f"read_outs.proxies.{name}_to_{other}.{half}.weight"] for half in ("encode", "decode")
+            )
+            offers[other] = padded(back @ (code @ standard("sources", source_KS)[int(k)]))
+    return read_D, offers
+
+
+def _encode_row(
+    method: Method, name: str, row: str, learned: Learned, site: Site
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Class token [D], mean of the row's tokens [D] and mask tokens [K, D]."""
     modality, frozen = method.modalities[name], method.modalities[name].frozen
     own = frozen["class_tokens"][: modality.class_tokens]
     tokens = torch.cat([own, frozen["letters"][[ord(c) % LETTERS for c in row]]])  # eq. 1
@@ -129,7 +166,8 @@ def _encode_row(method: Method, name: str, row: str, learned: Learned, site: Sit
         h_LD = h_LD + site(b, "own", project(b, "o", torch.cat(context, -1)))
         h_LD = h_LD + (_norm(h_LD) @ frozen[f"{b}.mlp.weight"].T + frozen[f"{b}.mlp.bias"]).tanh()
     h_LD = _norm(h_LD)  # the final norm, for class and mask tokens alike
-    return h_LD[: modality.class_tokens or len(tokens)].mean(0), h_LD[len(tokens) :]
+    n_cls = modality.class_tokens or len(tokens)
+    return h_LD[:n_cls].mean(0), h_LD[: len(tokens)].mean(0), h_LD[len(tokens) :]
 
 
 def _norm(x_LD: Tensor) -> Tensor:
@@ -139,14 +177,8 @@ def _norm(x_LD: Tensor) -> Tensor:
 
 # --- eqs. 4 to 7: selection, fusion, losses ------------------------------------------------------------------
 
-Encoded = Mapping[str, tuple[Tensor, Tensor]]
-"""A sample after the encoders: for each modality that it has, class token and mask tokens."""
-
-
-def mask_token_for(method: Method, encoded: Encoded, i: str, j: str) -> Tensor:
-    """What modality i offers in place of j's class token: its only mask token, or its own one for j."""
-    others = [name for name in method.modalities if name != i]
-    return encoded[i][1][others.index(j) if method.per_target else 0]
+Encoded = Mapping[str, Offer]
+"""A sample after the encoders: what each modality that it has says."""
 
 
 def logits(method: Method, encoded: Encoded, learned: Learned) -> Tensor:
@@ -156,7 +188,14 @@ def logits(method: Method, encoded: Encoded, learned: Learned) -> Tensor:
         if j in encoded:
             selected.append(encoded[j][0])
         else:
-            selected.append(torch.stack([mask_token_for(method, encoded, i, j) for i in encoded]).mean(0))
+            gate = method.statistics["read_outs.gate"] if method.per_modality else 1
+            selected.append(torch.stack([encoded[i][1][j] * gate for i in encoded]).mean(0))
+    if method.per_modality:  # weights of their own for each modality
+        D, total = len(selected[0]), learned["head.bias"]
+        for name, x_D in zip(method.modalities, selected, strict=True):
+            W = learned[f"head.weights.{name}"]
+            total = total + W @ x_D[: W.shape[1]] / D**0.5
+        return total
     return learned["head.weight"] @ torch.stack(selected).sum(0) + learned["head.bias"]
 
 
@@ -177,7 +216,7 @@ def alignment_loss(method: Method, batch: Sequence[Encoded]) -> Tensor:
         for encoded in batch:
             if i in encoded and j in encoded:
                 target_D = encoded[j][0].detach() if method.detach_target else encoded[j][0]
-                errors.append((mask_token_for(method, encoded, i, j) - target_D).square().mean())
+                errors.append((encoded[i][1][j] - target_D).square().mean())
         if errors:
             total = total + torch.stack(errors).mean() * 2 / (M * (M - 1))
     return total
@@ -196,11 +235,11 @@ def losses(
         of_each = [task_loss(method, logits(method, part, learned), wanted) for part in kept]
         each.append(torch.stack(of_each).mean())
     task, alignment = torch.stack(each).mean(), alignment_loss(method, batch)
-    return {
-        "task_loss": task,
-        "alignment_loss": alignment,
-        "loss": task + method.alignment_weight * alignment,
-    }
+    total = task + method.alignment_weight * alignment
+    if method.per_modality:  # the head start's ridge goes on
+        for name, decay in zip(method.modalities, method.statistics["head.decay_M"], strict=True):
+            total = total + decay * learned[f"head.weights.{name}"].square().sum()
+    return {"task_loss": task, "alignment_loss": alignment, "loss": total}
 
 
 # --- what is drawn: from the seed, and from what it is drawn for ---------------------------------------------
@@ -261,7 +300,7 @@ def encode_samples(
     method: Method, samples: Sequence[Sample], learned: Learned, *, train: bool
 ) -> list[Encoded]:
     """One micro-batch: each modality of those samples that have it, in recipe order."""
-    encoded: list[dict[str, tuple[Tensor, Tensor]]] = [{} for _ in samples]
+    encoded: list[dict[str, Offer]] = [{} for _ in samples]
     for name, modality in method.modalities.items():
         having = [i for i, sample in enumerate(samples) if name in sample.inputs]
         if not having:
@@ -285,6 +324,14 @@ def learning_rate(method: Method, t: int) -> float:
     if t < method.warm_steps:
         return 0.1 * method.lr
     return method.lr * (1 - (t - method.warm_steps) / (method.n_steps - method.warm_steps)) ** method.power
+
+
+def factor_of(method: Method, name: str) -> float:
+    """How fast a tensor learns, relative to the learning rate: that of the part that it belongs to."""
+    parts = {"mask_tokens": "mask_tokens", "projection.weight": "projection"}
+    first, rest = name.split(".", 1)
+    part = {"read_outs": "proxies", "head": "head"}.get(first) or parts.get(rest, "lora")
+    return method.lr_factors[part]
 
 
 def train(
@@ -325,8 +372,9 @@ def train(
                     first[name] / (1 - 0.9 ** updates[name]),
                     second[name] / (1 - 0.999 ** updates[name]),
                 )
-                weights[name] = weights[name] * (1 - lr * method.weight_decay)
-                weights[name] -= lr * mean / (square.sqrt() + method.eps)
+                own_lr = lr * factor_of(method, name)
+                weights[name] = weights[name] * (1 - own_lr * method.weight_decay)
+                weights[name] -= own_lr * mean / (square.sqrt() + method.eps)
         values = {name: float(loss.detach()) for name, loss in found.items()}
         steps.append(Step({**values, "lr": lr, "grad_norm": float(norm)}, gradients, weights))
     return steps

@@ -41,6 +41,9 @@ def model(**switches: Any) -> Case:
     return {"model": {**MODEL, **switches}}
 
 
+PER_MODALITY = {"fusion": "per_modality", "read_out": "both", "proxy_rank": 2}
+FACTORS = {"lora": 0.5, "encoder": 9.0, "mask_tokens": 2.0, "projection": 3.0, "proxies": 0.7, "head": 0.2}
+
 #: Each switch, or a few that meet: what differs from `BASE`.
 CASES: dict[str, Case] = {
     "base": {},
@@ -63,6 +66,7 @@ CASES: dict[str, Case] = {
     "clip-wide": training(clip_norm=1e3),
     "power": training(power=2.5),
     "lr": training(lr=0.01),
+    "lr-factors": training(lr_factors=FACTORS),
     "warm-up-0": training(warmup_epochs=0),
     "warm-up-2": training(warmup_epochs=2),
     "longer": training(epochs=4),
@@ -103,11 +107,33 @@ CASES: dict[str, Case] = {
         "modalities": {"a": {**A, "augment": True}, "b": B},
         **training(batch_size=4, epochs=2),
     },
+    "per-modality": model(**PER_MODALITY),
+    "per-modality-lr-factors": {**model(**PER_MODALITY), **training(lr_factors=FACTORS)},
+    "per-modality-accumulation": {**model(**PER_MODALITY), **training(accumulation=2)},
+    "per-modality-without-proxies": model(**{**PER_MODALITY, "proxy_rank": 0}),
+    "per-modality-exhaustive": {
+        "data": "gaps",
+        "modalities": THREE,
+        **model(**PER_MODALITY),
+        **training(modality_dropout="exhaustive", detach_target=True),
+    },
+    "per-modality-per-target": {
+        "modalities": THREE,
+        **model(**PER_MODALITY, mask_tokens="per_target"),
+        **training(modality_dropout="random"),
+    },
+    "per-modality-frames": {
+        "modalities": {"a": {**A, "class_tokens": 2}, "b": {**B, "frames": True}},
+        **model(**PER_MODALITY),
+    },
+    "per-modality-of-one": {"modalities": {"b": B}, **model(**PER_MODALITY)},
+    "per-modality-multi-label": {"data": "several", **model(**PER_MODALITY)},
     "seed": {"seed": 6, **training(modality_dropout="random")},
 }
 #: Switches that must not change a number, with the case that they equal.
 SAME = {
     "accumulation": "base",
+    "per-modality-accumulation": "per-modality",
     "accumulation-missing": "missing",
     "auto-complete": "random",
     "auto-missing": "missing",

@@ -45,6 +45,11 @@ CASES: dict[str, Case] = {
     "accumulation": {"data": "gaps", "training": {**TRAINING, "accumulation": 4, "clip_norm": 0.05}},
     "exhaustive": {"data": "gaps", "training": {**TRAINING, "modality_dropout": "exhaustive"}},
     "noise": {"model": {**MODEL, "lora_dropout": 0.3}, "training": {**TRAINING, "accumulation": 2}},
+    "per-modality": {
+        "data": "gaps",
+        "model": {**MODEL, "fusion": "per_modality", "proxy_rank": 2},
+        "training": {**TRAINING, "accumulation": 2, "modality_dropout": "exhaustive"},
+    },
     "validated": {"data": "gaps", "training": TRAINING},
 }
 
