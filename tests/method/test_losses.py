@@ -42,6 +42,21 @@ def test_no_complete_pair_gives_zero() -> None:
     assert alignment_loss(cls[:2], mask[:2], present) == 0
 
 
+def test_a_pair_that_one_sample_alone_completes_counts_in_full() -> None:
+    cls, mask, _ = random_case(2, 1, per_target=False)
+    present = torch.tensor([[True, True], [True, False], [False, True]])
+    wanted = functional.mse_loss(mask[0, 0], cls[0, 1]) + functional.mse_loss(mask[0, 1], cls[0, 0])
+    for pairs in (None, Counts.of(present).pairs_MM):
+        torch.testing.assert_close(alignment_loss(cls[:3], mask[:3], present, pairs_MM=pairs), wanted)
+
+
+def test_one_modality_has_no_alignment_loss_in_any_precision() -> None:
+    cls, mask, present = random_case(1, 0, per_target=False)
+    for dtype, wanted in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+        loss = alignment_loss(cls.to(dtype), mask.to(dtype), present)
+        assert (loss.item(), loss.dtype) == (0, wanted)
+
+
 def test_absent_places_have_no_effect_even_as_nan() -> None:
     cls, mask, present = random_case(3, 4, per_target=True)
     dirty_cls = cls.masked_fill(~present[..., None], float("nan")).requires_grad_()
