@@ -7,6 +7,11 @@ if TYPE_CHECKING:
     from u2a.contract.extensions import Logger, LoggerSpec, MetricSpec
     from u2a.contract.hookspecs import hookimpl
     from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens
+    from u2a.encoders.architectures import Architecture
+    from u2a.encoders.collate import PaddingCollate
+    from u2a.encoders.files import PretrainedOptions
+    from u2a.encoders.network import network_modality
+    from u2a.encoders.pretrained import transformers_modality
     from u2a.errors import BadSample, U2AError
     from u2a.evaluation.predict import Prediction
     from u2a.evaluation.trained import Model, evaluate, load
@@ -14,6 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = version("u2a")
 __all__ = [
+    "Architecture",
     "BadSample",
     "Example",
     "Inputs",
@@ -23,14 +29,18 @@ __all__ = [
     "ModalityOptions",
     "ModalitySpec",
     "Model",
+    "PaddingCollate",
     "Prediction",
     "Preprocessor",
+    "PretrainedOptions",
     "Tokens",
     "U2AError",
     "evaluate",
     "hookimpl",
     "load",
+    "network_modality",
     "train",
+    "transformers_modality",
 ]
 _LAZY = {
     **dict.fromkeys(("Logger", "LoggerSpec", "MetricSpec"), "u2a.contract.extensions"),
@@ -39,6 +49,11 @@ _LAZY = {
         "u2a.contract.modality",
     ),
     **dict.fromkeys(("BadSample", "U2AError"), "u2a.errors"),
+    "Architecture": "u2a.encoders.architectures",
+    "PaddingCollate": "u2a.encoders.collate",
+    "PretrainedOptions": "u2a.encoders.files",
+    "network_modality": "u2a.encoders.network",
+    "transformers_modality": "u2a.encoders.pretrained",
     "hookimpl": "u2a.contract.hookspecs",
     "Model": "u2a.evaluation.trained",
     "Prediction": "u2a.evaluation.predict",

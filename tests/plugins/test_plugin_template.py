@@ -16,8 +16,9 @@ from u2a.errors import U2AError
 from u2a.plugins.new import new_plugin
 
 
-def test_the_new_distribution_registers_passes_and_trains(tmp_path):
-    folder = new_plugin("wrist_sensor", tmp_path / "made")
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_the_new_distribution_registers_passes_and_trains(tmp_path, pretrained):
+    folder = new_plugin("wrist_sensor", tmp_path / "made", pretrained=pretrained)
     install(tmp_path / "site", "u2a-plugin-wrist-sensor", {"wrist_sensor": "u2a_plugin_wrist_sensor"})
     path = os.pathsep.join([str(folder), str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
@@ -29,9 +30,10 @@ def test_the_new_distribution_registers_passes_and_trains(tmp_path):
     assert "skipped" not in done.stdout
 
 
-def test_nothing_of_the_template_is_left(tmp_path, monkeypatch):
+@pytest.mark.parametrize("more", [[], ["--pretrained"]])
+def test_nothing_of_the_template_is_left(tmp_path, monkeypatch, more):
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, ["plugins", "new", "wrist_sensor"])
+    result = CliRunner().invoke(main, ["plugins", "new", "wrist_sensor", *more])
     assert result.exit_code == 0, result.output
     folder = tmp_path / "u2a-plugin-wrist-sensor"
     assert f"pip install -e {folder.name}" in result.output

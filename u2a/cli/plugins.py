@@ -70,11 +70,12 @@ def check(name: str, files: tuple[Path, ...], bad: tuple[Path, ...], sets: tuple
 @plugins.command()
 @click.argument("name")
 @click.option("--out", metavar="DIR", help="The folder to make; u2a-plugin-NAME if left out.")
-def new(name: str, out: str | None) -> None:
+@click.option("--pretrained", is_flag=True, help="Adapt a transformers checkpoint.")
+def new(name: str, out: str | None, pretrained: bool) -> None:
     """Make a complete, tested distribution for a new modality NAME."""
     from u2a.plugins.new import new_plugin
 
-    folder = new_plugin(name, out)
+    folder = new_plugin(name, out, pretrained=pretrained)
     click.echo(f"wrote {folder}; next: pip install -e {folder} && pytest {folder}")
 
 

@@ -16,13 +16,16 @@ from u2a.plugins.registry import Registry
 _LEAVE = ("__pycache__",)
 
 
-def new_plugin(name: str, out: str | Path | None = None, plugins: Registry | None = None) -> Path:
+def new_plugin(
+    name: str, out: str | Path | None = None, plugins: Registry | None = None, *, pretrained: bool = False
+) -> Path:
     """Write the distribution ``u2a-plugin-<name>``.
 
     Args:
         name: the modality's name, a lower-case identifier that no installed plugin brings.
         out: the folder to make; ``u2a-plugin-<name>`` in the working directory if None.
         plugins: the installed modalities.
+        pretrained: adapt a transformers checkpoint; otherwise train a small network whole.
 
     Returns:
         The folder.
@@ -35,7 +38,8 @@ def new_plugin(name: str, out: str | Path | None = None, plugins: Registry | Non
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise U2AError(f"{folder}: is there already and not empty; name another folder with --out")
     try:
-        _copy(files("u2a") / "plugin_template", folder, _names(name))
+        template = "plugin_template_pretrained" if pretrained else "plugin_template"
+        _copy(files("u2a") / template, folder, _names(name))
     except OSError as error:
         raise U2AError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     return folder

@@ -1,0 +1,186 @@
+"""``u2a.transformers_modality``: a whole modality from the name of a transformers class.
+
+Light: torch and transformers are imported inside the functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.encoders.architectures import Architecture
+from u2a.encoders.files import PretrainedOptions, config_folder, read_json
+from u2a.errors import PluginError, U2AError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: Randomness of pretraining that would go on in training; what a configuration does not have it ignores.
+_STILL = {
+    "apply_spec_augment": False,
+    "layerdrop": 0.0,
+    **dict.fromkeys(("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale")),
+}
+
+
+#: Weights that no hidden state depends on, so that a checkpoint may lack them.
+_UNUSED = ("pooler.", "head.", "embeddings.mask_token", "masked_spec_embed")
+
+
+def transformers_modality(
+    name: str,
+    model_class: str | Architecture,
+    extensions: Sequence[str],
+    preprocessor: Callable[[Any], Preprocessor],
+    *,
+    options: type[PretrainedOptions] = PretrainedOptions,
+    to_member: Callable[[Any], bytes] | None = None,
+) -> ModalitySpec:
+    """A modality whose backbone is a checkpoint of one transformers class.
+
+    Width, LoRA targets, class token, final norm and sharing are derived from the class and the checkpoint. A
+    recipe names the checkpoint: ``encoder = "./FOLDER"`` or a hub id. What `preprocessor` collates goes to the
+    class's own forward pass by name; ``attention_mask`` [P, L], if there, says which tokens are real.
+
+    Args:
+        name: the modality's name.
+        model_class: the headless class, e.g. ``"ViTModel"``; or an `Architecture` that says more about it.
+        extensions: file extensions, without dots, that the preprocessor reads.
+        preprocessor: builds a `Preprocessor` from the options; `PaddingCollate` is a base for one.
+        options: more fields for the recipe's section.
+        to_member: see `ModalitySpec`.
+
+    Returns:
+        The record to register.
+
+    Raises:
+        PluginError: `model_class` is not a name or an `Architecture`, or `options` has no encoder.
+    """
+    if isinstance(model_class, type):
+        raise PluginError(
+            f"transformers_modality({name!r}): give the class's name, {model_class.__name__!r}, so that "
+            "listing plugins need not import transformers"
+        )
+    if not isinstance(model_class, str | Architecture):
+        raise PluginError(f"transformers_modality({name!r}): model_class must be a class's name")
+    if not (isinstance(options, type) and issubclass(options, PretrainedOptions)):
+        raise PluginError(f"transformers_modality({name!r}): options must inherit u2a.PretrainedOptions")
+    parts = _Parts(name, model_class)
+    return ModalitySpec(
+        name=name,
+        extensions=extensions if isinstance(extensions, str) else tuple(extensions),  # type: ignore[arg-type]
+        options=options,
+        preprocessor=preprocessor,
+        backbone=parts.backbone,
+        embedding=parts.embedding,
+        encoder=parts.encoder,
+        width=parts.width,
+        lora_targets=parts.lora_targets,
+        share_key=parts.share_key,
+        to_member=to_member,
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The functions of such a record."""
+
+    name: str
+    model_class: str | Architecture
+
+    @property
+    def known(self) -> Architecture:
+        if isinstance(self.model_class, Architecture):
+            return self.model_class
+        return Architecture(self.model_class, settings=_STILL, unused=_UNUSED)
+
+    def config(self, options: PretrainedOptions) -> Any:
+        from u2a.encoders.loading import load_config, model_type
+
+        found, folder = self.found_class(), config_folder(options)
+        own = found.config_class
+        if getattr(own, "base_config_key", "") not in read_json(
+            folder, "config.json"
+        ):  # no part of a composite
+            model_type(folder, (own.model_type,), options.encoder)
+        return load_config(found, folder)
+
+    def found_class(self) -> Any:
+        from u2a.encoders.loading import transformers_class
+
+        try:
+            return transformers_class(self.known.class_name)
+        except AttributeError:
+            raise PluginError(
+                f"modality {self.name!r}: transformers has no class {self.known.class_name!r}"
+            ) from None
+
+    def backbone(self, options: PretrainedOptions, *, weights: bool) -> nn.Module:
+        from u2a.encoders.derived import class_positions
+        from u2a.encoders.identity import IMAGE_FILES, TEXT_FILES
+        from u2a.encoders.loading import load_architecture
+        from u2a.encoders.positions import fit_grid
+
+        self.config(options)  # the right kind of checkpoint
+        known, derived = self.known, isinstance(self.model_class, str)
+        if derived:
+            known = replace(known, init=_taken(self.found_class().__init__, add_pooling_layer=False))
+        module: Any = load_architecture(known, options, weights=weights, decisive=(*IMAGE_FILES, *TEXT_FILES))
+        if derived:
+            call = _taken(module.forward, interpolate_pos_encoding=True)
+            module.u2a_architecture = replace(known, call=call, cls=class_positions(module))
+        module.u2a_found = not derived
+        if hasattr(module, "embeddings"):
+            fit_grid(module, options.encoder)
+        return module
+
+    def embedding(self, backbone: Any, inputs: Inputs) -> Tokens:
+        from u2a.encoders.derived import found_by_running
+        from u2a.encoders.structure import split_tokens
+
+        found_by_running(backbone, inputs)
+        tokens = split_tokens(backbone, inputs)
+        return replace(tokens, valid_NL=_valid(backbone, inputs, tokens.hidden_NLD))
+
+    def encoder(self, backbone: Any, tokens: Tokens) -> Tensor:
+        from u2a.encoders.structure import run_tokens
+
+        return run_tokens(backbone, tokens)
+
+    def width(self, options: PretrainedOptions) -> int:
+        size = getattr(self.config(options), "hidden_size", None)
+        if not isinstance(size, int):
+            raise U2AError(f"encoder {options.encoder}: config.json has no hidden_size")
+        return size
+
+    def lora_targets(self, backbone: nn.Module) -> list[list[str]]:
+        from u2a.encoders.blocks import lora_targets
+
+        return lora_targets(backbone)
+
+    def share_key(self, options: PretrainedOptions) -> tuple[str | None, ...]:
+        return "transformers", self.known.class_name, options.encoder, options.revision
+
+
+def _taken(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """Those of the arguments that a function has."""
+    import inspect
+
+    return {name: value for name, value in arguments.items() if name in inspect.signature(function).parameters}
+
+
+def _valid(backbone: Any, inputs: Mapping[str, Any], hidden_NLD: Tensor) -> Tensor | None:
+    mask_NL = inputs.get("attention_mask")
+    if mask_NL is None:
+        return None
+    L = hidden_NLD.shape[1]
+    if mask_NL.shape[1] != L and hasattr(backbone, "_get_feature_vector_attention_mask"):  # waveforms
+        mask_NL = backbone._get_feature_vector_attention_mask(L, mask_NL)
+    if mask_NL.shape[1] != L:
+        raise PluginError(
+            f"attention_mask has {mask_NL.shape[1]} positions and the encoder {L} tokens: collate inputs of "
+            "one shape, without a mask"
+        )
+    return mask_NL.bool()
