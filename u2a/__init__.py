@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens
     from u2a.encoders.architectures import Architecture
     from u2a.encoders.collate import PaddingCollate
-    from u2a.encoders.files import PretrainedOptions
+    from u2a.encoders.files import PretrainedOptions, checkpoint_file
     from u2a.encoders.network import network_modality
     from u2a.encoders.pretrained import transformers_modality
     from u2a.errors import BadSample, U2AError
@@ -35,6 +35,7 @@ __all__ = [
     "PretrainedOptions",
     "Tokens",
     "U2AError",
+    "checkpoint_file",
     "evaluate",
     "hookimpl",
     "load",
@@ -51,7 +52,7 @@ _LAZY = {
     **dict.fromkeys(("BadSample", "U2AError"), "u2a.errors"),
     "Architecture": "u2a.encoders.architectures",
     "PaddingCollate": "u2a.encoders.collate",
-    "PretrainedOptions": "u2a.encoders.files",
+    **dict.fromkeys(("PretrainedOptions", "checkpoint_file"), "u2a.encoders.files"),
     "network_modality": "u2a.encoders.network",
     "transformers_modality": "u2a.encoders.pretrained",
     "hookimpl": "u2a.contract.hookspecs",

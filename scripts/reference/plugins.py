@@ -36,12 +36,39 @@ def reference() -> str:
             *(_entry(one.__name__, one) for one in parts),
             "## Records\n",
             *(_entry(one.__name__, one) for one in classes),
+            "## A modality in one call\n",
+            *(_entry(one.__name__, one) for one in (u2a.transformers_modality, u2a.network_modality)),
+            "## Helpers for checkpoints, masks and targets\n",
+            "Of `u2a.encoders`; `ModalitySpec`s that are written out use them.\n",
+            *(_entry(_place(one), one) for one in _helpers()),
             "## What the conformance kit checks\n",
             "| check | the contract wants | written in |\n|---|---|---|",
             *rows,
             "",
         ]
     )
+
+
+def _helpers() -> list[Callable[..., object]]:
+    from u2a.encoders import blocks, files, identity, loading, positions, structure, tensors
+
+    return [
+        *(
+            files.config_folder,
+            files.checkpoint_file,
+            files.weights_folder,
+            files.read_json,
+            files.weight_files,
+        ),
+        *(loading.model_type, loading.load_config, loading.load_backbone, loading.load_architecture),
+        *(tensors.read_tensors, tensors.check_leftovers, tensors.check_finite, identity.file_hashes),
+        *(structure.split_tokens, structure.run_tokens, blocks.run_blocks, blocks.attention_mask),
+        *(blocks.lora_targets, structure.split_fused, positions.fit_grid),
+    ]
+
+
+def _place(function: Callable[..., object]) -> str:
+    return f"{function.__module__.removeprefix('u2a.')}.{function.__name__}"
 
 
 def _entry(name: str, thing: object) -> str:

@@ -95,6 +95,18 @@ def config_folder(options: PretrainedOptions, packaged: Path | None = None) -> P
     return _packaged_folder(options, packaged) or fetch(options, SMALL_FILES)
 
 
+def checkpoint_file(options: PretrainedOptions, name: str) -> Path:
+    """One of a checkpoint's small files (JSON, ``vocab.txt``, ``merges.txt``), for a preprocessor.
+
+    Raises:
+        U2AError: the checkpoint cannot be found, or has no such file.
+    """
+    path = config_folder(options) / name
+    if not path.is_file():
+        raise U2AError(f"encoder {options.encoder} has no {name}: use a complete copy of the checkpoint")
+    return path
+
+
 def weights_folder(options: PretrainedOptions) -> Path:
     """The folder with the checkpoint itself; a hub id is downloaded once into the hub's cache.
 
