@@ -29,7 +29,7 @@ READ_OUTS = {"cls": (True, False), "mean": (False, True), "both": (True, True)}
 DECAYS = tuple(0.3 * 10 ** (-i / 2) for i in range(12))
 #: Common factors on the probes' decays, for the joint fit.
 FACTORS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
-RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 #: Share of the training samples that choices are made on where there is no validation data.
 HELD_SHARE = 0.2
 #: Logits that are computed at once.
@@ -207,7 +207,7 @@ def _probe(
 
 
 def _own(read_outs: ReadOuts, m: int, side: FrozenTokens) -> Tensor:
-    return read_outs.scales[read_outs.names[m]](both(side.tokens[m]))
+    return read_outs.own(m, side.tokens[m])
 
 
 def minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: int = 60) -> None:
@@ -270,17 +270,21 @@ def _fit_proxy(
     eigenvalues_S, basis_SS = torch.linalg.eigh(gram_SS)
     rotated_SF = basis_SS.T @ (x_NS.T @ z_NF)
 
-    def solution(ridge: float) -> Tensor:
-        return basis_SS @ (rotated_SF / (eigenvalues_S.clamp(min=0) + ridge * len(x_NS)).unsqueeze(1))
+    def of_rank(ridge: float) -> tuple[Tensor, Tensor]:
+        """The best map of rank R keeps the leading directions of what the full one predicts."""
+        map_SF = basis_SS @ (rotated_SF / (eigenvalues_S.clamp(min=0) + ridge * len(x_NS)).unsqueeze(1))
+        top_FR = torch.linalg.eigh(map_SF.T @ gram_SS @ map_SF)[1][:, -proxy.encode.out_features :]
+        return map_SF @ top_FR, top_FR
 
-    ridge = min(ridges, key=lambda ridge: _relative_error(x_val @ solution(ridge), z_val))
-    map_SF = solution(ridge)
-    # The best map of rank R keeps the leading directions of what the full one predicts.
-    top_FR = torch.linalg.eigh(map_SF.T @ gram_SS @ map_SF)[1][:, -proxy.encode.out_features :]
-    down_SR = map_SF @ top_FR
+    found = []
+    for ridge in ridges:
+        down_SR, top_FR = of_rank(ridge)
+        found.append((_relative_error(x_val @ down_SR @ top_FR.T, z_val), ridge))
+    error, ridge = min(found)
+    down_SR, top_FR = of_rank(ridge)
     deviation_R = (x_NS @ down_SR).square().mean(0).sqrt().clamp(min=1e-12)
     _put(proxy, down_SR / deviation_R, top_FR * deviation_R)
-    return _relative_error(x_val @ down_SR @ top_FR.T, z_val), ridge
+    return error, ridge
 
 
 def _pairs(read_outs: ReadOuts, i: int, j: int, side: FrozenTokens) -> tuple[Tensor, Tensor]:
