@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from u2a.method.losses import task_losses
-from u2a.method.read_out import ModalityHead, Proxy, ReadOuts, ReadTokens, beside_mask, both
+from u2a.method.read_out import ModalityHead, Proxy, ReadOuts, ReadTokens, Scale, beside_mask, both
 from u2a.method.selection import subsets
 
 #: What a modality's read-out may be: which halves of class and mean token side by side.
@@ -152,14 +152,11 @@ def _choose_read_outs(
 
 
 def set_scale(read_outs: ReadOuts, m: int, train: FrozenTokens, kind: str) -> None:
-    """Statistics of modality m's read-out: mean square 1 over the present training samples, on average."""
+    """Statistics of modality m's read-out, of the training samples that have it."""
     own_NF = both(train.tokens[m])[train.present_NM[:, m]]
     H = own_NF.shape[1] // 2
     used_F = torch.tensor(READ_OUTS[kind], device=own_NF.device).repeat_interleave(H)
-    mean_F, scale_F = _statistics(own_NF, used_F)
-    wide = (read_outs.width / max(1, int((scale_F > 0).sum()))) ** 0.5
-    cast_scale = read_outs.scales[read_outs.names[m]]
-    cast_scale.set(mean_F, scale_F * wide)  # type: ignore[operator]
+    cast(Scale, read_outs.scales[read_outs.names[m]]).set(*_statistics(own_NF, used_F))
 
 
 def _statistics(x_NF: Tensor, used_F: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -248,9 +245,8 @@ def _set_source_scale(read_outs: ReadOuts, i: int, train: FrozenTokens) -> None:
     mean_KS, scale_KS = (torch.stack(column) for column in zip(*statistics, strict=True))
     H = mean_KS.shape[1] // 3
     halves = scale_KS[:, :H], scale_KS[:, H:]  # constant before training: an untrained mask token still counts
-    mean_square = halves[1].square().mean().sqrt()
-    scale_KS = torch.cat([halves[0].clamp(max=100 * mean_square), halves[1]], 1) / mean_KS.shape[1] ** 0.5
-    read_outs.sources[read_outs.names[i]].set(mean_KS, scale_KS)  # type: ignore[operator]
+    scale_KS = torch.cat([halves[0].clamp(max=halves[1].square().mean().sqrt()), halves[1]], 1)
+    cast(Scale, read_outs.sources[read_outs.names[i]]).set(mean_KS, scale_KS)
 
 
 def _fit_proxy(
