@@ -76,7 +76,7 @@ def test_one_modality_is_scikit_learns_logistic_regression(kind: str) -> None:
     summary = fit_head_start(read_outs, head, one, judged, read_out=kind)
     own = {"cls": one.tokens[0].cls_PH, "mean": one.tokens[0].mean_PH}
     x = torch.cat(list(own.values()), 1) if kind == "both" else own[kind]
-    x = ((x - x.mean(0)) / x.std(0, unbiased=False)).double().numpy() / np.sqrt(x.shape[1])
+    x = _standard(x, x)
     decay = summary.decays["a"]
     reference = LogisticRegression(C=1 / (2 * len(x) * decay), max_iter=10_000, tol=1e-8).fit(
         x, one.target.numpy()
@@ -89,7 +89,7 @@ def test_the_decay_is_the_one_of_least_validation_loss() -> None:
     train, val = frozen(60, 0), frozen(200, 1)
     read_outs, head = modules()
     summary = fit_head_start(read_outs, head, train, val, read_out="cls")
-    x, y = (_standard(s.tokens[1].cls_PH, train.tokens[1].cls_PH) / 2 for s in (train, val))
+    x, y = (_standard(s.tokens[1].cls_PH, train.tokens[1].cls_PH) for s in (train, val))
     losses = {}
     for decay in head_start.DECAYS:
         fit = LogisticRegression(C=1 / (2 * len(x) * decay), max_iter=10_000).fit(x, train.target.numpy())
@@ -99,7 +99,19 @@ def test_the_decay_is_the_one_of_least_validation_loss() -> None:
 
 
 def _standard(x: Tensor, by: Tensor) -> np.ndarray:
-    return ((x - by.mean(0)) / by.std(0, unbiased=False)).double().numpy()
+    """Standardised by the columns of `by`, then every row of length 1."""
+    z = ((x - by.mean(0)) / by.std(0, unbiased=False)).double().numpy()
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def _source(x: ReadTokens, by: ReadTokens) -> np.ndarray:
+    """Class and mean token of what a proxy reads: mask, class and mean token standardised, of length 1."""
+    columns, of = (torch.cat([t.mask_PKH[:, 0], t.cls_PH, t.mean_PH], 1).double() for t in (x, by))
+    scale = 1 / of.std(0, unbiased=False)
+    H = x.cls_PH.shape[1]
+    scale[:H] = scale[:H].clamp(max=scale[H:].square().mean().sqrt())  # a mask token that hardly varies yet
+    z = ((columns - of.mean(0)) * scale).numpy()
+    return (z / np.linalg.norm(z, axis=1, keepdims=True))[:, H:]
 
 
 @pytest.mark.parametrize("gaps", [False, True])
@@ -148,7 +160,8 @@ def test_a_proxy_of_full_rank_is_ridge_regression() -> None:
     for i, j in itertools.permutations(range(3), 2):
         pair = f"{NAMES[i]}_to_{NAMES[j]}"
         both = [torch.cat([t.tokens[m].cls_PH, t.tokens[m].mean_PH], 1) for m in (i, j) for t in (train, val)]
-        x, x_val = (_standard(both[k], both[0]) / np.sqrt(3 * WIDTHS[i]) for k in (0, 1))
+        length = np.sqrt(3 * WIDTHS[i])
+        x, x_val = (_source(t.tokens[i], train.tokens[i]) * length for t in (train, val))
         y, y_val = (_standard(both[k], both[2]) for k in (2, 3))
         ridge = Ridge(alpha=summary.ridges[pair] * len(x), fit_intercept=False).fit(x, y)
         error = ((ridge.predict(x_val) - y_val) ** 2).mean() / (y_val**2).mean()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,17 +120,18 @@ def mask_token_of_each_target(method: Method, name: str, mask_KD: Tensor) -> dic
 def read_out(
     method: Method, name: str, cls_H: Tensor, mean_H: Tensor, mask_KH: Tensor, learned: Learned
 ) -> Offer:
-    """Beyond the paper: class and mean token side by side, standardised; a low-rank map for each other one."""
+    """Beyond the paper: class and mean token side by side, standardised, of one length; low-rank maps."""
     D = 2 * max(modality.width for modality in method.modalities.values())
 
-    def standard(kind: str, x: Tensor) -> Tensor:
+    def standard(kind: str, x: Tensor, square: int) -> Tensor:
         mean, scale = (method.statistics[f"read_outs.{kind}.{name}.{what}"] for what in ("mean", "scale"))
-        return (x - mean) * scale
+        z = (x - mean) * scale
+        return z * math.sqrt(square) / z.square().sum(-1, keepdim=True).sqrt()
 
     def padded(x: Tensor) -> Tensor:
         return torch.cat([x, x.new_zeros(D - len(x))])
 
-    read_D, offers = padded(standard("scales", torch.cat([cls_H, mean_H]))), {}
+    read_D, offers = padded(standard("scales", torch.cat([cls_H, mean_H]), D)), {}
     K = len(mask_KH)
     for other, k in mask_token_of_each_target(method, name, torch.arange(K)).items():
         offers[other] = torch.zeros(D, dtype=torch.double)
@@ -138,7 +140,7 @@ def read_out(
             code, back = (
                 learned[f"read_outs.proxies.{name}_to_{other}.{half}.weight"] for half in ("encode", "decode")
             )
-            offers[other] = padded(back @ (code @ standard("sources", source_KS)[int(k)]))
+            offers[other] = padded(back @ (code @ standard("sources", source_KS, source_KS.shape[1])[int(k)]))
     return read_D, offers
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from u2a.method.losses import task_losses
-from u2a.method.read_out import ModalityHead, Proxy, ReadOuts, ReadTokens, beside_mask, both
+from u2a.method.read_out import ModalityHead, Proxy, ReadOuts, ReadTokens, Scale, beside_mask, both
 from u2a.method.selection import subsets
 
 #: What a modality's read-out may be: which halves of class and mean token side by side.
@@ -29,7 +29,7 @@ READ_OUTS = {"cls": (True, False), "mean": (False, True), "both": (True, True)}
 DECAYS = tuple(0.3 * 10 ** (-i / 2) for i in range(12))
 #: Common factors on the probes' decays, for the joint fit.
 FACTORS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
-RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 #: Share of the training samples that choices are made on where there is no validation data.
 HELD_SHARE = 0.2
 #: Logits that are computed at once.
@@ -152,14 +152,11 @@ def _choose_read_outs(
 
 
 def set_scale(read_outs: ReadOuts, m: int, train: FrozenTokens, kind: str) -> None:
-    """Statistics of modality m's read-out: mean square 1 over the present training samples, on average."""
+    """Statistics of modality m's read-out, of the training samples that have it."""
     own_NF = both(train.tokens[m])[train.present_NM[:, m]]
     H = own_NF.shape[1] // 2
     used_F = torch.tensor(READ_OUTS[kind], device=own_NF.device).repeat_interleave(H)
-    mean_F, scale_F = _statistics(own_NF, used_F)
-    wide = (read_outs.width / max(1, int((scale_F > 0).sum()))) ** 0.5
-    cast_scale = read_outs.scales[read_outs.names[m]]
-    cast_scale.set(mean_F, scale_F * wide)  # type: ignore[operator]
+    cast(Scale, read_outs.scales[read_outs.names[m]]).set(*_statistics(own_NF, used_F))
 
 
 def _statistics(x_NF: Tensor, used_F: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -207,7 +204,7 @@ def _probe(
 
 
 def _own(read_outs: ReadOuts, m: int, side: FrozenTokens) -> Tensor:
-    return read_outs.scales[read_outs.names[m]](both(side.tokens[m]))
+    return read_outs.own(m, side.tokens[m])
 
 
 def minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: int = 60) -> None:
@@ -248,9 +245,8 @@ def _set_source_scale(read_outs: ReadOuts, i: int, train: FrozenTokens) -> None:
     mean_KS, scale_KS = (torch.stack(column) for column in zip(*statistics, strict=True))
     H = mean_KS.shape[1] // 3
     halves = scale_KS[:, :H], scale_KS[:, H:]  # constant before training: an untrained mask token still counts
-    mean_square = halves[1].square().mean().sqrt()
-    scale_KS = torch.cat([halves[0].clamp(max=100 * mean_square), halves[1]], 1) / mean_KS.shape[1] ** 0.5
-    read_outs.sources[read_outs.names[i]].set(mean_KS, scale_KS)  # type: ignore[operator]
+    scale_KS = torch.cat([halves[0].clamp(max=halves[1].square().mean().sqrt()), halves[1]], 1)
+    cast(Scale, read_outs.sources[read_outs.names[i]]).set(mean_KS, scale_KS)
 
 
 def _fit_proxy(
@@ -270,17 +266,21 @@ def _fit_proxy(
     eigenvalues_S, basis_SS = torch.linalg.eigh(gram_SS)
     rotated_SF = basis_SS.T @ (x_NS.T @ z_NF)
 
-    def solution(ridge: float) -> Tensor:
-        return basis_SS @ (rotated_SF / (eigenvalues_S.clamp(min=0) + ridge * len(x_NS)).unsqueeze(1))
+    def of_rank(ridge: float) -> tuple[Tensor, Tensor]:
+        """The best map of rank R keeps the leading directions of what the full one predicts."""
+        map_SF = basis_SS @ (rotated_SF / (eigenvalues_S.clamp(min=0) + ridge * len(x_NS)).unsqueeze(1))
+        top_FR = torch.linalg.eigh(map_SF.T @ gram_SS @ map_SF)[1][:, -proxy.encode.out_features :]
+        return map_SF @ top_FR, top_FR
 
-    ridge = min(ridges, key=lambda ridge: _relative_error(x_val @ solution(ridge), z_val))
-    map_SF = solution(ridge)
-    # The best map of rank R keeps the leading directions of what the full one predicts.
-    top_FR = torch.linalg.eigh(map_SF.T @ gram_SS @ map_SF)[1][:, -proxy.encode.out_features :]
-    down_SR = map_SF @ top_FR
+    found = []
+    for ridge in ridges:
+        down_SR, top_FR = of_rank(ridge)
+        found.append((_relative_error(x_val @ down_SR @ top_FR.T, z_val), ridge))
+    error, ridge = min(found)
+    down_SR, top_FR = of_rank(ridge)
     deviation_R = (x_NS @ down_SR).square().mean(0).sqrt().clamp(min=1e-12)
     _put(proxy, down_SR / deviation_R, top_FR * deviation_R)
-    return _relative_error(x_val @ down_SR @ top_FR.T, z_val), ridge
+    return error, ridge
 
 
 def _pairs(read_outs: ReadOuts, i: int, j: int, side: FrozenTokens) -> tuple[Tensor, Tensor]:

@@ -94,8 +94,15 @@ class ReadOuts(nn.Module):
 
     def read(self, m: int, tokens: ReadTokens) -> Tensor:
         """Modality m's ``read_PD``: mean square 1 over the training samples, zeros beyond its own width."""
-        own_PF = self.scales[self.names[m]](both(tokens))
+        own_PF = self.own(m, tokens)
         return F.pad(own_PF, (0, self.width - own_PF.shape[1]))
+
+    def own(self, m: int, tokens: ReadTokens) -> Tensor:
+        """Modality m's standardised read-out at its own width, ``[P, F]``, every sample's of the same length.
+
+        Without one length for all, LoRA would escape the head's decay by making tokens longer.
+        """
+        return _of_length(self.scales[self.names[m]](both(tokens)), self.width**0.5)
 
     def stand_ins(self, m: int, tokens: ReadTokens, token_for_target: Sequence[int]) -> Tensor:
         """Modality m's estimates of every other's read-out, ``[P, M, D]``; zeros for itself."""
@@ -113,8 +120,13 @@ class ReadOuts(nn.Module):
         return torch.stack(rows, 1)
 
     def source(self, m: int, tokens: ReadTokens) -> Tensor:
-        """What modality m's proxies are made from, standardised: ``[P, K, S]``."""
-        return self.sources[self.names[m]](beside_mask(tokens))
+        """What modality m's proxies are made from, standardised, of one length: ``[P, K, S]``."""
+        standardised_PKS = self.sources[self.names[m]](beside_mask(tokens))
+        return _of_length(standardised_PKS, standardised_PKS.shape[2] ** 0.5)
+
+
+def _of_length(x: Tensor, length: float) -> Tensor:
+    return x * (length / x.norm(dim=-1, keepdim=True).clamp(min=1e-6))
 
 
 def both(tokens: ReadTokens) -> Tensor:
