@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
@@ -47,11 +46,6 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
     return lora_targets(backbone)
 
 
-def share_key(options: ImageOptions) -> Hashable:
-    """Equal for every modality (image or video) that uses the same vision checkpoint."""
-    return "transformers", "vision", options.encoder, options.revision
-
-
 def preprocessor(options: ImageOptions) -> Preprocessor:
     """See `u2a_image.preprocess.ImagePreprocessor`."""
     from u2a_image.preprocess import ImagePreprocessor
@@ -76,6 +70,5 @@ IMAGE = ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     to_member=to_member,
 )
