@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
@@ -47,11 +47,6 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
     return lora_targets(backbone)
 
 
-def share_key(options: ImageOptions) -> Hashable:
-    """Equal for every modality (image or video) that uses the same vision checkpoint."""
-    return "transformers", "vision", options.encoder, options.revision
-
-
 def preprocessor(options: ImageOptions) -> Preprocessor:
     """See `u2a_image.preprocess.ImagePreprocessor`."""
     from u2a_image.preprocess import ImagePreprocessor
@@ -83,7 +78,6 @@ IMAGE = ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     to_member=to_member,
     suggest=suggest,
 )

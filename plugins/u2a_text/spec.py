@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +51,6 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
     return lora_targets(backbone)
 
 
-def share_key(options: TextOptions) -> Hashable:
-    """Equal for every modality that uses the same text checkpoint."""
-    return "transformers", "text", options.encoder, options.revision
-
-
 def preprocessor(options: TextOptions) -> Preprocessor:
     """See `u2a_text.preprocess.TextPreprocessor`."""
     from u2a_text.preprocess import TextPreprocessor
@@ -87,7 +82,6 @@ TEXT = ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     to_member=to_member,
     suggest=suggest,
 )

@@ -68,7 +68,6 @@ VIDEO = ModalitySpec(
     encoder=IMAGE.encoder,
     width=IMAGE.width,
     lora_targets=IMAGE.lora_targets,
-    share_key=IMAGE.share_key,
     to_member=to_member,
     suggest=suggest,
 )

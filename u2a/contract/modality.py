@@ -126,7 +126,8 @@ class ModalitySpec:
         width: D, the size of the hidden states.
         lora_targets: names of the ``nn.Linear`` projections to adapt, one list a block; four a block
             (query, key, value, attention output) in that order.
-        share_key: backbones with equal keys are one frozen copy in memory; None = never shared.
+        share_key: of no use any more, and need not be written: modalities whose checkpoints are the same file
+            share one frozen copy in memory, whoever brings them.
         tune: ``"lora"`` freezes the backbone and adapts it; ``"full"`` trains and saves all of it.
         to_member: turns a value that a Python caller holds (an array, text) into bytes that the
             preprocessor reads; None = the Python API takes bytes and paths only.
@@ -145,7 +146,7 @@ class ModalitySpec:
     encoder: Encoder
     width: Callable[[Any], int]
     lora_targets: Callable[[nn.Module], list[list[str]]]
-    share_key: Callable[[Any], Hashable | None]
+    share_key: Callable[[Any], Hashable | None] | None = None
     tune: Literal["lora", "full"] = "lora"
     to_member: Callable[[Any], bytes] | None = None
     suggest: Callable[[str, Sequence[bytes], Mapping[str, Any]], Suggestion | None] | None = None
