@@ -96,6 +96,6 @@ def sharing(case: Case) -> Findings:
     others = (case.chosen.model_copy(update={name: f"{getattr(case.chosen, name)}-other"}) for name in texts)
     if all(case.spec.share_key(other) == key for other in others):
         yield (
-            f"it is {key!r} whatever {' and '.join(texts)} say: two checkpoints would become one; leave it out, "
-            "u2a tells checkpoints by their weights"
+            f"it is {key!r} whatever {' and '.join(texts)} say: two checkpoints would become one; leave it "
+            "out, u2a tells checkpoints by their weights"
         )
