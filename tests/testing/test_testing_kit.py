@@ -104,7 +104,6 @@ LETTERS = u2a.ModalitySpec(
     encoder=encoder,
     width=lambda options: WIDTH,
     lora_targets=targets,
-    share_key=lambda options: "letters",
 )
 MEMBERS = (b"boat", b"sea", b"lighthouse")
 
@@ -316,7 +315,11 @@ BREACHES = {
         "lora_targets",
     ),
     "final norm": ({"encoder": without_final_norm}, "no norm's output (positions that are: none)", "Encoder"),
-    "sharing": ({"options": Pretrained}, "it is 'letters' whatever encoder say", "share_key"),
+    "sharing": (
+        {"options": Pretrained, "share_key": lambda options: "letters"},
+        "it is 'letters' whatever encoder say",
+        "share_key",
+    ),
     "shared weights": (
         {"backbone": lambda options, *, weights: Tied(), "encoder": encoder_of_the_first_copy},
         "changes",
