@@ -147,6 +147,13 @@ def test_values_from_python():
         encode_npy("1 2 3")
 
 
+def test_what_it_suggests_for_a_persons_files():
+    members = [npy(VALUES), npy(VALUES[0]), b"junk"]
+    assert FEATURES.suggest("small", members, {}).options == {"size": 3}
+    assert FEATURES.suggest("small", members, {"size": 4}).options == {}
+    assert FEATURES.suggest("small", [b"junk", npy(VALUES), b""], {}) is None
+
+
 def test_the_command_prints_what_a_recipe_needs(tmp_path):
     values = np.random.default_rng(0).normal([5, -3, 7], [1, 20, 0], (50, 3))
     for n in range(5):

@@ -46,6 +46,14 @@ def decode_vectors(member: bytes, size: int | None) -> np.ndarray:
     return values_TF[filled[0] : filled[-1] + 1]
 
 
+def size_of(member: bytes) -> int | None:
+    """How many numbers the vectors of an NPY file have; None if it is none."""
+    try:
+        return decode_vectors(member, None).shape[1]
+    except BadSample:
+        return None
+
+
 def encode_npy(value: Any) -> bytes:
     """An array, tensor or nested list, [F] or [T, F], as NPY bytes.
 

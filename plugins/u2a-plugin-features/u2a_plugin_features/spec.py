@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 import u2a
+from u2a.contract.modality import Suggestion
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,6 +76,18 @@ def to_member(value: Any) -> bytes:
     return encode_npy(value)
 
 
+def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
+    """The numbers that most vectors have; None if the members are no vectors."""
+    from u2a_plugin_features.decode import size_of
+
+    sizes = Counter(found for member in members if (found := size_of(member)))
+    if sum(sizes.values()) < max(1, len(members) / 2):
+        return None
+    if "size" in given:
+        return Suggestion({})
+    return Suggestion({"size": sizes.most_common(1)[0][0]}, {"size": "numbers in a vector"})
+
+
 FEATURES = u2a.network_modality(
-    "features", network, ("npy",), preprocessor, options=FeaturesOptions, to_member=to_member
+    "features", network, ("npy",), preprocessor, options=FeaturesOptions, to_member=to_member, suggest=suggest
 )
