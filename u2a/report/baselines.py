@@ -9,20 +9,13 @@ import numpy as np
 import torch
 
 from u2a.common.seeds import stable_seed
-from u2a.data.feeding.plan import holdout
-from u2a.data.reading.opening import evaluation_split
-from u2a.data.reading.split import split_names
-from u2a.errors import U2AError
 from u2a.evaluation import baselines
-from u2a.evaluation.baselines import Features, having
-from u2a.evaluation.encoding import encode_columns
+from u2a.evaluation.baselines import having
 from u2a.evaluation.metrics import compute_metric, higher_is_better
 from u2a.evaluation.scenarios import Pattern, patterns
 from u2a.evaluation.scoring import classify
-from u2a.evaluation.tokens import token_columns
 from u2a.evaluation.trained import Model, load
-from u2a.plugins.loading import registry
-from u2a.runs.build import build_model
+from u2a.report.frozen import frozen_features
 
 RESAMPLES = 200
 #: How the table calls each baseline.
@@ -49,7 +42,7 @@ def run_baselines(
     """
     model = load(run, checkpoint=checkpoint, sets=sets)
     metric = model.recipe.task.selection_metric
-    train, validation, test = _features(model, split)
+    train, validation, test = frozen_features(model, split)
     names, found = model.network.names, patterns(len(model.network.names))
     encoded = model.encode(split)
     shared = {
@@ -129,31 +122,3 @@ def verdict(result: dict[str, Any], names: Sequence[str]) -> list[str]:
         *lines,
         "try: more training.epochs, model.lora_rank = 4, or training.lr half and double of what it is",
     ]
-
-
-def _features(model: Model, split: str) -> tuple[Features, Features, Features]:
-    recipe = model.recipe
-    frozen = build_model(recipe, registry()).to(model.place.device).eval()
-
-    def read(name: str, places: np.ndarray | None = None) -> Features:
-        columns = encode_columns(
-            frozen,
-            evaluation_split(recipe, name),
-            model.preprocessors,
-            recipe.task,
-            model.place,
-            token_columns,
-            places=places,
-            workers=recipe.data.workers or 0,
-        )
-        *tokens, present_NM, target, _ = (column.cpu() for column in columns)
-        M = len(frozen.names)
-        read_NF = [torch.cat([tokens[3 * m], tokens[3 * m + 1]], 1).double().numpy() for m in range(M)]
-        return Features(tuple(read_NF), present_NM.numpy(), target.numpy())
-
-    if recipe.data.holdout is not None:
-        held_N = holdout(len(evaluation_split(recipe, "train")), recipe.data.holdout, recipe.seed)
-        return read("train", np.flatnonzero(~held_N)), read("train", np.flatnonzero(held_N)), read(split)
-    if "val" not in split_names(recipe.data.shards):
-        raise U2AError("baselines: choosing their strengths needs a val split or data.holdout")
-    return read("train"), read("val"), read(split)
