@@ -15,6 +15,7 @@ from u2a.evaluation.tokens import token_columns
 from u2a.evaluation.trained import Model
 from u2a.method.model import U2A
 from u2a.plugins.loading import registry
+from u2a.recipe.sections import Recipe
 from u2a.runs.build import build_model
 
 #: Training samples that baselines are fitted on, at most; beyond, a seeded part.
@@ -23,33 +24,45 @@ MOST = 20_000
 HELD_SHARE = 0.2
 
 
-def frozen_features(model: Model, split: str) -> tuple[Features, Features, Features]:
-    """Tokens to fit on, to choose strengths on (the run's validation data, if it has any), and to score."""
+Side = tuple[Split, np.ndarray | None]
+
+
+def frozen_features(model: Model, scored: Side) -> tuple[Features, Features, Features]:
+    """Tokens to fit on, to choose strengths on (see `validation_side`), and to score."""
     frozen = build_model(model.recipe, registry()).to(model.place.device).eval()
-    train, fit_places, choice = _sides(model)
-    fitted = _read(frozen, model, train, fit_places)
-    chosen_on = _read(frozen, model, *choice)
-    scored = chosen_on if split == "val" else _read(frozen, model, evaluation_split(model.recipe, split), None)
-    return fitted, chosen_on, scored
+    train = evaluation_split(model.recipe, "train")
+    choice, held_N = _validation(model.recipe, train)
+    draw = np.random.default_rng(stable_seed("baselines", model.recipe.seed))
+    fit_places = np.sort(draw.permutation(np.flatnonzero(~held_N))[:MOST])
+    fitted, chosen_on = _read(frozen, model, (train, fit_places)), _read(frozen, model, choice)
+    return fitted, chosen_on, chosen_on if _same(scored, choice) else _read(frozen, model, scored)
 
 
-def _sides(model: Model) -> tuple[Split, np.ndarray, tuple[Split, np.ndarray | None]]:
-    """The training split, which of it to fit on, and the samples that choices are made on."""
-    recipe = model.recipe
-    train = evaluation_split(recipe, "train")
+def _same(one: Side, other: Side) -> bool:
+    places = [np.arange(len(split)) if chosen is None else chosen for split, chosen in (one, other)]
+    return one[0].fingerprint == other[0].fingerprint and np.array_equal(places[0], places[1])
+
+
+def scored_side(model: Model, split: str | None) -> Side:
+    """A split, or what the run is validated on: its ``val`` split, or what it held out."""
+    if split is not None:
+        return evaluation_split(model.recipe, split), None
+    return _validation(model.recipe, evaluation_split(model.recipe, "train"))[0]
+
+
+def _validation(recipe: Recipe, train: Split) -> tuple[Side, np.ndarray]:
+    """The samples that choices are made on, and which training samples are not fitted on for that."""
     held_N, _ = held_out(train, recipe)
-    draw = np.random.default_rng(stable_seed("baselines", recipe.seed))
-    if "val" in split_names(recipe.data.shards) and not held_N.any():
-        validation: tuple[Split, np.ndarray | None] = evaluation_split(recipe, "val"), None
-    else:
-        if not held_N.any():
-            held_N[draw.permutation(len(train))[: max(1, round(HELD_SHARE * len(train)))]] = True
-        validation = train, np.flatnonzero(held_N)
-    return train, np.sort(draw.permutation(np.flatnonzero(~held_N))[:MOST]), validation
+    if not held_N.any() and "val" in split_names(recipe.data.shards):
+        return (evaluation_split(recipe, "val"), None), held_N
+    if not held_N.any():
+        draw = np.random.default_rng(stable_seed("baselines held out", recipe.seed))
+        held_N[draw.permutation(len(train))[: max(1, round(HELD_SHARE * len(train)))]] = True
+    return (train, np.flatnonzero(held_N)), held_N
 
 
-def _read(frozen: U2A, model: Model, split: Split, places: np.ndarray | None) -> Features:
-    recipe = model.recipe
+def _read(frozen: U2A, model: Model, side: Side) -> Features:
+    recipe, (split, places) = model.recipe, side
     columns = encode_columns(
         frozen,
         split,
