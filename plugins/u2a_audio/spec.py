@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
 from u2a_audio.options import AudioOptions
 
 if TYPE_CHECKING:
@@ -55,11 +55,6 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
     return lora_targets(backbone)
 
 
-def share_key(options: AudioOptions) -> Hashable:
-    """Equal for every modality with the same checkpoint and length (the length changes its positions)."""
-    return "transformers", "audio", options.encoder, options.revision, options.max_length
-
-
 def preprocessor(options: AudioOptions) -> Preprocessor:
     """See `u2a_audio.preprocess.AudioPreprocessor` and `u2a_audio.waves.WavePreprocessor`."""
     from u2a_audio import encoders
@@ -78,6 +73,13 @@ def to_member(value: Any) -> bytes:
     return encode_wav(value)
 
 
+def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
+    """See `u2a_audio.suggest`."""
+    from u2a_audio.suggest import suggest
+
+    return suggest(size, members, given)
+
+
 AUDIO = ModalitySpec(
     name="audio",
     extensions=(
@@ -91,6 +93,6 @@ AUDIO = ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     to_member=to_member,
+    suggest=suggest,
 )

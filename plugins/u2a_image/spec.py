@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
 from u2a_image.options import CONFIGS, ImageOptions
 
 if TYPE_CHECKING:
@@ -47,11 +47,6 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
     return lora_targets(backbone)
 
 
-def share_key(options: ImageOptions) -> Hashable:
-    """Equal for every modality (image or video) that uses the same vision checkpoint."""
-    return "transformers", "vision", options.encoder, options.revision
-
-
 def preprocessor(options: ImageOptions) -> Preprocessor:
     """See `u2a_image.preprocess.ImagePreprocessor`."""
     from u2a_image.preprocess import ImagePreprocessor
@@ -66,6 +61,13 @@ def to_member(value: Any) -> bytes:
     return encode_png(value)
 
 
+def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
+    """See `u2a_image.suggest`."""
+    from u2a_image.suggest import suggest
+
+    return suggest(size, members, given)
+
+
 IMAGE = ModalitySpec(
     name="image",
     extensions=("png", "jpg", "jpeg", "jfif", "webp", "avif", "gif", "bmp", "tif", "tiff"),
@@ -76,6 +78,6 @@ IMAGE = ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     to_member=to_member,
+    suggest=suggest,
 )

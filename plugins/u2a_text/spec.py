@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
 from u2a.errors import BadSample
 from u2a_text.options import TextOptions
 
@@ -51,11 +51,6 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
     return lora_targets(backbone)
 
 
-def share_key(options: TextOptions) -> Hashable:
-    """Equal for every modality that uses the same text checkpoint."""
-    return "transformers", "text", options.encoder, options.revision
-
-
 def preprocessor(options: TextOptions) -> Preprocessor:
     """See `u2a_text.preprocess.TextPreprocessor`."""
     from u2a_text.preprocess import TextPreprocessor
@@ -70,6 +65,13 @@ def to_member(value: Any) -> bytes:
     return value.encode()
 
 
+def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
+    """See `u2a_text.suggest`."""
+    from u2a_text.suggest import suggest
+
+    return suggest(size, members, given)
+
+
 TEXT = ModalitySpec(
     name="text",
     extensions=("txt",),
@@ -80,6 +82,6 @@ TEXT = ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     to_member=to_member,
+    suggest=suggest,
 )

@@ -146,13 +146,6 @@ def test_a_part_of_a_composite_checkpoint_is_taken(tmp_path):
     assert spec.embedding(backbone, inputs_of("CLIPVisionModel")).hidden_NLD.shape[-1] == 32
 
 
-def test_equal_checkpoints_of_two_sections_are_one_copy(tmp_path):
-    spec = spec_of("BertModel")
-    first, second = (save("BertModel", WORDS, tmp_path / name) for name in ("a", "b"))
-    assert spec.share_key(options(spec, first)) == spec.share_key(options(spec, first))
-    assert spec.share_key(options(spec, first)) != spec.share_key(options(spec, second))
-
-
 def test_examples_of_equal_shape_are_stacked_and_series_padded():
     collate = u2a.PaddingCollate().collate
     picture = {"pixel_values": torch.zeros(3, 4, 4)}

@@ -291,15 +291,6 @@ def test_a_revision_of_a_folder_is_refused(checkpoints):
         load(IMAGE, checkpoints["clip"], revision="main")
 
 
-def test_share_keys():
-    def key(spec, **options):
-        return spec.share_key(spec.options(kind=spec.name, encoder="x/y", **options))
-
-    assert key(IMAGE) == key(VIDEO, frames=5) == key(IMAGE, resolution=64)
-    assert key(IMAGE) != key(IMAGE, revision="v2")
-    assert len({key(IMAGE), key(TEXT), key(AUDIO), key(AUDIO, max_length=64)}) == 4
-
-
 def test_convert_writes_the_same_tensors_as_safetensors(tmp_path, checkpoints):
     source = Path(shutil.copytree(checkpoints["clip"], tmp_path / "bin"))
     tensors = load_file(source / "model.safetensors")

@@ -85,12 +85,6 @@ BROKEN = [
         "train",
     ),
     Broken(
-        "unhashed",
-        {"share_key=lambda options: None": "share_key=lambda options: ['letters']"},
-        "share_key failed: TypeError: unhashable type: 'list'",
-        "train",
-    ),
-    Broken(
         "torn",
         {"net.norm(hidden": "net.norm(hidden @ hidden.new_ones(3) + hidden"},
         "embedding or encoder failed: RuntimeError",

@@ -176,9 +176,7 @@ def test_another_length_interpolates_the_positions_in_time(checkpoints, frames):
     )
 
 
-def test_lengths_share_no_copy_and_too_short_ones_are_refused(checkpoints):
-    keys = {AUDIO.share_key(options(checkpoints["ast"], max_length=n)) for n in (None, 32, 64)}
-    assert len(keys) == 3
+def test_too_short_lengths_are_refused(checkpoints):
     with pytest.raises(ValueError, match="max_length"):
         options(checkpoints["ast"], max_length=8)
 

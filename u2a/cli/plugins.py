@@ -62,9 +62,12 @@ def check(name: str, files: tuple[Path, ...], bad: tuple[Path, ...], sets: tuple
     failed = 0
     for one, failures in run_checks(case):
         failed += bool(failures)
-        click.echo("\n".join(failures) if failures else f"ok: {one.name}")
+        cause = one.explained_by(case)
+        fine = f"ok: {one.name}" if cause is None else f"not tried, because of {cause}: {one.name}"
+        click.echo("\n".join(failures) or fine)
     if failed:
-        raise U2AError(f"modality {name!r} ({registry().owners[options.kind]}): {failed} checks failed")
+        count = f"{failed} check{'s' if failed > 1 else ''} failed"
+        raise U2AError(f"modality {name!r} ({registry().owners[options.kind]}): {count}")
 
 
 @plugins.command()

@@ -98,6 +98,19 @@ class ModalityOptions(BaseModel):
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """What a modality would write into a recipe's section for a person's data; see `ModalitySpec.suggest`.
+
+    Attributes:
+        options: values of the section, as TOML has them.
+        comments: a few words on why, by option.
+    """
+
+    options: Mapping[str, Any]
+    comments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModalitySpec:
     """One complete modality. A record that lacks a part cannot be made; a wrong one is refused by name.
 
@@ -113,10 +126,14 @@ class ModalitySpec:
         width: D, the size of the hidden states.
         lora_targets: names of the ``nn.Linear`` projections to adapt, one list a block; four a block
             (query, key, value, attention output) in that order.
-        share_key: backbones with equal keys are one frozen copy in memory; None = never shared.
+        share_key: of no use any more, and need not be written: modalities whose checkpoints are the same file
+            share one frozen copy in memory, whoever brings them.
         tune: ``"lora"`` freezes the backbone and adapts it; ``"full"`` trains and saves all of it.
         to_member: turns a value that a Python caller holds (an array, text) into bytes that the
             preprocessor reads; None = the Python API takes bytes and paths only.
+        suggest: for `u2a init`: ``suggest(size, members, given)`` gives a `Suggestion` for some members' bytes,
+            or None if they are nothing of this modality. `size` is ``tiny``, ``small`` or ``base``; `given` are
+            options that the person chose. None = the modality is used where a column bears its name.
         api: the contract version that the plugin was made for.
     """
 
@@ -129,7 +146,8 @@ class ModalitySpec:
     encoder: Encoder
     width: Callable[[Any], int]
     lora_targets: Callable[[nn.Module], list[list[str]]]
-    share_key: Callable[[Any], Hashable | None]
+    share_key: Callable[[Any], Hashable | None] | None = None
     tune: Literal["lora", "full"] = "lora"
     to_member: Callable[[Any], bytes] | None = None
+    suggest: Callable[[str, Sequence[bytes], Mapping[str, Any]], Suggestion | None] | None = None
     api: int = API_VERSION

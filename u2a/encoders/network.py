@@ -6,7 +6,7 @@ Light: torch is imported inside the functions.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,7 +76,6 @@ def network_modality(
         encoder=_encoder,
         width=parts.width,
         lora_targets=targets_of,
-        share_key=parts.share_key,
         tune=tune,
         to_member=to_member,
     )
@@ -103,12 +102,6 @@ class _Parts:
 
         with torch.device("meta"):
             return int(self.backbone(options, weights=False).width)  # type: ignore[arg-type]
-
-    def share_key(self, options: ModalityOptions) -> Hashable | None:
-        if not isinstance(options, PretrainedOptions):
-            return None
-        values = options.model_dump(mode="json", exclude={"kind"})
-        return self.name, repr(sorted(values.items()))  # its other options may shape the network
 
 
 def _read(module: nn.Module, options: PretrainedOptions) -> None:

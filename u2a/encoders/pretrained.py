@@ -78,7 +78,6 @@ def transformers_modality(
         encoder=parts.encoder,
         width=parts.width,
         lora_targets=parts.lora_targets,
-        share_key=parts.share_key,
         to_member=to_member,
     )
 
@@ -159,9 +158,6 @@ class _Parts:
         from u2a.encoders.blocks import lora_targets
 
         return lora_targets(backbone)
-
-    def share_key(self, options: PretrainedOptions) -> tuple[str | None, ...]:
-        return "transformers", self.known.class_name, options.encoder, options.revision
 
 
 def _taken(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:

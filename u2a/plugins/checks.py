@@ -39,7 +39,7 @@ def check_spec(spec: object) -> None:
         )
     if spec.tune not in ("lora", "full"):
         raise PluginError(f'modality {spec.name!r}: tune must be "lora" or "full", not {spec.tune!r}')
-    for part in ("preprocessor", "backbone", "embedding", "encoder", "width", "lora_targets", "share_key"):
+    for part in ("preprocessor", "backbone", "embedding", "encoder", "width", "lora_targets"):
         if not callable(getattr(spec, part)):
             raise PluginError(f"modality {spec.name!r}: {part} must be callable")
     _check_signature(spec, "backbone", ("options", "weights"), spec.backbone)

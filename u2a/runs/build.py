@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +15,12 @@ from u2a.common.seeds import stable_seed
 from u2a.contract.blame import blame
 from u2a.contract.modality import ModalityOptions, ModalitySpec
 from u2a.errors import PluginError, U2AError
-from u2a.method.adapters import share_frozen
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
 from u2a.method.read_out import ReadOuts
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
+from u2a.runs.sharing import FrozenCopies, identity_of
 
 _BUILDING = threading.RLock()
 
@@ -97,36 +96,16 @@ def _lora(recipe: Recipe) -> dict[str, float]:
 
 
 class _Backbones:
-    """Backbones by modality; those with one share key are read once and share their frozen tensors."""
+    """Backbones by modality; those of one checkpoint share their frozen tensors."""
 
     def __init__(
         self, recipe: Recipe, specs: dict[str, ModalitySpec], registry: Registry, weights: bool
     ) -> None:
         self.specs, self.registry, self.weights = specs, registry, weights
         self.dtype = torch.bfloat16 if recipe.training.precision == "bf16" else torch.float32
-        keys = [self._key(name, options) for name, options in recipe.modalities.items()]
-        self.uses = Counter(key for key in keys if key is not None)
-        self.pristine: dict[Any, tuple[nn.Module, dict[str, Any]]] = {}
-
-    def _key(self, name: str, options: ModalityOptions) -> Any:
-        if self.specs[name].tune != "lora":
-            return None
-        with blame(name, self.registry.owners[options.kind], "share_key"):
-            key = self.specs[name].share_key(options)
-            hash(key)
-        return key
+        self.copies = FrozenCopies()
 
     def get(self, name: str, options: ModalityOptions) -> tuple[nn.Module, dict[str, Any]]:
-        key = self._key(name, options)
-        if key not in self.pristine:
-            backbone, base = self._read(name, options)
-            if key is None or self.uses[key] == 1:
-                return backbone, base
-            self.pristine[key] = backbone, base
-        backbone, base = self.pristine[key]
-        return share_frozen(backbone), base
-
-    def _read(self, name: str, options: ModalityOptions) -> tuple[nn.Module, dict[str, Any]]:
         spec = self.specs[name]
         try:
             with blame(name, self.registry.owners[options.kind], "backbone"):
@@ -140,6 +119,7 @@ class _Backbones:
             raise type(error)(f"modalities.{name}: {error}") from error
         if spec.tune == "lora":
             backbone.to(self.dtype)
+            self.copies.tie(backbone, identity_of(spec, options, base))
         return backbone, base
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from u2a.contract.modality import ModalitySpec
 from u2a.testing.case import CHECKS, Case, Check, ConformanceError
-
-#: How `Check.failures` tells of an exception: by its class.
-BROKE_DOWN = re.compile(r"[A-Za-z_]\w*: ")
 
 
 def check_modality(
@@ -33,20 +29,13 @@ def check_modality(
 
 
 def run_checks(case: Case) -> Iterator[tuple[Check, list[str]]]:
-    """Each check with its failures; what breaks down in many of them alike is told by the first alone."""
-    told: set[str] = set()
+    """Each check with its failures, but those that a failure before them explains: one cause, one failure."""
     for one in all_checks():
-        failures = []
-        for failure in one.failures(case):
-            cause = failure.removeprefix(f"{one.name}: ").removesuffix(one.wanted)
-            if not BROKE_DOWN.match(cause) or cause not in told:
-                failures.append(failure)
-            told.add(cause)
-        yield one, failures
+        yield one, one.new_failures(case)
 
 
 def all_checks() -> list[Check]:
     """The checks, in the order of a sample's way through a modality."""
-    for part in ("record", "tokens", "frozen", "learning"):
+    for part in ("parts", "registration", "record", "backbone", "tokens", "frozen", "learning"):
         import_module(f"u2a.testing.{part}")  # each registers its checks
     return CHECKS

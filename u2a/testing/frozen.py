@@ -85,12 +85,17 @@ def _equal_class(output: object, hidden_NLD: Tensor) -> bool:
     return first_ND.shape == hidden_NLD[:, 0].shape and torch.allclose(first_ND, hidden_NLD[:, 0], atol=1e-5)
 
 
-@check("a share key that tells checkpoints apart", SPEC + ".share_key")
+@check("a share key, if there is one, that tells checkpoints apart", SPEC + ".share_key")
 def sharing(case: Case) -> Findings:
+    if case.spec.share_key is None or case.spec.tune != "lora":
+        return
     key = case.spec.share_key(case.chosen)
     texts = [n for n, v in case.chosen if isinstance(v, str) and n != "kind"]
-    if case.spec.tune != "lora" or key is None or not texts:
+    if key is None or not texts:
         return
     others = (case.chosen.model_copy(update={name: f"{getattr(case.chosen, name)}-other"}) for name in texts)
     if all(case.spec.share_key(other) == key for other in others):
-        yield f"it is {key!r} whatever {' and '.join(texts)} say: two checkpoints would become one"
+        yield (
+            f"it is {key!r} whatever {' and '.join(texts)} say: two checkpoints would become one; leave it "
+            "out, u2a tells checkpoints by their weights"
+        )

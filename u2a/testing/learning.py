@@ -82,7 +82,7 @@ def _missing(case: Case, learnable: dict[str, nn.Parameter]) -> Findings:
 
 @check("a backbone that can be deep-copied with shared frozen tensors and LoRA of its own", TARGETS)
 def shared_weights(case: Case) -> Findings:
-    if case.spec.tune != "lora" or case.spec.share_key(case.chosen) is None:
+    if case.spec.tune != "lora":
         return
     backbone = case.backbone()
     first, second = (case.branch(share_frozen(backbone)) for _ in range(2))

@@ -5,6 +5,7 @@ Shape suffixes as in `u2a.modality`.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,36 +17,15 @@ from u2a.contract.modality import Inputs, Tokens
 from u2a.method.adapters import PROJECTIONS
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
-from u2a.runs.build import base_identity
 from u2a.runs.checkpoint import learnable, load_adapter, save_checkpoint
 from u2a.testing.case import Case, Findings, check, far
 
 ENCODER = "u2a/modality.py, Encoder"
 EMBEDDING = "u2a/modality.py, Tokens and Embedding"
 SPEC = "u2a/modality.py, ModalitySpec"
+#: A learned class token among a backbone's parameters.
+_CLASS = re.compile(r"(^|[._])(cls|class|distillation)(_?(token|embedding|embed|emb))?(_[A-Z]+)?$")
 TARGETS = "u2a/modality.py, ModalitySpec.lora_targets"
-
-
-@check(
-    "backbone(options, weights=False) to read nothing and to build the same tensors on the meta device", SPEC
-)
-def meta_device(case: Case) -> Findings:
-    with torch.device("meta"):
-        empty = case.spec.backbone(case.chosen, weights=False)
-    real = {name: tuple(tensor.shape) for name, tensor in case.backbone().state_dict().items()}
-    if {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()} != real:
-        yield "names or shapes differ from those with weights"
-    if filled := [name for name, p in empty.named_parameters() if not p.is_meta]:
-        yield f"{filled[0]} is not on the meta device"
-
-
-@check("a base identity (``u2a_base``) with id, revision and sha256, or none at all", SPEC)
-def base_weights(case: Case) -> Findings:
-    base = base_identity(case.backbone(), case.spec)
-    if case.spec.tune == "lora" and (
-        set(base) - {"files"} != {"id", "revision", "sha256"} or not base["sha256"]
-    ):
-        yield f"the identity is {base}"
 
 
 @check("Tokens of the spec's width, right-padded, with class positions that are real tokens", EMBEDDING)
@@ -76,6 +56,23 @@ def _validity(tokens: Tokens) -> Findings:
         yield "a class position is padding"
 
 
+@check("class positions that are the backbone's own class token, or None for the mean", EMBEDDING)
+def class_position(case: Case) -> Findings:
+    cls = case.tokens.cls
+    if not isinstance(cls, tuple):
+        return
+    before_NLD, backbone = case.tokens.hidden_NLD, case.backbone().eval()
+    own = [(name, p) for name, p in backbone.named_parameters() if _CLASS.search(name)]
+    for _, parameter in own:
+        _perturb(parameter)
+    changed_NL = (case.tokens_of(backbone).hidden_NLD - before_NLD).abs().amax(-1) > 0
+    places = changed_NL.all(0).nonzero().flatten().tolist()
+    if places and not set(cls) <= set(places):
+        yield f"cls is {cls}, but {own[0][0]} stands at {', '.join(map(str, places))}"
+    elif not places and not _equal_rows(before_NLD[:, list(cls)]):
+        yield f"what stands at {cls} differs by sample, so it is no class token; cls=None takes the mean"
+
+
 @check("four adapted nn.Linear a block: query, key, value, attention output", TARGETS)
 def lora_count(case: Case) -> Findings:
     if case.spec.tune != "lora":
@@ -97,6 +94,18 @@ def hidden_shapes(case: Case) -> Findings:
             yield f"class tokens {tuple(cls_PD.shape)}, mask tokens {tuple(mask_PKD.shape)}"
         if not (cls_PD.isfinite().all() and mask_PKD.isfinite().all()):
             yield "outputs are not finite"
+
+
+@check("equal outputs from equal seeds; in evaluation mode no randomness at all", ENCODER)
+def deterministic_outputs(case: Case) -> Findings:
+    branch = case.branch()
+    for training in (False, True):
+        branch.train(training)
+        first, second = (
+            _encode(branch, case.inputs, seed=seed)[0] for seed in ((4, 4) if training else (4, 5))
+        )
+        if far(first, second, 1e-6):
+            yield f"two runs in {'training' if training else 'evaluation'} mode differ"
 
 
 @check("a backbone that runs in bfloat16 as well", SPEC)
@@ -169,18 +178,6 @@ def batches(case: Case) -> Findings:
             yield f"member {p} alone differs by {distance:.2g} from the same member in the batch"
     if _equal_rows(cls_PD):
         yield "the class token is the same for different members"
-
-
-@check("equal outputs from equal seeds; in evaluation mode no randomness at all", ENCODER)
-def deterministic_outputs(case: Case) -> Findings:
-    branch = case.branch()
-    for training in (False, True):
-        branch.train(training)
-        first, second = (
-            _encode(branch, case.inputs, seed=seed)[0] for seed in ((4, 4) if training else (4, 5))
-        )
-        if far(first, second, 1e-6):
-            yield f"two runs in {'training' if training else 'evaluation'} mode differ"
 
 
 @check("samples without the modality to be left out: the present ones are encoded as ever", "U2A.encode")

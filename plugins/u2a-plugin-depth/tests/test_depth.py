@@ -144,15 +144,6 @@ def test_near_must_be_smaller_than_far():
         DEPTH.options.model_validate({"kind": "depth", "encoder": "x", "near": 5, "far": 2})
 
 
-def test_depth_and_image_share_one_checkpoint():
-    from u2a_image.spec import IMAGE
-
-    section = {"encoder": "some/clip"}
-    depth = DEPTH.options.model_validate({"kind": "depth", **section})
-    image = IMAGE.options.model_validate({"kind": "image", **section})
-    assert DEPTH.share_key(depth) == IMAGE.share_key(image)
-
-
 def test_the_installed_distribution_registers_depth():
     registry = load_registry()
     assert registry.owners["depth"].distribution == "u2a-plugin-depth"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
@@ -38,11 +37,6 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
     return IMAGE.lora_targets(backbone)
 
 
-def share_key(options: DepthOptions) -> Hashable:
-    """The image modality's: depth and image with the same checkpoint share one frozen copy."""
-    return IMAGE.share_key(options)
-
-
 def preprocessor(options: DepthOptions) -> Preprocessor:
     """See `u2a_plugin_depth.preprocess.DepthPreprocessor`."""
     from u2a_plugin_depth.preprocess import DepthPreprocessor
@@ -67,6 +61,5 @@ DEPTH = ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     to_member=to_member,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -59,11 +58,6 @@ def lora_targets(backbone: Any) -> list[list[str]]:
     return [[f"layers.{b}.attn.{name}" for name in "qkvo"] for b in range(len(backbone.layers))]
 
 
-def share_key(options: KeywordOptions) -> Hashable:
-    """Equal for every modality with the same checkpoint."""
-    return "keyword", options.encoder
-
-
 def preprocessor(options: KeywordOptions) -> Preprocessor:
     """See `u2a_plugin_keyword.preprocess.KeywordPreprocessor`."""
     from u2a_plugin_keyword.preprocess import KeywordPreprocessor
@@ -88,7 +82,6 @@ KEYWORD = u2a.ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     to_member=to_member,
     api=1,
 )

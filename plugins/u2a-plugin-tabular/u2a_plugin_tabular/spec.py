@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import u2a
@@ -47,11 +46,6 @@ def lora_targets(backbone: Any) -> list[list[str]]:
     return [[f"blocks.{b}.attention.{name}" for name in "qkvo"] for b in range(len(backbone.blocks))]
 
 
-def share_key(options: TabularOptions) -> Hashable | None:
-    """None: an encoder that is trained whole is nobody else's."""
-    return None
-
-
 def to_member(value: Any) -> bytes:
     """A mapping of column names to numbers, texts or None as JSON bytes."""
     from u2a_plugin_tabular.preprocess import encode_row
@@ -69,7 +63,6 @@ TABULAR = u2a.ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     tune="full",
     to_member=to_member,
     api=1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
@@ -64,11 +63,6 @@ def lora_targets(backbone: Any) -> list[list[str]]:
     return [[f"blocks.{b}.attention.{name}" for name in "qkvo"] for b in range(len(backbone.blocks))]
 
 
-def share_key(options: MyModalityOptions) -> Hashable | None:
-    """None: nothing pretrained, nothing to share."""
-    return None
-
-
 def to_member(value: Any) -> bytes:
     """A float array or tensor [T, F] as NPY bytes."""
     from u2a_plugin_mymodality.decode import encode_npy
@@ -86,7 +80,6 @@ MYMODALITY = u2a.ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
-    share_key=share_key,
     tune="full",
     to_member=to_member,
     api=1,
