@@ -10,6 +10,7 @@ from u2a.contract.modality import (
     ModalityOptions,
     ModalitySpec,
     Preprocessor,
+    Suggestion,
     Tokens,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "ModalityOptions",
     "ModalitySpec",
     "Preprocessor",
+    "Suggestion",
     "Tokens",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
 from u2a_audio.options import AudioOptions
 
 if TYPE_CHECKING:
@@ -72,6 +73,13 @@ def to_member(value: Any) -> bytes:
     return encode_wav(value)
 
 
+def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
+    """See `u2a_audio.suggest`."""
+    from u2a_audio.suggest import suggest
+
+    return suggest(size, members, given)
+
+
 AUDIO = ModalitySpec(
     name="audio",
     extensions=(
@@ -86,4 +94,5 @@ AUDIO = ModalitySpec(
     width=width,
     lora_targets=lora_targets,
     to_member=to_member,
+    suggest=suggest,
 )

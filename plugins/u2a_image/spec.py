@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
 from u2a_image.options import CONFIGS, ImageOptions
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ def to_member(value: Any) -> bytes:
     return encode_png(value)
 
 
+def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
+    """See `u2a_image.suggest`."""
+    from u2a_image.suggest import suggest
+
+    return suggest(size, members, given)
+
+
 IMAGE = ModalitySpec(
     name="image",
     extensions=("png", "jpg", "jpeg", "jfif", "webp", "avif", "gif", "bmp", "tif", "tiff"),
@@ -71,4 +79,5 @@ IMAGE = ModalitySpec(
     width=width,
     lora_targets=lora_targets,
     to_member=to_member,
+    suggest=suggest,
 )

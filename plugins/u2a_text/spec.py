@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
 from u2a.errors import BadSample
 from u2a_text.options import TextOptions
 
@@ -64,6 +65,13 @@ def to_member(value: Any) -> bytes:
     return value.encode()
 
 
+def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
+    """See `u2a_text.suggest`."""
+    from u2a_text.suggest import suggest
+
+    return suggest(size, members, given)
+
+
 TEXT = ModalitySpec(
     name="text",
     extensions=("txt",),
@@ -75,4 +83,5 @@ TEXT = ModalitySpec(
     width=width,
     lora_targets=lora_targets,
     to_member=to_member,
+    suggest=suggest,
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
 from u2a_image.options import CONFIGS
 from u2a_image.spec import IMAGE
 from u2a_video.options import VideoOptions
@@ -35,6 +36,13 @@ def to_member(value: Any) -> bytes:
     return encode_video(value)
 
 
+def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
+    """See `u2a_video.suggest`."""
+    from u2a_video.suggest import suggest
+
+    return suggest(size, members, given)
+
+
 VIDEO = ModalitySpec(
     name="video",
     extensions=(
@@ -61,4 +69,5 @@ VIDEO = ModalitySpec(
     width=IMAGE.width,
     lora_targets=IMAGE.lora_targets,
     to_member=to_member,
+    suggest=suggest,
 )

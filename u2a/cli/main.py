@@ -17,6 +17,7 @@ from u2a.cli.predict import predict
 from u2a.cli.quickstart import quickstart
 from u2a.cli.recipe import recipe
 from u2a.cli.report import compare, report, sweep
+from u2a.cli.start import init, run
 from u2a.cli.train import train
 
 
@@ -27,6 +28,8 @@ def main() -> None:
 
 
 for command in (
+    init,
+    run,
     train,
     evaluate,
     predict,

@@ -99,6 +99,19 @@ class ModalityOptions(BaseModel):
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """What a modality would write into a recipe's section for a person's data; see `ModalitySpec.suggest`.
+
+    Attributes:
+        options: values of the section, as TOML has them.
+        comments: a few words on why, by option.
+    """
+
+    options: Mapping[str, Any]
+    comments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModalitySpec:
     """One complete modality. A record that lacks a part cannot be made; a wrong one is refused by name.
 
@@ -119,6 +132,9 @@ class ModalitySpec:
         tune: ``"lora"`` freezes the backbone and adapts it; ``"full"`` trains and saves all of it.
         to_member: turns a value that a Python caller holds (an array, text) into bytes that the
             preprocessor reads; None = the Python API takes bytes and paths only.
+        suggest: for `u2a init`: ``suggest(size, members, given)`` gives a `Suggestion` for some members' bytes,
+            or None if they are nothing of this modality. `size` is ``tiny``, ``small`` or ``base``; `given` are
+            options that the person chose. None = the modality is used where a column bears its name.
         api: the contract version that the plugin was made for.
     """
 
@@ -134,4 +150,5 @@ class ModalitySpec:
     share_key: Callable[[Any], Hashable | None] | None = None
     tune: Literal["lora", "full"] = "lora"
     to_member: Callable[[Any], bytes] | None = None
+    suggest: Callable[[str, Sequence[bytes], Mapping[str, Any]], Suggestion | None] | None = None
     api: int = API_VERSION

@@ -181,7 +181,7 @@ class Manifest:
             raise ValueError(f"has both {columns[0]!r} and {columns[1]!r}")
         column = columns[0]
         value, extensions = fields[column], self.extensions[modality]
-        if (value := _unwrapped(value)) is None:
+        if (value := unwrapped(value)) is None:
             return None
         if isinstance(value, bytes):
             if not value:
@@ -206,7 +206,7 @@ class Manifest:
         return Cell(extension, path)
 
 
-def _unwrapped(value: Any) -> Any:
+def unwrapped(value: Any) -> Any:
     """What a struct of Hugging Face ``datasets`` holds: the bytes, else the path."""
     if isinstance(value, dict) and "bytes" in value and value.keys() <= _FILE and _is_file(value):
         return value["bytes"] if value["bytes"] is not None else value.get("path")

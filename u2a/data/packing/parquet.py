@@ -30,7 +30,7 @@ def read_parquet(
             raw = table.schema_arrow.names
             names = {name: column_name(name) for name in raw}
             check_columns(path, list(names.values()) if len(names) == len(raw) else raw, required)
-            classes = _class_names(table.schema_arrow.metadata or {})
+            classes = class_names(table.schema_arrow.metadata or {})
             read = [name for name in raw if wanted(names[name])]
             others = {names[name]: NOT_READ for name in raw if name not in read}
             size = (
@@ -44,13 +44,13 @@ def read_parquet(
                     number += 1
                     row = {names[name]: value for name, value in fields.items()}
                     for name in classes.keys() & row.keys():
-                        row[name] = _class_name(row[name], classes[name])
+                        row[name] = class_name(row[name], classes[name])
                     yield number, {**others, **row}
     except pa.ArrowException as error:
         raise U2AError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
 
 
-def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+def class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
     """Columns whose numbers ``datasets`` gave names."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
@@ -65,9 +65,9 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
         return {}
 
 
-def _class_name(value: Any, names: Sequence[str]) -> Any:
+def class_name(value: Any, names: Sequence[str]) -> Any:
     if isinstance(value, list):
-        return [_class_name(one, names) for one in value]
+        return [class_name(one, names) for one in value]
     number = number_text(value)
     if number == "-1":  # how datasets writes that there is no label
         return None

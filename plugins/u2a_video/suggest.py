@@ -1,0 +1,25 @@
+"""What ``u2a init`` writes into a video section: an image section, and frames by the films' length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from u2a.contract.modality import Suggestion
+from u2a.encoders.suggest import share_of
+from u2a_image.suggest import facts_of, for_sides
+
+
+def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
+    """None if the members are no films."""
+    found = [facts.numbers for member in members if (facts := facts_of(member)).format == "video"]
+    if not found or len(found) < len(members) / 2:
+        return None
+    sides = [min(numbers["width (px)"], numbers["height (px)"]) for numbers in found]
+    image = for_sides(sides, size, given)
+    seconds = share_of([numbers["seconds"] for numbers in found], 0.5)
+    if "frames" in given:
+        return image
+    frames = min(max(round(seconds), 3), 8)
+    why = f"of each clip; half of them last {seconds:.1f} s or less"
+    return Suggestion({**image.options, "frames": frames}, {**image.comments, "frames": why})

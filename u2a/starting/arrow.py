@@ -1,0 +1,98 @@
+"""Folders of Hugging Face ``datasets``: what ``save_to_disk`` wrote, the cache's files, ``data/*.parquet``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from u2a.data.packing.columns import column_name
+from u2a.data.packing.parquet import class_name, class_names, read_parquet
+from u2a.errors import U2AError
+from u2a.starting.folders import split_name
+
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
+
+
+def is_datasets_folder(path: Path) -> bool:
+    """Whether a folder holds Arrow files, or Parquet files that are named by split."""
+    return bool(_files(path))
+
+
+def read_datasets(path: Path, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every row, with its split where file or folder names tell it.
+
+    Raises:
+        U2AError: a file cannot be read, or pyarrow is not installed.
+    """
+    files = _files(path)
+    named = {split for split in files.values() if split}
+    for file, split in files.items():
+        read = _read_arrow(file) if file.suffix == ".arrow" else read_parquet((), _any, file, problems)
+        for number, fields in read:
+            extra = {"split": split} if split and "split" not in fields and len(named) > 1 else {}
+            yield f"{file.relative_to(path)}, row {number}", {**fields, **extra}
+
+
+def _any(name: str) -> bool:
+    return True
+
+
+def _files(path: Path) -> dict[Path, str | None]:
+    """Files of rows in order, with their splits."""
+    found: dict[Path, str | None] = {}
+    for folder in (path, path / "data", *sorted(p for p in path.iterdir() if p.is_dir())):
+        if not folder.is_dir():
+            continue
+        listed = _listed(folder)
+        for file in sorted([*folder.glob("*.arrow"), *folder.glob("*.parquet")]):
+            if file.name.startswith("cache-") or (listed and file.name not in listed):
+                continue
+            split = split_name(folder.name) or _split_of(file)
+            if file.suffix == ".arrow" or split:
+                found[file] = split
+    return found
+
+
+def _listed(folder: Path) -> set[str]:
+    """The files that ``save_to_disk`` says belong to a data set; others are leftovers of its cache."""
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return {str(one["filename"]) for one in state["_data_files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _split_of(file: Path) -> str | None:
+    """``train`` of ``beans-train-00000-of-00002.arrow``."""
+    words = re.split(r"[^A-Za-z]+", _PART.sub("", file.stem))
+    return next((split for word in reversed(words) if (split := split_name(word))), None)
+
+
+def _read_arrow(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    try:
+        import pyarrow as pa
+    except ModuleNotFoundError:
+        raise U2AError(f'{path}: reading it needs pyarrow: pip install "u2a[parquet]"') from None
+    try:
+        with pa.memory_map(str(path)) as stream:
+            try:
+                opened = pa.ipc.open_stream(stream)
+            except pa.ArrowInvalid:
+                opened = pa.ipc.open_file(stream)
+                opened = (opened.get_batch(i) for i in range(opened.num_record_batches))
+            number = 0
+            for batch in opened:
+                classes = class_names(batch.schema.metadata or {})
+                for start in range(0, batch.num_rows, 64):
+                    for fields in batch.slice(start, 64).to_pylist():
+                        number += 1
+                        yield number, {column_name(n): _named(v, classes.get(n)) for n, v in fields.items()}
+    except pa.ArrowException as error:
+        raise U2AError(f"{path}: cannot be read as Arrow: {' '.join(str(error).split())[:200]}") from None
+
+
+def _named(value: Any, names: list[str] | None) -> Any:
+    return value if names is None else class_name(value, names)

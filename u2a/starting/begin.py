@@ -1,0 +1,238 @@
+"""``u2a init``: look at a source, decide, write recipe and manifest, say what was decided."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from u2a.common.files import write_text
+from u2a.errors import U2AError
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.starting.columns import Column, assign_roles, look
+from u2a.starting.content import Content, Finder
+from u2a.starting.divide import divide
+from u2a.starting.echoes import without_echoes
+from u2a.starting.files import Files
+from u2a.starting.folders import FILES
+from u2a.starting.labels import Labels
+from u2a.starting.manifest import write_manifest
+from u2a.starting.recipe_text import recipe_text
+from u2a.starting.samples import Samples
+from u2a.starting.source import Rows, Source, open_source
+
+#: Share of train that validates where there is a test split and no val.
+HOLDOUT = 0.15
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the person decides.
+
+    Attributes:
+        out: the folder to write into.
+        name: of recipe and runs; the source's by default.
+        size: ``tiny``, ``small`` or ``base``.
+        given: options by modality or kind.
+        kinds: modality kinds by column.
+        ignore: columns that are left out.
+        divide_anew: whether the splits that are there are forgotten.
+    """
+
+    out: Path = Path()
+    name: str | None = None
+    size: str = "small"
+    root: Path | None = None
+    label: str | None = None
+    group: str | None = None
+    split_column: str | None = None
+    seed: int = 0
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    ignore: Sequence[str] = ()
+    divide_anew: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Started:
+    """What was written, and what the person should know of it."""
+
+    recipe: Path
+    manifest: Path
+    lines: list[str]
+    commands: list[str]
+
+
+def begin(path: Path, choices: Choices) -> Started:
+    """Write a recipe and a manifest for a person's files.
+
+    Raises:
+        U2AError: what cannot be used or decided; nothing was written.
+    """
+    name = recipe_name(path, choices.name)
+    recipe = choices.out / f"{name}.toml"
+    if recipe.exists() and not choices.overwrite:
+        raise U2AError(f"{recipe} exists already; --overwrite replaces it, --name NAME writes another one")
+    source = _by_extension(open_source(path, choices.root))
+    files = Files(source_root(path, choices.root))
+    columns, total = look(source.rows())
+    if not total:
+        raise U2AError(f"{path}: holds no samples")
+    _check_names(path, columns, choices)
+    columns = {n: c for n, c in columns.items() if n not in choices.ignore}
+    roles = assign_roles(
+        columns, str(path), label=choices.label, split=choices.split_column, group=choices.group
+    )
+    if choices.divide_anew or (roles.split and len(columns[roles.split].counts or ()) < 2):
+        columns.pop(roles.split or "", None)
+        roles.split = None
+    finder = Finder(registry(), files, choices.size, choices.kinds, choices.given, str(path))
+    rest = [c for n, c in columns.items() if n not in roles.taken]
+    contents = finder.find(without_echoes(source, columns, roles, rest, finder.notes))
+    labels = Labels(columns[roles.label], str(path))
+    samples = Samples(source, roles, contents, labels, files, choices.size)
+    plan = _divided(samples, choices, draw=roles.split is None)
+    classes = {label: labels.counts[label] for label in labels.classes()}
+    lines = [
+        f"{path}: {source.what}, {len(plan.splits)} samples",
+        f"label: {'' if roles.label == 'label' else f'column {roles.label!r}, '}{len(classes)} classes, "
+        f"{min(classes.values())} to {max(classes.values())} samples each"
+        + (", several a sample" if labels.many else ""),
+        *(_told(content) for content in contents),
+        *(f"left out: {count} samples {why}" for why, count in samples.left_out.items()),
+        *(
+            [f"{files.by_name} files were found by their name alone, below {files.root}"]
+            if files.by_name
+            else []
+        ),
+        *finder.notes,
+        *plan.lines,
+    ]
+    manifest = write_manifest(choices.out / name, samples, plan.splits, many=labels.many)
+    counts = Counter(plan.splits)
+    commands = [
+        pack_command(recipe, manifest, files.root),
+        train_command(recipe),
+        score_commands(recipe, counts)[1],
+    ]
+    holdout = HOLDOUT if counts["test"] and not counts["val"] else None
+    text = recipe_text(
+        name,
+        kind="multi_label" if labels.many else "single_label",
+        classes=classes,
+        contents=contents,
+        holdout=holdout,
+        splits=_ordered(counts),
+        commands=commands,
+    )
+    write_text(recipe, text)
+    load_recipe(recipe)
+    return Started(recipe, manifest, lines, commands)
+
+
+def _check_names(path: Path, columns: Mapping[str, Column], choices: Choices) -> None:
+    for option, names in (("--ignore", choices.ignore), ("--kind", choices.kinds)):
+        for name in names:
+            if name not in columns:
+                known = ", ".join(map(repr, columns))
+                raise U2AError(f"{path}: has no column {name!r} ({option}); its columns are {known}")
+
+
+@dataclass(frozen=True)
+class _Division:
+    splits: list[str]
+    lines: list[str]
+
+
+def _divided(samples: Samples, choices: Choices, *, draw: bool) -> _Division:
+    """The split of every sample: the source's own, else a drawn one."""
+    labels, splits, ties = [], [], []
+    for sample in samples:
+        labels.append(sample.labels or ())
+        splits.append(sample.split)
+        if draw:
+            ties.append(samples.digests(sample))
+    if draw:
+        drawn = divide(labels, ties, choices.seed)
+        groups = "groups and " if samples.roles.group else ""
+        said = (
+            f"split drawn by class (seed {choices.seed}): {_counted(drawn)}; {groups}equal files stay together"
+        )
+        return _Division(drawn, [said])
+    counts = Counter(splits)
+    anew = "; fill it in, or divide all anew: --divide"
+    if counts[None]:
+        raise U2AError(f"{samples.source.path}: {counts[None]} samples name no split, and others do{anew}")
+    if not counts["train"]:
+        found = ", ".join(map(str, counts))
+        raise U2AError(f"{samples.source.path}: no labelled sample is of split train, only of {found}{anew}")
+    lines = [f"splits as they are: {_counted(splits)}"]
+    if not counts["test"]:
+        lines.append("there is no test split: scores will be those of val, which also picks the checkpoint")
+    return _Division([str(split) for split in splits], lines)
+
+
+def _counted(splits: Sequence[str | None]) -> str:
+    return ", ".join(f"{split} {count}" for split, count in _ordered(Counter(splits)).items())
+
+
+def _ordered(counts: Mapping[Any, int]) -> dict[str, int]:
+    known = [split for split in ("train", "val", "test") if counts.get(split)]
+    return {str(split): counts[split] for split in dict.fromkeys([*known, *counts]) if counts.get(split)}
+
+
+def _told(content: Content) -> str:
+    where = ", ".join(map(repr, content.columns))
+    given = ", ".join(f"{k} = {v}" for k, v in content.suggestion.options.items())
+    how = "the text itself" if content.inline else "files"
+    return f"modality {content.name}: kind {content.spec.name}, {where} ({how}); {given}"
+
+
+def recipe_name(path: Path, given: str | None) -> str:
+    """What recipe and runs are called."""
+    raw = given or (path.resolve().name if path.is_dir() else path.stem)
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", raw).strip("-_") or "mine"
+
+
+def source_root(path: Path, given: Path | None) -> Path:
+    """The folder that a source's files are below."""
+    return Path(os.path.realpath(given or (path if path.is_dir() else path.parent)))
+
+
+def pack_command(recipe: Path, manifest: Path, root: Path) -> str:
+    """How the samples get into shards."""
+    quoted = [shlex.quote(os.path.relpath(path)) for path in (recipe, manifest, root)]
+    inside = os.path.realpath(manifest.parent) == str(root)
+    return f"u2a data pack {quoted[0]} --manifest {quoted[1]}" + ("" if inside else f" --root {quoted[2]}")
+
+
+def train_command(recipe: Path) -> str:
+    """How the recipe is trained."""
+    return f"u2a train {shlex.quote(os.path.relpath(recipe))} --run runs/{recipe.stem}"
+
+
+def score_commands(recipe: Path, splits: Container[str]) -> list[str]:
+    """How the run is scored and reported."""
+    score = next((split for split in ("test", "val") if split in splits), "train")
+    split = "" if score == "test" else f" --split {score}"
+    return [f"u2a eval runs/{recipe.stem} --sweep{split}", f"u2a report runs/{recipe.stem}{split}"]
+
+
+def _by_extension(source: Source) -> Source:
+    """Files of class folders in a column for each extension, ``*.jpg``."""
+
+    def read(problems: list[str]) -> Rows:
+        for place, fields in source.read(problems):
+            if isinstance(files := fields.get(FILES), dict):
+                fields = {n: v for n, v in fields.items() if n != FILES}
+                fields |= {f"*.{extension}": path for extension, path in files.items()}
+            yield place, fields
+
+    return Source(source.path, source.root, read, source.what)

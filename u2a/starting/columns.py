@@ -1,0 +1,195 @@
+"""What each column of a person's table is: label, split, group, key, or something that a modality reads."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from u2a.common.values import is_missing
+from u2a.data.packing.columns import column_name
+from u2a.errors import U2AError
+from u2a.starting.folders import split_name
+
+LABEL_NAMES = (
+    "label",
+    "labels",
+    "class",
+    "classes",
+    "category",
+    "categories",
+    "target",
+    "y",
+    "lbl",
+    "tags",
+    "genres",
+)
+KEY_NAMES = ("key", "id", "uid", "uuid", "name", "sample_id", "image_id", "item_id")
+EXAMPLES, DISTINCT = 200, 5_000
+_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^data:[a-z]+/")
+_NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
+
+
+@dataclass
+class Column:
+    """What all rows say about one column.
+
+    Attributes:
+        filled: rows that hold something.
+        examples: the first values.
+        counts: how often each short value occurs; None once there are too many different ones.
+    """
+
+    name: str
+    filled: int = 0
+    examples: list[Any] = field(default_factory=list)
+    counts: Counter[str] | None = field(default_factory=Counter)
+
+    def see(self, value: Any) -> None:
+        """Take note of one cell."""
+        if empty(value):
+            return
+        self.filled += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(value)
+        if self.counts is not None:
+            text = value if isinstance(value, str) else repr(value) if _plain(value) else f"({id(value)})"
+            self.counts[text[:200]] += 1
+            if len(self.counts) > DISTINCT:
+                self.counts = None
+
+    def all_are(self, *kinds: type) -> bool:
+        """Whether every example is of one of these types."""
+        return bool(self.examples) and all(isinstance(value, kinds) for value in self.examples)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether there are so few different values that they are classes rather than content."""
+        return (
+            self.counts is not None and len(self.counts) <= max(self.filled // 2, 1) and len(self.counts) < 2000
+        )
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it holds numbers, also as text."""
+        return bool(self.examples) and all(
+            (isinstance(value, int | float) and not isinstance(value, bool))
+            or (isinstance(value, str) and _NUMBER.fullmatch(value) is not None)
+            for value in self.examples
+        )
+
+    @property
+    def addresses(self) -> bool:
+        """Whether it holds web addresses."""
+        return self.all_are(str) and sum(bool(_ADDRESS.match(v)) for v in self.examples) > 0.9 * len(
+            self.examples
+        )
+
+    @property
+    def prose(self) -> bool:
+        """Whether it holds texts that somebody wrote, rather than names, codes or dates."""
+        if not self.all_are(str) or self.numeric or self.addresses:
+            return False
+        words = [
+            value for value in self.examples if " " in value.strip() or any(ord(c) > 0x2E80 for c in value)
+        ]
+        few = self.counts is not None and len(self.counts) <= max(20, self.filled // 20) and self.filled > 40
+        return len(words) >= len(self.examples) / 2 and not few
+
+
+def empty(value: Any) -> bool:
+    """Whether a cell holds nothing."""
+    return is_missing(value) or (isinstance(value, str) and not value.strip())
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, int | float | bool | list | tuple)
+
+
+def look(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Column], int]:
+    """Every column of the rows, and their number."""
+    columns: dict[str, Column] = {}
+    total = 0
+    for _, fields in rows:
+        total += 1
+        for name, value in fields.items():
+            columns.setdefault(name, Column(name)).see(value)
+    return columns, total
+
+
+@dataclass
+class Roles:
+    """Which columns are what; the rest may be content."""
+
+    label: str
+    split: str | None = None
+    group: str | None = None
+    key: str | None = None
+
+    @property
+    def taken(self) -> set[str]:
+        """The columns that are no content."""
+        return {name for name in (self.label, self.split, self.group, self.key) if name}
+
+
+def assign_roles(
+    columns: Mapping[str, Column], path: str, *, label: str | None, split: str | None, group: str | None
+) -> Roles:
+    """Find the columns of label, split, group and key.
+
+    Raises:
+        U2AError: a column that the person names is not there, or the label cannot be told.
+    """
+    for option, name in (("--label", label), ("--split-column", split), ("--group", group)):
+        if name is not None and column_name(name) not in columns:
+            raise U2AError(f"{path}: has no column {name!r} ({option}); its columns are {_names(columns)}")
+    plain = {name.casefold(): name for name in columns}
+    if split is None:
+        candidates = (plain[n] for n in ("split", "partition", "subset") if n in plain)
+        split = next((name for name in candidates if _is_split(columns[name])), None)
+    group = group or plain.get("group")
+    chosen = label or _label(columns, path, {split, group})
+    taken = {chosen, split, group}
+    key = next(
+        (plain[n] for n in KEY_NAMES if n in plain and plain[n] not in taken and _unique(columns[plain[n]])),
+        None,
+    )
+    return Roles(chosen, split, group, key)
+
+
+def _names(columns: Mapping[str, Column]) -> str:
+    return ", ".join(map(repr, list(columns)[:20]))
+
+
+def _is_split(column: Column) -> bool:
+    return column.counts is not None and any(split_name(value) for value in column.counts)
+
+
+def _unique(column: Column) -> bool:
+    return column.all_are(str, int) and (column.counts is None or len(column.counts) == column.filled)
+
+
+def _label(columns: Mapping[str, Column], path: str, taken: set[str | None]) -> str:
+    plain = {name.casefold(): name for name in columns if name not in taken and columns[name].filled}
+    if found := next((plain[name] for name in LABEL_NAMES if name in plain), None):
+        return found
+    fitting = [c.name for c in columns.values() if c.name not in taken and _may_be_label(c)]
+    if len(fitting) == 1:
+        return fitting[0]
+    said = (
+        f"{' and '.join(map(repr, fitting[:4]))} could be it" if fitting else "no column has values that repeat"
+    )
+    raise U2AError(
+        f"{path}: which column is to be predicted? {said}; say it with --label COLUMN "
+        f"(columns: {_names(columns)})"
+    )
+
+
+def _may_be_label(column: Column) -> bool:
+    if not column.repeats or column.counts is None or len(column.counts) < 2:
+        return False
+    if column.addresses or column.prose:
+        return False
+    return not (column.numeric and len(column.counts) > 20) and column.all_are(str, int, bool, list)

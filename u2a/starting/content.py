@@ -1,0 +1,186 @@
+"""Which modality reads a column, as the plugins say it: by extension, by the column's name, by a look."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from u2a.common.values import looks_like_file, short
+from u2a.contract.modality import ModalitySpec, Suggestion
+from u2a.contract.names import MODALITY
+from u2a.errors import U2AError
+from u2a.media.magic import extension_of
+from u2a.plugins.registry import Registry
+from u2a.starting.columns import Column
+from u2a.starting.files import Files
+
+#: Members of a column that plugins look at, and how large one may be.
+LOOKED_AT, MOST_BYTES = 48, 64 << 20
+_GENERIC = re.compile(r"(file|path|filename|file_?name|file_?path|img|image_?path|uri)s?|.*[./].*")
+
+
+@dataclass
+class Content:
+    """A modality to be: where its cells come from and what the recipe says of it.
+
+    Attributes:
+        columns: where to look, the first that is not empty.
+        inline: whether cells are the text itself.
+        asked: whether each member has to be shown to the plugin: others read the same files.
+    """
+
+    name: str
+    spec: ModalitySpec
+    columns: list[str]
+    suggestion: Suggestion
+    inline: bool = False
+    asked: bool = False
+
+
+@dataclass
+class Finder:
+    """Finds what modalities there are.
+
+    Attributes:
+        kinds: what the person says a column is.
+        given: options by modality or kind, e.g. an encoder's folder.
+        notes: what was left out, and why.
+    """
+
+    plugins: Registry
+    files: Files
+    size: str
+    kinds: Mapping[str, str]
+    given: Mapping[str, Mapping[str, Any]]
+    path: str
+    notes: list[str] = field(default_factory=list)
+
+    def find(self, columns: Sequence[Column]) -> list[Content]:
+        """The modalities of the columns, each with a name of its own.
+
+        Raises:
+            U2AError: a column names files that are not there, or nothing is left.
+        """
+        found: list[Content] = []
+        for column in columns:
+            for one in self._contents(column):
+                same = next((c for c in found if c.columns[0].startswith("*.") and c.spec is one.spec), None)
+                if same is not None and column.name.startswith("*."):
+                    same.columns.append(column.name)
+                else:
+                    found.append(one)
+        if not found:
+            left = "; ".join(self.notes) or "its columns are empty"
+            raise U2AError(f"{self.path}: nothing to learn from: {left}")
+        known = {n for one in found for n in (one.spec.name, *one.columns)}
+        if odd := [name for name in self.given if name not in known]:
+            raise U2AError(f"--encoder {odd[0]}=...: no such modality; there are {', '.join(sorted(known))}")
+        self._name(found)
+        return found
+
+    def _contents(self, column: Column) -> Iterator[Content]:
+        if not column.filled:
+            self.notes.append(f"column {column.name!r} is empty and is left out")
+            return
+        members = dict(self._members(column))
+        if members:
+            yield from self._of_members(column, list(members.values()), [key[1] for key in members])
+            return
+        forced = self.kinds.get(column.name)
+        kind = forced or ("txt" if column.prose else None)
+        if kind is None:
+            self.notes.append(f"column {column.name!r} ({_what(column)}) is left out")
+            return
+        texts = [str(value).encode(errors="replace") for value in column.examples]
+        for name, spec in self._candidates(column, {"txt"}):
+            if (suggestion := self._suggest(name, spec, column, texts)) is not None:
+                yield Content(column.name, spec, [column.name], suggestion, inline=True)
+                return
+        self.notes.append(f"column {column.name!r} (text) is left out: no installed plugin reads it")
+
+    def _members(self, column: Column) -> Iterator[tuple[tuple[int, str], bytes]]:
+        """Bytes of the first cells, with their extension."""
+        names = [value for value in column.examples if isinstance(value, str)]
+        found = [(value, self.files.find(value)) for value in names]
+        missing = [value for value, path in found if path is None]
+        if names and len(missing) > len(names) / 2:
+            known = {e for spec in self.plugins.specs.values() for e in spec.extensions}
+            named = [v for v in missing if looks_like_file(v) and v.rpartition(".")[2].lower() in known]
+            if len(named) > 0.9 * len(names) and not column.addresses and self.kinds.get(column.name) != "text":
+                raise U2AError(
+                    f"{self.path}: column {column.name!r} names files that are not below {self.files.root} "
+                    f"(for example {short(named[0])}); say where they are with --root DIR"
+                )
+            return
+        for number, value in enumerate(column.examples):
+            if number >= LOOKED_AT:
+                return
+            if isinstance(value, bytes) and value:
+                yield (number, ""), value
+            path = self.files.find(value) if isinstance(value, str) else None
+            if path is not None and (self.files.root / path).stat().st_size <= MOST_BYTES:
+                yield (number, path.rpartition(".")[2].lower()), self.files.read(path)
+
+    def _of_members(self, column: Column, members: list[bytes], extensions: list[str]) -> Iterator[Content]:
+        every = [e for spec in self.plugins.specs.values() for e in spec.extensions]
+        known = [e or extension_of(m, every) for e, m in zip(extensions, members, strict=True)]
+        common = {e for e, _ in Counter(known).most_common(8)}
+        chosen = []
+        for name, spec in self._candidates(column, common):
+            if (suggestion := self._suggest(name, spec, column, members)) is not None:
+                chosen.append(Content(column.name, spec, [column.name], suggestion))
+        if not chosen:
+            shown = ", ".join(sorted(f".{e}" for e in common)[:5])
+            self.notes.append(
+                f"column {column.name!r} is left out: no installed plugin reads its files ({shown})"
+            )
+        for one in chosen:
+            one.asked = len(chosen) > 1
+            if len(chosen) > 1:
+                one.name = one.spec.name
+        yield from chosen
+
+    def _candidates(self, column: Column, extensions: set[str]) -> list[tuple[str, ModalitySpec]]:
+        """Plugins that read such files: the one that is meant, else all that know how to look at them."""
+        forced = self.kinds.get(column.name)
+        if forced is not None:
+            return [(self.plugins.kind(forced), self.plugins.spec(forced))]
+        fitting = {n: s for n, s in self.plugins.specs.items() if extensions & set(s.extensions)}
+        plain = column.name.casefold().removesuffix("_path")
+        if plain in fitting:
+            return [(plain, fitting[plain])]
+        return [(n, s) for n, s in fitting.items() if s.suggest is not None] or list(fitting.items())[:1]
+
+    def _suggest(
+        self, kind: str, spec: ModalitySpec, column: Column, members: Sequence[bytes]
+    ) -> Suggestion | None:
+        plain = column.name.casefold().removesuffix("_path")
+        given = {**self.given.get(spec.name, {}), **self.given.get(plain, {})}
+        if spec.suggest is None:
+            return Suggestion(given)
+        return spec.suggest(self.size, members, given)
+
+    def _name(self, found: Sequence[Content]) -> None:
+        names: Counter[str] = Counter()
+        for one in found:
+            plain = re.sub(r"[^a-z0-9]+", "_", one.name.casefold().removesuffix("_path")).strip("_")
+            single = sum(other.spec is one.spec for other in found) == 1
+            if (single and _GENERIC.fullmatch(one.name.casefold())) or not re.match(r"[a-z]", plain):
+                plain = one.spec.name
+            if plain in MODALITY or plain.endswith("_path"):
+                plain = f"the_{plain.removesuffix('_path')}"
+            names[plain] += 1
+            one.name = plain if names[plain] == 1 else f"{plain}_{names[plain]}"
+
+
+def _what(column: Column) -> str:
+    if column.addresses:
+        return "addresses: download the files first"
+    if column.numeric:
+        return "numbers"
+    if column.all_are(str):
+        return "words or codes, no text"
+    return f"values like {short(column.examples[0])}"

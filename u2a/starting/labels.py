@@ -1,0 +1,81 @@
+"""Label cells as class names: one or several a sample, numbers as names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from u2a.common.values import missing_word, short
+from u2a.data.shards.labels import label_texts
+from u2a.errors import U2AError
+from u2a.starting.columns import Column, empty
+
+
+class Labels:
+    """Label cells as class names, in one reading of all rows.
+
+    Attributes:
+        many: whether a sample may have several.
+        counts: samples by class.
+    """
+
+    def __init__(self, column: Column, path: str) -> None:
+        self.column, self.path = column, path
+        self.separator = self._separator()
+        lists = any(
+            isinstance(v, list | tuple) or (isinstance(v, str) and v.strip()[:1] == "[")
+            for v in column.examples
+        )
+        self.many = lists or self.separator is not None
+        self.counts: Counter[str] = Counter()
+
+    def _separator(self) -> str | None:
+        """What separates several labels in one cell: a bar always, else only under a name in the plural."""
+        texts = [value for value in self.column.examples if isinstance(value, str)]
+        plural = self.column.name.casefold() in ("labels", "classes", "categories", "tags", "genres")
+        for separator in ("|", ";", ",") if plural else ("|",):
+            atoms = {part.strip() for text in texts for part in text.split(separator)}
+            if (
+                any(separator in text and text.strip()[:1] != "[" for text in texts)
+                and len(atoms) <= len(set(texts)) + 1
+            ):
+                return separator
+        return None
+
+    def read(self, place: str, value: Any) -> tuple[str, ...] | None:
+        """The classes of one sample, counted; None = unlabelled.
+
+        Raises:
+            U2AError: the cell is no label.
+        """
+        if empty(value) or (isinstance(value, str) and missing_word(value)):
+            return None
+        if self.separator and isinstance(value, str):
+            value = [part.strip() for part in value.split(self.separator) if part.strip()]
+        try:
+            texts = tuple(dict.fromkeys(label_texts(value) or ()))
+        except ValueError as error:
+            numbers = "; u2a predicts classes, not quantities" if self.column.numeric else ""
+            raise U2AError(f"{self.path}: {place}: column {self.column.name!r}: {error}{numbers}") from None
+        self.counts.update(texts)
+        return texts
+
+    def classes(self) -> list[str]:
+        """The class names, numbers by size, texts by the alphabet.
+
+        Raises:
+            U2AError: there are fewer than two, or nearly as many as samples.
+        """
+        names = list(self.counts)
+        if len(names) < 2:
+            found = f"only {short(names[0])}" if names else "no label"
+            raise U2AError(f"{self.path}: column {self.column.name!r} holds {found}; two classes are needed")
+        if len(names) > 20 and len(names) > self.counts.total() / 2:
+            kind = "numbers: u2a predicts classes, not quantities" if self.column.numeric else "labels"
+            raise U2AError(
+                f"{self.path}: column {self.column.name!r} holds {len(names)} different values in "
+                f"{self.counts.total()} rows, too many {kind}; name another one with --label COLUMN"
+            )
+        whole = all(re.fullmatch(r"-?\d+", name) for name in names)
+        return sorted(names, key=int) if whole else sorted(names)

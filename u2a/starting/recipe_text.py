@@ -1,0 +1,76 @@
+"""The recipe that ``u2a init`` writes, with a comment wherever the data or the person decided something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tomli_w
+
+from u2a.starting.content import Content
+
+
+def recipe_text(
+    name: str,
+    *,
+    kind: str,
+    classes: Mapping[str, int],
+    contents: Sequence[Content],
+    holdout: float | None,
+    splits: Mapping[str, int],
+    commands: Sequence[str],
+) -> str:
+    """A recipe as TOML.
+
+    Args:
+        kind: of the task.
+        classes: in order, each with the number of its samples.
+        holdout: share of train that validates, where there is no val.
+        splits: samples by split.
+        commands: what comes next.
+    """
+    counts = ", ".join(f"{split} {count}" for split, count in splits.items())
+    lines = [
+        f"# Written by u2a init; {counts} samples. It is yours: change what you know better.",
+        "#",
+        *(f"#   {command}" for command in commands),
+        "",
+        _pair("name", name),
+        "",
+        "[data]",
+        _pair("shards", f"shards/{name}"),
+    ]
+    if holdout:
+        lines.append(_pair("holdout", holdout) + "  # there is no split val: this share of train validates")
+    lines += ["", "[task]", _pair("kind", kind), *_classes(classes)]
+    for content in contents:
+        lines += ["", *_section(content)]
+    lines += [
+        "",
+        "[training]",
+        "# Defaults, to change: epochs = 5, lr = 1e-3, batch_size = 16 (u2a recipe show prints everything).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _classes(classes: Mapping[str, int]) -> Iterator[str]:
+    yield "classes = ["
+    values = [_pair("x", name).removeprefix("x = ") + "," for name in classes]
+    width = max(map(len, values))
+    for value, count in zip(values, classes.values(), strict=True):
+        few = "  too few to learn or to score" if count < 3 else ""
+        yield f"    {value.ljust(width)}  # {count}{few}"
+    yield "]"
+
+
+def _section(content: Content) -> Iterator[str]:
+    yield f"[modalities.{content.name}]"
+    if content.spec.name != content.name:
+        yield _pair("kind", content.spec.name)
+    for key, value in content.suggestion.options.items():
+        why = content.suggestion.comments.get(key)
+        yield _pair(key, value) + (f"  # {why}" if why else "")
+
+
+def _pair(key: str, value: Any) -> str:
+    return tomli_w.dumps({key: value}).strip()

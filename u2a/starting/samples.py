@@ -1,0 +1,158 @@
+"""Rows of a source as samples of a manifest: what each modality has of them, their labels, what ties them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from u2a.common.values import missing_word
+from u2a.data.shards.twins import PLAIN
+from u2a.errors import U2AError
+from u2a.starting.columns import Roles, empty
+from u2a.starting.content import Content
+from u2a.starting.files import Files
+from u2a.starting.folders import split_name
+from u2a.starting.labels import Labels
+from u2a.starting.source import Source
+
+SHOWN = 5
+Cell = tuple[str, str | bytes]
+"""A kind of cell (``text``, ``path`` or ``bytes``) and what it holds."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample; `labels` is None for an unlabelled one."""
+
+    key: str
+    split: str | None
+    labels: tuple[str, ...] | None
+    group: str | None
+    cells: dict[str, Cell]
+
+    def ties(self) -> Iterator[Hashable]:
+        """What it shares with samples that belong into the same split: its group, its files, else its texts."""
+        if self.group is not None:
+            yield "group", self.group
+        media = [cell for cell in self.cells.values() if _is_media(cell)]
+        yield from media
+        if not media:
+            yield "texts", tuple(sorted((name, value) for name, (_, value) in self.cells.items()))
+
+
+def _is_media(cell: Cell) -> bool:
+    kind, value = cell
+    return kind == "bytes" or (kind == "path" and str(value).rpartition(".")[2].lower() not in PLAIN)
+
+
+@dataclass
+class Samples:
+    """The samples of a source, in as many readings as are needed.
+
+    Attributes:
+        left_out: samples that have nothing, by reason.
+    """
+
+    source: Source
+    roles: Roles
+    contents: Sequence[Content]
+    labels: Labels
+    files: Files
+    size: str
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Every labelled sample that has something.
+
+        Raises:
+            U2AError: files that are not there, the first few by line.
+        """
+        self.left_out, self.labels.counts, self.files.by_name = {}, type(self.labels.counts)(), 0
+        lost: list[str] = []
+        keys: set[str] = set()
+        for number, (place, fields) in enumerate(self.source.rows(), 1):
+            cells = self._cells(place, fields, lost)
+            value = fields.get(self.roles.label)
+            if empty(value) or (isinstance(value, str) and missing_word(value)):
+                self._skip("without a label")
+            elif not cells:
+                self._skip("without anything to learn from")
+            elif not lost:
+                labels = self.labels.read(place, value)
+                yield from self._samples(fields, cells, labels, f"{number:06d}", keys)
+        if lost:
+            more = [f"and {len(lost) - SHOWN} more"] if len(lost) > SHOWN else []
+            hint = "empty the cell where a modality is missing, or say with --root DIR where the files are"
+            raise U2AError("\n".join([*(f"{self.source.path}: {one}" for one in lost[:SHOWN]), *more, hint]))
+
+    def _skip(self, why: str) -> None:
+        self.left_out[why] = self.left_out.get(why, 0) + 1
+
+    def _samples(
+        self,
+        fields: Mapping[str, Any],
+        cells: dict[str, list[Cell]],
+        labels: tuple[str, ...] | None,
+        number: str,
+        keys: set[str],
+    ) -> Iterator[Sample]:
+        given = fields.get(self.roles.key) if self.roles.key else None
+        key = number if empty(given) else str(given)
+        raw_split, group = fields.get(self.roles.split or ""), fields.get(self.roles.group or "")
+        split = None if empty(raw_split) else split_name(raw_split) or str(raw_split).strip()
+        group = None if empty(group) else str(group)
+        several = max(len(found) for found in cells.values()) > 1
+        parts = (
+            [{n: c} for n, found in cells.items() for c in found]
+            if several
+            else [{n: f[0] for n, f in cells.items()}]
+        )
+        for part in parts:
+            own = str(next(iter(part.values()))[1]) if several else key
+            if own in keys:
+                own = f"{own} ({number})"
+            keys.add(own)
+            yield Sample(own, split, labels, group, part)
+
+    def _cells(self, place: str, fields: Mapping[str, Any], lost: list[str]) -> dict[str, list[Cell]]:
+        found: dict[str, list[Cell]] = {}
+        for content in self.contents:
+            for column in content.columns:
+                value = fields.get(column)
+                if empty(value) or (isinstance(value, str) and missing_word(value)):
+                    continue
+                cell = self._cell(content, value)
+                if cell is None:
+                    lost.append(
+                        f"{place}: column {column!r}: {str(value)[:60]!r}: no such file below {self.files.root}"
+                    )
+                elif not content.asked or self._is_of(content, cell):
+                    found.setdefault(content.name, []).append(cell)
+        return found
+
+    def _cell(self, content: Content, value: Any) -> Cell | None:
+        if isinstance(value, bytes):
+            return "bytes", value
+        if content.inline:
+            return "text", str(value)
+        path = self.files.find(str(value))
+        return None if path is None else ("path", path)
+
+    def _is_of(self, content: Content, cell: Cell) -> bool:
+        value = cell[1]
+        member = value if isinstance(value, bytes) else self.files.read(value)
+        return content.spec.suggest is not None and content.spec.suggest(self.size, [member], {}) is not None
+
+    def digests(self, sample: Sample) -> list[Hashable]:
+        """`Sample.ties` with the content of files in place of their names."""
+        return [self._content(tie) for tie in sample.ties()]
+
+    def _content(self, tie: Any) -> Hashable:
+        kind, value = tie
+        if kind == "path":
+            value = self.files.read(value)
+        if isinstance(value, bytes):
+            return hashlib.blake2b(value, digest_size=16).digest()
+        return tie

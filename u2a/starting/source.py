@@ -1,0 +1,98 @@
+"""What ``u2a init`` is pointed at: a table, a folder of class folders or one of Hugging Face ``datasets``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from u2a.data.packing.manifest import unwrapped
+from u2a.data.packing.tables import not_utf8, reader
+from u2a.errors import U2AError
+from u2a.starting.arrow import is_datasets_folder, read_datasets
+from u2a.starting.folders import METADATA, class_rows, has_class_folders, metadata_tables
+
+Rows = Iterator[tuple[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows that can be read again and again.
+
+    Attributes:
+        path: what the person named.
+        root: the folder that files are looked for in.
+        read: gives each row with the place that messages name ("line 3"); faults go to the list.
+        what: in a few words, for the person.
+    """
+
+    path: Path
+    root: Path
+    read: Callable[[list[str]], Rows]
+    what: str
+
+    def rows(self) -> Rows:
+        """Every row, structs of bytes unwrapped.
+
+        Raises:
+            U2AError: rows that are none, the first few by line; or the file cannot be read.
+        """
+        problems: list[str] = []
+        try:
+            for place, fields in self.read(problems):
+                yield place, {name: unwrapped(value) for name, value in fields.items()}
+        except UnicodeDecodeError:
+            raise not_utf8(self.path) from None
+        except OSError as error:
+            raise U2AError(f"{error.filename or self.path}: cannot be read: {error.strerror}") from None
+        if problems:
+            more = [f"and {len(problems) - 5} more"] if len(problems) > 5 else []
+            raise U2AError("\n".join([*(f"{self.path}: {one}" for one in problems[:5]), *more]))
+
+
+def open_source(path: Path, root: Path | None = None) -> Source:
+    """Find out what a source is.
+
+    Raises:
+        U2AError: it is nothing that can be read; says what can.
+    """
+    if not path.exists():
+        raise U2AError(f"{path}: no such file or folder")
+    if path.is_file():
+        return Source(path, root or path.parent, _table(path), "a table")
+    if is_datasets_folder(path):
+        return Source(path, root or path, lambda problems: read_datasets(path, problems), "a datasets folder")
+    if tables := metadata_tables(path):
+        return Source(path, root or path, lambda problems: _metadata(path, tables, problems), METADATA)
+    if has_class_folders(path):
+        return Source(path, path, lambda problems: class_rows(path, problems), "a folder of class folders")
+    others = [p for p in sorted(path.iterdir()) if p.suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet")]
+    hint = f"; name its table: u2a init {others[0]}" if others else ""
+    raise U2AError(
+        f"{path}: is no folder of class folders (one folder a class, with files in it, perhaps below "
+        f"train/ and test/) and no datasets folder{hint}"
+    )
+
+
+def _table(path: Path) -> Callable[[list[str]], Rows]:
+    read = reader(path, ())
+
+    def rows(problems: list[str]) -> Rows:
+        for line, fields in read(path, problems):
+            yield f"line {line}", fields
+
+    return rows
+
+
+def _metadata(path: Path, tables: Mapping[Path, str | None], problems: list[str]) -> Rows:
+    for table, split in tables.items():
+        inside = table.parent.relative_to(path)
+        for place, fields in _table(table)(problems):
+            row = dict(fields)
+            for name in ("file_name", *[n for n in row if n.endswith("_file_name")]):
+                if isinstance(value := row.get(name), str) and value:
+                    row[name] = str(inside / value)
+            if split and "split" not in row:
+                row["split"] = split
+            yield f"{table.name}, {place}", row
