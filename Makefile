@@ -6,7 +6,7 @@ PLUGINS := $(wildcard plugins/u2a-plugin-*)
 BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow breaks check coverage dev clean
+.PHONY: demo test test-slow breaks check coverage evidence dev clean
 
 demo: $(BASE)
 	$(BIN)/u2a quickstart
@@ -32,6 +32,11 @@ check: dev
 
 coverage: $(BASE)
 	$(BIN)/python benchmarks/coverage.py
+
+# The study behind the defaults (docs/evidence.md); goes on where it was stopped.
+evidence: $(BASE)
+	$(BIN)/python -m benchmarks.evidence.study
+	$(BIN)/python -m benchmarks.evidence.tables
 
 dev: $(STAMP)
 

@@ -67,6 +67,17 @@ def command(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def on_own_disk(folders: Sequence[str], words: Sequence[Sequence[str]]) -> tuple[int, str]:
+    """A u2a command in a folder of this process's own, with words of its own, as on machines of their own."""
+    rank = int(os.environ["RANK"])
+    before = os.getcwd()
+    os.chdir(folders[rank])
+    try:
+        return command(*words[rank])
+    finally:
+        os.chdir(before)
+
+
 def load_and_score(run: str) -> float:
     """What a user's script does: a model of its own in each process."""
     import u2a

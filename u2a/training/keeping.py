@@ -107,8 +107,11 @@ class Keeper:
         meta = checkpoint.load_adapter(folder, self.model)
         self.facts.check(self.run, meta)
         checkpoint.load_optimizer(folder, self.model, self.optimizer)
-        self.saved, self.best, self.stale = meta["step"], meta["best"], meta.get("stale", 0)
         return meta
+
+    def follow(self, meta: Mapping[str, Any]) -> None:
+        """Stand where the checkpoint that `restore` read was saved."""
+        self.saved, self.best, self.stale = meta["step"], meta["best"], meta.get("stale", 0)
 
     def _is_better(self, value: float) -> bool:
         if self.best is None or math.isnan(self.best):

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch.distributed as dist
 
 from u2a.common.distributed import World, world
 from u2a.common.terminal import out
 from u2a.errors import U2AError
 from u2a.evaluation.trained import Model, load
 from u2a.plugins.loading import registry
+from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.folder import Run, latest_run, new_run
 from u2a.runs.moves import record_move, without_places
-from u2a.runs.owners import check_owners
+from u2a.runs.owners import check_owners, owners_of
+from u2a.training.agreement import flat, hold_together, made_by_all, told_by_first
 from u2a.training.lock import training_in
 from u2a.training.trainer import Trainer
 
@@ -44,22 +45,20 @@ def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> tuple[Run,
 
 def _train(recipe: Recipe, run: Run, place: World) -> bool:
     plugins = registry()
-    if not run.exists:
-        trainer = Trainer(recipe, run, place, plugins)
+    owners = {name: str(owner) for name, owner in owners_of(recipe, plugins).items()}
+    keys = flat(without_machine(recipe.resolved()), "recipe value of ")
+    hold_together({"version of u2a": version("u2a"), "set of plugins": owners, **keys}, place)
+    exists, resumes = told_by_first(lambda: _look(recipe, run, plugins), place)
+    trainer = made_by_all(lambda: Trainer(recipe, run, place, plugins), place)
+    hold_together({"set of training samples": trainer.data.fingerprint, **trainer.encoders}, place)
+    if not exists and place.main:
+        run.create(recipe, plugins)
+    if resumes:
+        trainer.resume()
         if place.main:
-            run.create(recipe, plugins)
-    else:
-        check_same(recipe, run)
-        for note in check_owners(run.folder, recipe, plugins):
-            if place.main:
-                out.print(note)
-        trainer = Trainer(recipe, run, place, plugins)
-        if (run.checkpoints / "LAST").exists():
-            trainer.resume()
-            if place.main:
-                record_move(run, recipe)
-        elif place.main:
-            run.forget_after(0)  # what was logged before the first checkpoint is done again
+            record_move(run, recipe)
+    elif exists and place.main:
+        run.forget_after(0)  # what was logged before the first checkpoint is done again
     if place.main:
         out.print(f"run {run}" + (f", from step {trainer.done} of {trainer.total}" if trainer.done else ""))
     if unfinished := not trainer.finished:
@@ -69,19 +68,19 @@ def _train(recipe: Recipe, run: Run, place: World) -> bool:
     return unfinished
 
 
+def _look(recipe: Recipe, run: Run, plugins: Registry) -> tuple[bool, bool]:
+    """Whether the run is there, and whether it has a checkpoint to go on from."""
+    if not run.exists:
+        return False, False
+    check_same(recipe, run)
+    for note in check_owners(run.folder, recipe, plugins):
+        out.print(note)
+    return True, (run.checkpoints / "LAST").exists()
+
+
 def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World, held: ExitStack) -> Run:
     """The first process chooses, or refuses, and holds the folder; all others follow."""
-    chosen: list[str | U2AError] = [""]
-    if place.main:
-        try:
-            chosen = [str(_hold_run(recipe, folder, resume, held))]
-        except U2AError as error:
-            chosen = [error]
-    if place.size > 1:
-        dist.broadcast_object_list(chosen)
-    if isinstance(chosen[0], U2AError):
-        raise chosen[0]
-    return Run(chosen[0])
+    return Run(told_by_first(lambda: str(_hold_run(recipe, folder, resume, held)), place))
 
 
 def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack) -> Run:
@@ -102,18 +101,20 @@ def check_same(recipe: Recipe, run: Run) -> None:
     Raises:
         U2AError: names the keys that differ.
     """
-    before, now = without_places(run.recipe().resolved()), without_places(recipe.resolved())
-    # a run may go on elsewhere
-    machine = dict.fromkeys(("device", "loggers", "workers", "cache_dir", "cache_gb"))
-    for section in ("training", "data"):
-        before[section] = {**before[section], **machine}
-        now[section] = {**now[section], **machine}
+    before, now = without_machine(run.recipe().resolved()), without_machine(recipe.resolved())
     if keys := list(_differing(before, now)):
         raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys)} differ)")
     if list(before["modalities"]) != list(now["modalities"]):
         raise U2AError(
             f"{run}: was trained with the modalities in another order: {', '.join(before['modalities'])}"
         )
+
+
+def without_machine(resolved: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without what may differ from machine to machine: places, device, loaders, loggers."""
+    kept = without_places(resolved)
+    machine = dict.fromkeys(("device", "loggers", "workers", "cache_dir", "cache_gb"))
+    return kept | {section: {**kept[section], **machine} for section in ("training", "data")}
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -24,6 +24,7 @@ from u2a.recipe.sections import Recipe
 from u2a.runs import checkpoint
 from u2a.runs.build import build_model
 from u2a.runs.folder import Run
+from u2a.training.agreement import share_state, told_by_first
 from u2a.training.head_start import head_start
 from u2a.training.indexed_data import TrainingData
 from u2a.training.keeping import Facts, Keeper
@@ -137,16 +138,29 @@ class Trainer:
     def resume(self) -> None:
         """Continue from the run's LAST checkpoint, exactly: tensors, optimizer, data position, seeds.
 
+        The first process reads it and gives it to all others.
+
         Raises:
             CheckpointError: damaged, or made for other data, weights or batches.
         """
-        meta = self.keeper.restore()
+        meta = told_by_first(self.keeper.restore, self.place)
+        self.keeper.follow(meta)
+        share_state(self.model, self.optimizer, self.place)
         self.done, self.skipped.count = meta["step"], meta.get("skipped_steps", 0)
         at_the_end_of_an_epoch = self.done % self.plan.steps_per_epoch == 0
         judged = at_the_end_of_an_epoch and (self.done > 0 or self._starts_ahead)
         self.owes_validation = judged and self.data.validates and not meta["validation"]
         if self.place.main:
             self.run.forget_after(self.done)
+
+    @property
+    def encoders(self) -> dict[str, Any]:
+        """The identity of each modality's pretrained weights, wherever they lie."""
+        places = ("id", "revision")
+        return {
+            f"encoder of {branch.name}": {key: v for key, v in branch.base.items() if key not in places}
+            for branch in self.model.each_branch()
+        }
 
     def _begin(self) -> dict[str, float]:
         """The head start, if the recipe has one: validated and kept as the checkpoint of step 0."""
