@@ -129,7 +129,43 @@ SOUNDS: dict[str, tuple[str, dict]] = {
     "wav2vec2": ("Wav2Vec2Model", WAVES),
     "hubert": ("HubertModel", {**WAVES, "do_stable_layer_norm": True, "feat_extract_norm": "layer"}),
     "data2vec-audio": ("Data2VecAudioModel", WAVES),
+    "wavlm": ("WavLMModel", {**WAVES, "num_buckets": 8, "max_bucket_distance": 12}),
+    "wav2vec2-bert": (
+        "Wav2Vec2BertModel",
+        {
+            **SIZES,
+            "conv_depthwise_kernel_size": 5,
+            "left_max_position_embeddings": 4,
+            "right_max_position_embeddings": 2,
+        },
+    ),
+    "whisper": (
+        "WhisperModel",
+        {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 48,
+            "decoder_layers": 1,
+            "decoder_attention_heads": 2,
+            "decoder_ffn_dim": 48,
+            "max_source_positions": 30,
+            "num_mel_bins": 20,
+            "vocab_size": 40,
+            "pad_token_id": 1,
+            "bos_token_id": 0,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 2,
+        },
+    ),
 }
+SOUNDS["wavlm:stable"] = (
+    "WavLMModel",
+    {**SOUNDS["wavlm"][1], "do_stable_layer_norm": True, "feat_extract_norm": "layer"},
+)
+for kind in ("relative", "rotary"):
+    values = {**SOUNDS["wav2vec2-bert"][1], "position_embeddings_type": kind}
+    SOUNDS[f"wav2vec2-bert:{kind}"] = ("Wav2Vec2BertModel", values)
 TABLES = {"image": IMAGES, "text": TEXTS, "audio": SOUNDS}
 ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO) for name in TABLES[spec.name]]
 #: Their own forward pass norms the class token only.
@@ -141,11 +177,16 @@ def make(spec: ModalitySpec, name: str, folder: Path) -> Path:
     model_class = getattr(hf, class_name)
     torch.manual_seed(0)
     tiny.save(model_class(model_class.config_class(**values)), folder)
+    name = name.split(":")[0]
     assert json.loads((folder / "config.json").read_text())["model_type"] == name
     if spec is TEXT:
         _tokenizer(folder)
     elif spec is AUDIO:
-        hf.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+        extractors = {
+            "whisper": hf.WhisperFeatureExtractor(feature_size=20),
+            "wav2vec2-bert": hf.SeamlessM4TFeatureExtractor(),
+        }
+        extractors.get(name, hf.Wav2Vec2FeatureExtractor()).save_pretrained(folder)
     else:
         values = {
             "size": {"height": 32, "width": 32},
@@ -210,7 +251,9 @@ class Loaded:
         class_name, _ = TABLES[self.spec.name][self.name]
         model = getattr(hf, class_name).from_pretrained(self.folder).eval()
         inputs = dict(self.inputs)
-        if self.spec is AUDIO:  # by itself it pads: each sound alone
+        if self.name == "whisper":
+            return model, model.encoder(**inputs).last_hidden_state
+        if self.spec is AUDIO and "samples_P" in inputs:  # by itself it pads: each sound alone
             waves = [
                 wave[None, :n] for wave, n in zip(inputs["input_values"], inputs["samples_P"], strict=True)
             ]
@@ -267,6 +310,25 @@ def test_a_tokenizer_that_does_not_end_a_text_is_refused_where_the_end_is_read(t
     tokenizer.save(str(folder / "tokenizer.json"))
     with pytest.raises(U2AError, match=r"tokenizer\.json: does not end every text"):
         TEXT.preprocessor(TEXT.options(kind="text", encoder=str(folder)))
+
+
+@torch.no_grad()
+def test_whisper_takes_fewer_frames_than_it_has_positions_for(tmp_path: Path) -> None:
+    folder = make(AUDIO, "whisper", tmp_path)
+    model = hf.WhisperModel.from_pretrained(folder).encoder.eval()
+    options = AUDIO.options(kind="audio", encoder=str(folder), max_length=40)
+    backbone = AUDIO.backbone(options, weights=True).eval()
+    preprocessor = AUDIO.preprocessor(options)
+    [values, *_] = [preprocessor(member, train=False, seed=0) for member in members(AUDIO)]
+    assert values["input_features"].shape == (20, 40)
+    hidden = AUDIO.encoder(backbone, AUDIO.embedding(backbone, preprocessor.collate([values])))
+    model.config.max_source_positions = 20  # transformers' own, with the first of its positions
+    model.embed_positions = nn.Embedding.from_pretrained(model.embed_positions.weight[:20])
+    wanted = model(values["input_features"][None]).last_hidden_state
+    torch.testing.assert_close(hidden, wanted, atol=1e-5, rtol=1e-5)
+    for wrong in (41, 62):
+        with pytest.raises(U2AError, match="an even number of at most 60 frames"):
+            AUDIO.backbone(options.model_copy(update={"max_length": wrong}), weights=True)
 
 
 @torch.no_grad()
@@ -370,11 +432,6 @@ def test_of_a_whole_model_the_encoder_is_taken(
         (IMAGE, "wav2vec2", "it is an audio model"),
         (IMAGE, "timesformer", "it is a video model; it divides tokens by frames"),
         (TEXT, "deberta", "supported here: deberta-v2, .*DeBERTa v2 and v3 are supported"),
-        (
-            AUDIO,
-            "wavlm",
-            "it is an audio model; its attention reads its projections' weights past their adapters",
-        ),
         (TEXT, "none_such", r"'none_such' model; supported here: [a-z0-9_, -]*$"),
     ],
 )
@@ -390,7 +447,7 @@ def test_what_is_not_supported_is_told_with_the_reason(
 def test_the_command_lists_what_is_tested_here() -> None:
     listed = json.loads(invoke("encoder", "list", "--json"))
     assert set(listed["text"]) == {*TEXTS, "clip", "metaclip_2", "siglip", "siglip2"}
-    assert set(listed["audio"]) == {*SOUNDS, "audio-spectrogram-transformer"}
+    assert set(listed["audio"]) == {*(name.split(":")[0] for name in SOUNDS), "audio-spectrogram-transformer"}
     assert set(listed["image"]) == {*IMAGES, "clip", "siglip", "metaclip_2"}
     assert listed["text"]["t5"] == listed["image"]["ijepa"] == "mean of the tokens"
     assert "modernbert" in invoke("encoder", "list")
