@@ -25,6 +25,7 @@ from u2a.method.branch import class_token
 from u2a_audio.spec import AUDIO
 from u2a_image.spec import IMAGE
 from u2a_text.spec import TEXT
+from u2a_video.spec import VIDEO
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 PICTURE = {**SIZES, "image_size": 32, "patch_size": 8}
@@ -35,6 +36,7 @@ IMAGES: dict[str, tuple[str, dict]] = {
     "clip_vision_model": ("CLIPVisionModel", PICTURE),
     "metaclip_2_vision_model": ("MetaClip2VisionModel", PICTURE),
     "siglip_vision_model": ("SiglipVisionModel", PICTURE),
+    "siglip2_vision_model": ("Siglip2VisionModel", {**SIZES, "patch_size": 8, "num_patches": 16}),
     "vit": ("ViTModel", PICTURE),
     "deit": ("DeiTModel", PICTURE),
     "beit": ("BeitModel", {**PICTURE, "use_relative_position_bias": True}),
@@ -166,8 +168,26 @@ SOUNDS["wavlm:stable"] = (
 for kind in ("relative", "rotary"):
     values = {**SOUNDS["wav2vec2-bert"][1], "position_embeddings_type": kind}
     SOUNDS[f"wav2vec2-bert:{kind}"] = ("Wav2Vec2BertModel", values)
-TABLES = {"image": IMAGES, "text": TEXTS, "audio": SOUNDS}
-ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO) for name in TABLES[spec.name]]
+VIDEOS: dict[str, tuple[str, dict]] = {
+    "videomae": ("VideoMAEModel", {**PICTURE, "num_frames": 4}),
+    "videomae:pretrained": ("VideoMAEModel", {**PICTURE, "num_frames": 4, "use_mean_pooling": False}),
+    "vivit": ("VivitModel", {**PICTURE, "num_frames": 4, "tubelet_size": [2, 8, 8]}),
+    "vjepa2": (
+        "VJEPA2Model",
+        {
+            **{key: value for key, value in SIZES.items() if key != "intermediate_size"},
+            "crop_size": 32,
+            "patch_size": 8,
+            "frames_per_clip": 4,
+            "mlp_ratio": 2.0,
+            "pred_hidden_size": 24,
+            "pred_num_attention_heads": 2,
+            "pred_num_hidden_layers": 1,
+        },
+    ),
+}
+TABLES = {"image": IMAGES, "text": TEXTS, "audio": SOUNDS, "video": VIDEOS}
+ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO, VIDEO) for name in TABLES[spec.name]]
 #: Their own forward pass norms the class token only.
 UNNORMED = ("clip_vision_model", "metaclip_2_vision_model")
 
@@ -187,6 +207,10 @@ def make(spec: ModalitySpec, name: str, folder: Path) -> Path:
             "wav2vec2-bert": hf.SeamlessM4TFeatureExtractor(),
         }
         extractors.get(name, hf.Wav2Vec2FeatureExtractor()).save_pretrained(folder)
+    elif name == "siglip2_vision_model":
+        hf.Siglip2ImageProcessor(patch_size=8, max_num_patches=20).save_pretrained(folder)
+    elif name == "vjepa2":
+        hf.VJEPA2VideoProcessor(crop_size=32).save_pretrained(folder)
     else:
         values = {
             "size": {"height": 32, "width": 32},
@@ -216,7 +240,9 @@ def members(spec: ModalitySpec) -> list[bytes]:
     if spec is AUDIO:
         draw = np.random.default_rng(0)
         return [tiny.sound_bytes(draw.normal(0, 0.1, n).astype(np.float32)) for n in (3000, 4400)]
-    return [tiny.image_bytes(tiny.picture(40, 40, seed=seed)) for seed in (1, 2)]
+    if spec is VIDEO:
+        return [tiny.clip_bytes(tiny.numbered_frames(n)) for n in (9, 14)]
+    return [tiny.image_bytes(tiny.picture(40, height, seed=seed)) for seed, height in ((1, 40), (2, 90))]
 
 
 class Loaded:
@@ -251,6 +277,8 @@ class Loaded:
         class_name, _ = TABLES[self.spec.name][self.name]
         model = getattr(hf, class_name).from_pretrained(self.folder).eval()
         inputs = dict(self.inputs)
+        if self.name == "vjepa2":
+            return model, model(inputs["pixel_values"], skip_predictor=True).last_hidden_state
         if self.name == "whisper":
             return model, model.encoder(**inputs).last_hidden_state
         if self.spec is AUDIO and "samples_P" in inputs:  # by itself it pads: each sound alone
@@ -448,7 +476,9 @@ def test_the_command_lists_what_is_tested_here() -> None:
     listed = json.loads(invoke("encoder", "list", "--json"))
     assert set(listed["text"]) == {*TEXTS, "clip", "metaclip_2", "siglip", "siglip2"}
     assert set(listed["audio"]) == {*(name.split(":")[0] for name in SOUNDS), "audio-spectrogram-transformer"}
-    assert set(listed["image"]) == {*IMAGES, "clip", "siglip", "metaclip_2"}
+    assert set(listed["image"]) == {*IMAGES, "clip", "siglip", "metaclip_2", "siglip2"}
+    assert {name.split(":")[0] for name in VIDEOS} == set(listed["video"]) - set(listed["image"])
+    assert "siglip2" not in listed["video"]
     assert listed["text"]["t5"] == listed["image"]["ijepa"] == "mean of the tokens"
     assert "modernbert" in invoke("encoder", "list")
 
