@@ -23,15 +23,15 @@ from u2a.training.lock import training_in
 from u2a.training.trainer import Trainer
 
 
-def train_command(source: str, sets: Sequence[str], folder: str | None, resume: bool) -> None:
-    """``u2a train``."""
+def train_command(source: str, sets: Sequence[str], folder: str | None, resume: bool) -> Run:
+    """``u2a train``; returns the run."""
     if Path(source).is_dir():
         if not resume:
             raise U2AError(f"{source} is a folder; to go on with a run: u2a train {source} --resume")
         folder, recipe = source, Run(source).recipe(tuple(sets))
     else:
         recipe = load_recipe(source, sets)
-    train_recipe(recipe, folder, resume)
+    return train_recipe(recipe, folder, resume)
 
 
 def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> Run:
