@@ -21,6 +21,8 @@ from u2a.evaluation.scenarios import Pattern
 EPOCHS, PATIENCE = 60, 6
 #: How much larger its inputs are than the probes', of mean square 1 / F.
 WIDE = 10
+#: An epoch sees so many samples at least: few training samples come in several copies, each with other gaps.
+LEAST = 2000
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,13 @@ def dropout_mlp(
     model = MLPClassifier((128,), alpha=1e-3, random_state=seed)
     judged = [(scaled.join(validation, validation.present_NM & np.array(p)), p) for p in patterns]
     best, lowest, stale = model, np.inf, 0
+    copies = np.repeat(np.arange(len(train.target)), max(1, LEAST // len(train.target)))
+    seen = Features(tuple(x[copies] for x in train.read_NF), train.present_NM[copies], train.target[copies])
     for _ in range(EPOCHS):
-        kept_NM = train.present_NM & (rng.random(train.present_NM.shape) < 0.5)
-        kept_NM = np.where(
-            kept_NM.any(1, keepdims=True) & (rng.random((len(kept_NM), 1)) < 0.75), kept_NM, train.present_NM
-        )
-        model.partial_fit(WIDE * scaled.join(train, kept_NM), train.target, np.arange(n_classes))
+        kept_NM = seen.present_NM & (rng.random(seen.present_NM.shape) < 0.5)
+        loses_N1 = kept_NM.any(1, keepdims=True) & (rng.random((len(kept_NM), 1)) < 0.75)
+        x_NF = WIDE * scaled.join(seen, np.where(loses_N1, kept_NM, seen.present_NM))
+        model.partial_fit(x_NF, seen.target, classes=np.arange(n_classes))
         losses = [_loss(model.predict_proba(WIDE * x), validation, p) for x, p in judged]
         stale += 1
         if (loss := float(np.nanmean(losses))) < lowest:

@@ -61,8 +61,8 @@ def compare_with_baselines(
 
     Returns:
         ``run``, ``split``, ``metric``, ``n``, ``n_train`` and ``patterns``: ``missing``, ``n``, ``score``
-        and, for each baseline, its ``score``, the run's ``difference``, the paired ``interval`` of it alone and its
-        ``simultaneous_interval`` (all rows together); ``verdict``, in words.
+        and, for each baseline, its ``score``, the run's ``difference``, the paired ``interval`` of it alone and
+        its ``simultaneous_interval`` (all rows together); ``verdict``, in words.
 
     Raises:
         U2AError: no samples to judge.
