@@ -50,9 +50,9 @@ def configuration(options: PretrainedOptions, packaged: Path) -> Any:
     return load_config(model_class, config_folder(options, packaged))
 
 
-def has_class_token(config: Any) -> bool:
-    """Whether the first position is read as the class token."""
-    return ARCHITECTURES[config.model_type].cls is not None
+def known_of(config: Any) -> Architecture:
+    """What is known of a configuration's architecture."""
+    return ARCHITECTURES[config.model_type]
 
 
 def max_tokens(options: PretrainedOptions, packaged: Path) -> int:

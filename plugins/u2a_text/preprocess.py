@@ -6,11 +6,12 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from u2a.contract.modality import Example, Inputs
@@ -18,7 +19,7 @@ from u2a.encoders.files import config_folder
 from u2a.encoders.identity import TEXT_FILES, file_hashes
 from u2a.errors import BadSample, NoContent, RecipeError
 from u2a_text import encoders
-from u2a_text.tokenizer import check_tokenizer, load_tokenizer
+from u2a_text.tokenizer import check_end, check_tokenizer, load_tokenizer, padding_id
 
 if TYPE_CHECKING:
     from u2a_text.options import TextOptions
@@ -35,6 +36,8 @@ def _says_something(character: str) -> bool:
 class TextPreprocessor:
     """Member bytes to ``{"input_ids": long [L]}``; collated ``input_ids`` and ``attention_mask``, long [P, L].
 
+    ``longest``: every text is padded to so many tokens, and the padding counts as text (SigLIP).
+
     Holds only the folder, so that it pickles small; each process loads the tokenizer at its first text.
     """
 
@@ -42,6 +45,7 @@ class TextPreprocessor:
     max_length: int
     padding: int = 0
     version: str = ""
+    longest: int = 0
 
     @classmethod
     def from_options(cls, options: TextOptions, packaged: Path) -> TextPreprocessor:
@@ -59,9 +63,14 @@ class TextPreprocessor:
         config: Any = encoders.configuration(options, packaged)
         folder = config_folder(options)
         version = hashlib.sha256(json.dumps(file_hashes(folder, TEXT_FILES)).encode()).hexdigest()
+        known = encoders.known_of(config)
         # The model's padding id, not the tokenizer's: RoBERTa counts its positions from it.
         new = cls(folder, options.max_length or min(DEFAULT_LENGTH, most), config.pad_token_id or 0, version)
-        check_tokenizer(new._tokenizer, folder, config.vocab_size, class_token=encoders.has_class_token(config))
+        check_tokenizer(new._tokenizer, folder, config.vocab_size, class_token=known.cls == (0,))
+        if known.cls == "end":
+            check_end(new._tokenizer, folder, config.eos_token_id)
+        if known.full:  # there the padding is part of the text, as the tokenizer writes it
+            return replace(new, longest=most, padding=padding_id(new._tokenizer, folder, new.padding))
         return new
 
     @property
@@ -88,6 +97,8 @@ class TextPreprocessor:
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """Pad to the longest with the encoder's own padding id."""
         ids = [example["input_ids"] for example in examples]
+        if self.longest:
+            ids = [pad(row, (0, self.longest - len(row)), value=self.padding) for row in ids]
         ones = [torch.ones_like(row) for row in ids]
         return {
             "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.padding),

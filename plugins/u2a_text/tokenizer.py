@@ -69,6 +69,34 @@ def check_tokenizer(tokenizer: Tokenizer, folder: Path, rows: int, *, class_toke
     _check_named(tokenizer, folder, path, alone[0])
 
 
+def check_end(tokenizer: Tokenizer, folder: Path, end: int | None) -> None:
+    """Refuse a tokenizer that does not end a text, also one that was cut, with the encoder's last token.
+
+    Args:
+        end: config.json's ``eos_token_id``; 2 stands in old CLIP files for whatever the tokenizer has.
+
+    Raises:
+        U2AError: names the file.
+    """
+    path = folder / (FILE if (folder / FILE).is_file() else "tokenizer_config.json")
+    last = [tokenizer.encode(text).ids[-1:] for text in ("", "a", "a " * 4096)]
+    if not last[0] or any(ids != last[0] for ids in last) or (end not in (None, 2) and last[0] != [end]):
+        raise U2AError(
+            f"{path}: does not end every text with the encoder's end-of-text token, where its class token is; "
+            "save the tokenizer again from the original checkpoint"
+        )
+
+
+def padding_id(tokenizer: Tokenizer, folder: Path, otherwise: int) -> int:
+    """The id of tokenizer_config.json's ``pad_token``, if it names one."""
+    settings = (
+        read_json(folder, "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    )
+    name = _text(settings.get("pad_token"))
+    found = None if name is None else tokenizer.token_to_id(name)
+    return otherwise if found is None else found
+
+
 def _check_named(tokenizer: Tokenizer, folder: Path, path: Path, first: int) -> None:
     if not (folder / "tokenizer_config.json").is_file():
         return

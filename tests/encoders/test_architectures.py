@@ -98,6 +98,10 @@ TEXTS: dict[str, tuple[str, dict]] = {
             "token_dropout": True,
         },
     ),
+    "clip_text_model": ("CLIPTextModel", {**WORDS, "eos_token_id": 2, "bos_token_id": 0}),
+    "metaclip_2_text_model": ("MetaClip2TextModel", {**WORDS, "eos_token_id": 2, "bos_token_id": 0}),
+    "siglip_text_model": ("SiglipTextModel", WORDS),
+    "siglip2_text_model": ("Siglip2TextModel", WORDS),
     "t5": (
         "T5EncoderModel",
         {
@@ -239,6 +243,33 @@ def test_hidden_states_equal_transformers_own(loaded: Loaded) -> None:
 
 
 @torch.no_grad()
+def test_the_class_token_is_where_the_text_ends(tmp_path: Path) -> None:
+    clip = Loaded(TEXT, "clip_text_model", tmp_path / "clip")
+    plain, hidden = clip.tokens(clip.inputs)
+    model, last = clip.reference()
+    ends = (clip.inputs["input_ids"] == 2).int().argmax(1)  # "</s>"
+    assert ends.tolist() == [4, 9, 2]
+    torch.testing.assert_close(class_token(hidden, plain), last[torch.arange(3), ends], atol=1e-5, rtol=1e-5)
+    siglip = Loaded(TEXT, "siglip_text_model", tmp_path / "siglip")
+    plain, hidden = siglip.tokens(siglip.inputs)
+    model, _ = siglip.reference()
+    pooled = model(siglip.inputs["input_ids"]).pooler_output
+    torch.testing.assert_close(model.head(class_token(hidden, plain)), pooled, atol=1e-5, rtol=1e-5)
+    assert siglip.inputs["input_ids"].shape == (3, 24)
+
+
+def test_a_tokenizer_that_does_not_end_a_text_is_refused_where_the_end_is_read(tmp_path: Path) -> None:
+    folder = make(TEXT, "clip_text_model", tmp_path)
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    with pytest.raises(U2AError, match=r"tokenizer\.json: does not end every text"):
+        TEXT.preprocessor(TEXT.options(kind="text", encoder=str(folder)))
+
+
+@torch.no_grad()
 def test_padding_changes_nothing(loaded: Loaded) -> None:
     token = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
     plain, together = loaded.tokens(loaded.inputs, token)
@@ -270,6 +301,20 @@ def test_a_mask_token_attends_to_all_and_is_attended_to(loaded: Loaded) -> None:
         assert torch.equal(seen, valid[:, place]), place
 
 
+@torch.no_grad()
+def test_rotation_leaves_a_mask_token_as_it_is(tmp_path: Path) -> None:
+    """transformers' own forward pass with the mask tokens as two more tokens, both at position 0."""
+    euro = Loaded(TEXT, "eurobert", tmp_path / "eurobert")
+    inputs = euro.batch([b"w1 w2 w3 w4 w5"])
+    token_KD = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
+    _, ours = euro.tokens(inputs, token_KD)
+    model, _ = euro.reference()
+    embedded = torch.cat([model.embed_tokens(inputs["input_ids"]), token_KD[None]], 1)
+    positions = torch.tensor([[*range(embedded.shape[1] - 2), 0, 0]])
+    wanted = model(inputs_embeds=embedded, position_ids=positions).last_hidden_state
+    torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-5)
+
+
 def test_lora_changes_the_output_and_each_projection_learns(loaded: Loaded) -> None:
     adapted = share_frozen(loaded.backbone)
     targets = loaded.spec.lora_targets(adapted)
@@ -296,6 +341,8 @@ def test_lora_changes_the_output_and_each_projection_learns(loaded: Loaded) -> N
     ("spec", "class_name", "part"),
     [
         (IMAGE, "SiglipModel", "vision_model"),
+        (TEXT, "CLIPModel", "text_model"),
+        (TEXT, "SiglipModel", "text_model"),
         (IMAGE, "MetaClip2Model", "vision_model"),
         (TEXT, "T5ForConditionalGeneration", "encoder"),
     ],
@@ -342,7 +389,7 @@ def test_what_is_not_supported_is_told_with_the_reason(
 
 def test_the_command_lists_what_is_tested_here() -> None:
     listed = json.loads(invoke("encoder", "list", "--json"))
-    assert set(listed["text"]) == set(TEXTS)
+    assert set(listed["text"]) == {*TEXTS, "clip", "metaclip_2", "siglip", "siglip2"}
     assert set(listed["audio"]) == {*SOUNDS, "audio-spectrogram-transformer"}
     assert set(listed["image"]) == {*IMAGES, "clip", "siglip", "metaclip_2"}
     assert listed["text"]["t5"] == listed["image"]["ijepa"] == "mean of the tokens"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from u2a.evaluation import baselines, frozen
+from u2a.evaluation import baselines, kept_tokens
 from u2a.evaluation.baselines import Features
 from u2a.evaluation.probes import STRENGTHS, best_probe
 
@@ -54,16 +54,15 @@ def test_the_strength_is_that_of_least_validation_loss() -> None:
 
 def test_a_class_or_modality_that_no_training_sample_has_breaks_nothing() -> None:
     train, judged, test = side(30, 0), side(20, 1), side(20, 2)
-    few = np.minimum(train.target, 2)  # of 20 classes three occur: fewer samples than classes are held out
+    judged.target[0] = 19  # of a class that is not among the training samples
+    few = np.minimum(train.target, 2)
     gone = Features(train.read_NF, train.present_NM & np.array([True, False]), few)
-    found = baselines.dropout_mlp(gone, judged, test, [(True, True), (True, False)], 20)
-    probes = baselines.zero_filled_probe(gone, judged, test, [(True, True)], 20)
+    found = baselines.dropout_mlp(gone, judged, test, [(True, True), (True, False)])
+    probes = baselines.zero_filled_probe(gone, judged, test, [(True, True)])
     for p_NC in (*found, *probes):
         assert p_NC.shape == (20, 20)
         assert np.isfinite(p_NC).all()
-    assert baselines.dedicated_probe(gone, judged, test, (True, True), 20) is None
-    alone = baselines.dedicated_probe(gone, judged, test, (True, False), 20)
-    assert alone is not None
+    alone = baselines.dedicated_probe(gone, judged, test, (True, False))
     assert (alone.argmax(1) == np.minimum(test.target, 2)).mean() > 0.5
 
 
@@ -71,8 +70,7 @@ def test_the_mlp_uses_what_is_there() -> None:
     train, judged, test = side(200, 0), side(80, 1), side(200, 2)
     patterns = [(True, True), (True, False), (False, True)]
     scores = [
-        (p_NC.argmax(1) == test.target).mean()
-        for p_NC in baselines.dropout_mlp(train, judged, test, patterns, 4)
+        (p_NC.argmax(1) == test.target).mean() for p_NC in baselines.dropout_mlp(train, judged, test, patterns)
     ]
     assert scores[0] > scores[1] - 0.02
     assert min(scores) > 0.6
@@ -82,17 +80,14 @@ def test_kept_tokens_are_those_of_the_same_data_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = side(30, 0)
-    frozen.keep(tmp_path, "train", one, "this data")
-    found = frozen.kept(tmp_path, "train", "this data", part=False)
+    kept_tokens.keep(tmp_path, "train", one, "this data")
+    found = kept_tokens.kept(tmp_path, "train", "this data")
     assert found is not None
     assert all(np.array_equal(a, b) for a, b in zip(found.read_NF, one.read_NF, strict=True))
-    assert frozen.kept(tmp_path, "train", "other data", part=False) is None
-    assert frozen.kept(tmp_path, "val", "this data", part=False) is None
-    monkeypatch.setattr(frozen, "MOST_BYTES", 12 * 4 * 10)
-    frozen.keep(tmp_path, "train", one, "this data")
-    assert frozen.kept(tmp_path, "train", "this data", part=False) is None
-    part = frozen.kept(tmp_path, "train", "this data", part=True)
-    assert part is not None
-    assert (len(part.target), frozen.count(tmp_path, "train")) == (10, 30)
+    assert kept_tokens.kept(tmp_path, "train", "other data") is None
+    assert kept_tokens.kept(tmp_path, "val", "this data") is None
     (tmp_path / "frozen-train.safetensors").write_bytes(b"half")
-    assert frozen.kept(tmp_path, "train", "this data", part=True) is None
+    assert kept_tokens.kept(tmp_path, "train", "this data") is None
+    monkeypatch.setattr(kept_tokens, "MOST_BYTES", 100)
+    kept_tokens.keep(tmp_path, "val", one, "this data")
+    assert kept_tokens.kept(tmp_path, "val", "this data") is None

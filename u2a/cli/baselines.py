@@ -22,27 +22,20 @@ def baselines(run: str | None, as_json: bool, **options: Any) -> None:
 
     Differences are RUN's, with 95 % intervals over paired resamples; the last lines say where it is behind.
     """
-    from u2a.report.baselines import run_baselines
+    from u2a.report.baselines import LABELS, run_baselines
 
     result = run_baselines(run, **options)
     if as_json:
         print_json(result)
         return
-    print_baselines(result)
-
-
-def print_baselines(result: dict[str, Any]) -> None:
-    """Each pattern's score, the baselines' below it, and the verdict in words."""
-    from u2a.report.verdict import LABELS
-
     out.print(f"run {result['run']}, split {result['split']}, {result['metric']} in percent")
     for row in result["patterns"]:
         without = f"without {', '.join(row['missing'])}" if row["missing"] else "complete"
         out.print(f"{without} (N {row['n']}): {100 * row['score']:.1f}")
         for name, label in LABELS.items():
-            if beside := row.get(name):
-                low, high = (f"{100 * bound:+.1f}" for bound in beside["interval"])
-                score, difference = 100 * beside["score"], 100 * beside["difference"]
-                out.print(f"    {score:5.1f}  {label}: {difference:+.1f} ({low} to {high})")
+            beside = row[name]
+            low, high = (f"{100 * bound:+.1f}" for bound in beside["interval"])
+            score, difference = 100 * beside["score"], 100 * beside["difference"]
+            out.print(f"    {score:5.1f}  {label}: {difference:+.1f} ({low} to {high})")
     for line in result["verdict"]:
         out.print(line)

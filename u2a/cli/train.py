@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from u2a.cli.base import Command, set_option
+from u2a.common.terminal import out
+from u2a.errors import U2AError
 
 
 @click.command(cls=Command)
@@ -12,8 +16,14 @@ from u2a.cli.base import Command, set_option
 @set_option
 @click.option("--run", "folder", metavar="DIR", help="The run folder; runs/<name>-<number> if left out.")
 @click.option("--resume", is_flag=True, help="Go on with the run (or the recipe's newest run) if there is one.")
-@click.option("--verdict/--no-verdict", default=True, show_default=True, help="End with a look at baselines.")
-def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool, verdict: bool) -> None:
+@click.option(
+    "--baselines/--no-baselines",
+    "compare",
+    default=True,
+    show_default=True,
+    help="At the end, compare with probes of the frozen encoders.",
+)
+def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool, compare: bool) -> None:
     """Train RECIPE (with --resume, a run folder will do).
 
     The same command runs on many processes under torchrun (without the two dashes, torchrun would take --run
@@ -21,13 +31,23 @@ def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool, 
 
     torchrun --nproc-per-node 4 -m u2a -- train RECIPE
     """
-    from u2a.common.distributed import is_main_process
-    from u2a.common.terminal import out
     from u2a.training.start import train_command
 
     run = train_command(recipe, sets, folder, resume)
-    if verdict and is_main_process():
-        from u2a.report.verdict import training_verdict
+    if run is not None and compare and os.environ.get("RANK", "0") == "0":
+        _say_verdict(str(run))
 
-        for line in training_verdict(run):
-            out.print(line)
+
+def _say_verdict(run: str) -> None:
+    """Where the run is behind a baseline, on validation data; nothing in this costs the training."""
+    from u2a.report.baselines import training_verdict
+
+    try:
+        lines = training_verdict(run)
+    except (KeyboardInterrupt, MemoryError) as error:
+        lines = [f"not compared with baselines: {type(error).__name__}; later: u2a baselines {run}"]
+    except Exception as error:  # the training is done and saved, whatever happens here
+        kind = "" if isinstance(error, U2AError) else f"{type(error).__name__}: "
+        lines = [f"not compared with baselines: {kind}{' '.join(str(error).split())}"]
+    for line in lines:
+        out.print(line)

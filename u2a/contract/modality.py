@@ -44,8 +44,9 @@ class Tokens:
     Attributes:
         hidden_NLD: float tensor, right-padded; the encoder's own CLS and positions are in it.
         valid_NL: bool tensor, True = a real token; None = all are real.
-        cls: positions averaged to the class token (AST: ``(0, 1)``); None = the mean of all valid tokens, for
-            encoders without a class token.
+        cls: positions averaged to the class token (AST: ``(0, 1)``); a long tensor [N] = one position for each
+            row (CLIP's text tower: where the text ends); None = the mean of all valid tokens, for encoders
+            without a class token.
         rows_P: long tensor, how many rows each present sample owns, in order (video: its frames);
             None = one each. Class and mask tokens are averaged over a sample's rows.
         extra: what the embedding must hand to the encoder (names to anything).
@@ -53,7 +54,7 @@ class Tokens:
 
     hidden_NLD: Tensor
     valid_NL: Tensor | None = None
-    cls: tuple[int, ...] | None = (0,)
+    cls: tuple[int, ...] | Tensor | None = (0,)
     rows_P: Tensor | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -110,6 +111,10 @@ class Suggestion:
     comments: Mapping[str, str] = field(default_factory=dict)
 
 
+Suggest = Callable[[str, Sequence[bytes], Mapping[str, Any]], Suggestion | None]
+"""See `ModalitySpec.suggest`."""
+
+
 @dataclass(frozen=True)
 class ModalitySpec:
     """One complete modality. A record that lacks a part cannot be made; a wrong one is refused by name.
@@ -149,5 +154,5 @@ class ModalitySpec:
     share_key: Callable[[Any], Hashable | None] | None = None
     tune: Literal["lora", "full"] = "lora"
     to_member: Callable[[Any], bytes] | None = None
-    suggest: Callable[[str, Sequence[bytes], Mapping[str, Any]], Suggestion | None] | None = None
+    suggest: Suggest | None = None
     api: int = API_VERSION

@@ -61,6 +61,7 @@ def second_half(backbone: Any, architecture: Architecture, hidden_NLD: Tensor, h
     L, K = handed.hidden_NLD.shape[1], hidden_NLD.shape[1] - handed.hidden_NLD.shape[1]
     bias = _shared_bias(backbone, L, K)
     for block, (args, kwargs) in zip(block_list(backbone), handed.calls, strict=True):
+        args, kwargs = _causal(args, kwargs, hidden_NLD, L) if K else (args, kwargs)
         wider = {key: _widen(key, value, L, K) for key, value in kwargs.items()}
         if bias is not None:
             args, wider = args[:1], {**wider, "position_bias": bias}
@@ -75,7 +76,13 @@ def split_tokens(backbone: Any, inputs: Mapping[str, Any], valid_NL: Tensor | No
     known: Architecture = backbone.u2a_architecture
     handed = first_half(backbone, known, inputs)
     assert handed.hidden_NLD is not None
-    return Tokens(handed.hidden_NLD, valid_NL, cls=known.cls, extra={"handed": handed})
+    return Tokens(handed.hidden_NLD, valid_NL, cls=_class(known, valid_NL), extra={"handed": handed})
+
+
+def _class(known: Architecture, valid_NL: Tensor | None) -> tuple[int, ...] | Tensor | None:
+    if known.cls != "end":
+        return known.cls
+    return (-1,) if valid_NL is None else valid_NL.long().sum(1) - 1
 
 
 def run_tokens(backbone: Any, tokens: Tokens) -> Tensor:
@@ -133,6 +140,15 @@ def _widen(key: str, value: Any, L: int, K: int) -> Any:
     if isinstance(value, Tensor) and value.dim() >= 3 and L in value.shape[-2:]:
         return _widen_mask(value, L, K) if key == "attention_mask" else _pad_square(value, L, K)
     return value
+
+
+def _causal(args: Any, kwargs: dict[str, Any], hidden_NLD: Tensor, L: int) -> tuple[Any, dict[str, Any]]:
+    """The mask that a block would make itself, were it told no more than that it is causal."""
+    mask = args[0] if args else kwargs.get("attention_mask")
+    if mask is not None or not kwargs.get("is_causal"):
+        return args, kwargs
+    mask_11LL = torch.ones((1, 1, L, L), dtype=torch.bool, device=hidden_NLD.device).tril()
+    return (), {**kwargs, "attention_mask": mask_11LL}
 
 
 def _pad_rows(value: Tensor, K: int, fill: float) -> Tensor:

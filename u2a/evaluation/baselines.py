@@ -17,12 +17,12 @@ from sklearn.preprocessing import StandardScaler
 from u2a.evaluation.probes import best_probe
 from u2a.evaluation.scenarios import Pattern
 
-#: The MLP's epochs, and after how many without a lower validation loss it ends.
-EPOCHS, PATIENCE = 60, 6
-#: How much larger its inputs are than the probes', of mean square 1 / F.
-WIDE = 10
+#: The MLP's epochs at most, and after how many without a lower validation loss it ends.
+EPOCHS, EPOCHS_STALE = 60, 6
 #: An epoch sees so many samples at least: few training samples come in several copies, each with other gaps.
 LEAST = 2000
+#: How much larger its inputs are than the probes', whose mean square is 1 / F.
+WIDE = 10
 
 
 @dataclass(frozen=True)
@@ -72,55 +72,55 @@ def majority(train: Features, n: int, n_classes: int) -> np.ndarray:
     return np.tile(share_C, (n, 1))
 
 
-def dedicated_probe(
-    train: Features, validation: Features, test: Features, pattern: Pattern, n_classes: int
-) -> np.ndarray | None:
+def dedicated_probe(train: Features, validation: Features, test: Features, pattern: Pattern) -> np.ndarray:
     """Logistic regression on exactly these modalities, its strength chosen on validation: ``p_NC`` of `test`.
 
-    Samples that lack one of them are left out of training and validation; None where none is left.
+    Samples that lack one of them are left out of training and validation; where no training sample has them
+    all, everybody is the majority.
     """
+    if not having(train, pattern).any():
+        return majority(train, len(test.target), int(train.target.max()) + 1)
     sides = []
-    for side in (train, validation):
+    for side in (train, validation if having(validation, pattern).any() else train):
         rows = having(side, pattern)
         read = tuple(x[rows] for x, kept in zip(side.read_NF, pattern, strict=True) if kept)
         sides.append(Features(read, np.ones((rows.sum(), sum(pattern)), bool), side.target[rows]))
-    if not all(len(side.target) for side in sides):
-        return None
     read = tuple(x for x, kept in zip(test.read_NF, pattern, strict=True) if kept)
     there = Features(read, test.present_NM[:, np.array(pattern)], test.target)
-    return _probe(sides[0], sides[1], there, [there.present_NM], n_classes)[0]
+    return _probe(sides[0], sides[1], there, [there.present_NM])[0]
 
 
 def zero_filled_probe(
-    train: Features, validation: Features, test: Features, patterns: Sequence[Pattern], n_classes: int
+    train: Features, validation: Features, test: Features, patterns: Sequence[Pattern]
 ) -> list[np.ndarray]:
     """One logistic regression on everything, zeros for what a pattern lacks: ``p_NC`` a pattern."""
-    return _probe(train, validation, test, [test.present_NM & np.array(p) for p in patterns], n_classes)
+    return _probe(train, validation, test, [test.present_NM & np.array(p) for p in patterns])
 
 
 def _probe(
-    train: Features, validation: Features, test: Features, kept: Sequence[np.ndarray], n_classes: int
+    train: Features, validation: Features, test: Features, kept: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     scaled = Scaled(train)
     x_NF, x_val = scaled.join(train, train.present_NM), scaled.join(validation, validation.present_NM)
-    probe = best_probe(x_NF, train.target, x_val, validation.target, n_classes)
+    probe = best_probe(x_NF, train.target, x_val, validation.target, _n_classes(train, validation))
     return [probe(scaled.join(test, kept_NM)) for kept_NM in kept]
 
 
+def _n_classes(*sides: Features) -> int:
+    """C, or one more than the largest class number that occurs."""
+    target = sides[0].target
+    return target.shape[1] if target.ndim == 2 else 1 + max(int(side.target.max()) for side in sides)
+
+
 def dropout_mlp(
-    train: Features,
-    validation: Features,
-    test: Features,
-    patterns: Sequence[Pattern],
-    n_classes: int,
-    seed: int = 0,
+    train: Features, validation: Features, test: Features, patterns: Sequence[Pattern], seed: int = 0
 ) -> list[np.ndarray]:
     """A small MLP that sees other modalities dropped in every epoch: ``p_NC`` a pattern.
 
     It ends where the validation loss, averaged over the patterns, falls no longer; the best epoch counts.
     """
     rng = np.random.default_rng(seed)
-    scaled = Scaled(train)
+    scaled, classes = Scaled(train), np.arange(_n_classes(train, validation))
     model = MLPClassifier((128,), alpha=1e-3, random_state=seed)
     judged = [(scaled.join(validation, validation.present_NM & np.array(p)), p) for p in patterns]
     best, lowest, stale = model, np.inf, 0
@@ -130,21 +130,22 @@ def dropout_mlp(
         kept_NM = seen.present_NM & (rng.random(seen.present_NM.shape) < 0.5)
         loses_N1 = kept_NM.any(1, keepdims=True) & (rng.random((len(kept_NM), 1)) < 0.75)
         x_NF = WIDE * scaled.join(seen, np.where(loses_N1, kept_NM, seen.present_NM))
-        model.partial_fit(x_NF, seen.target, classes=np.arange(n_classes))
+        model.partial_fit(x_NF, seen.target, classes=classes)
         losses = [_loss(model.predict_proba(WIDE * x), validation, p) for x, p in judged]
+        known = [loss for loss in losses if loss is not None]
         stale += 1
-        if (loss := float(np.nanmean(losses))) < lowest:
+        if (loss := sum(known) / max(1, len(known))) < lowest:
             best, lowest, stale = copy.deepcopy(model), loss, 0
-        if stale >= PATIENCE:
+        if stale >= EPOCHS_STALE:
             break
     return [best.predict_proba(WIDE * scaled.join(test, test.present_NM & np.array(p))) for p in patterns]
 
 
-def _loss(p_NC: np.ndarray, side: Features, pattern: Pattern) -> float:
-    """The mean task loss of the samples that can have the pattern; NaN if none can."""
+def _loss(p_NC: np.ndarray, side: Features, pattern: Pattern) -> float | None:
+    """The mean task loss of the samples that can have the pattern; None if none can."""
     rows = having(side, pattern)
     if not rows.any():
-        return float("nan")
+        return None
     p_NC, target = np.clip(p_NC[rows], 1e-7, 1 - 1e-7), side.target[rows]
     if target.ndim == 1:
         return float(-np.log(p_NC[np.arange(len(target)), target]).mean())

@@ -16,10 +16,10 @@ from u2a.method.head_start import minimise
 from u2a.method.losses import task_losses
 
 #: Strengths of the regularisation that validation chooses among, strongest first.
-STRENGTHS = tuple(10 ** (-i / 2) for i in range(10))
+STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
 #: Worse than the best so far by this factor: stop walking down the path.
 PATIENCE = 1.02
-STEPS = 200
+STEPS = 60
 
 Probe = Callable[[np.ndarray], np.ndarray]
 

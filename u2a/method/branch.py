@@ -132,6 +132,8 @@ class UnimodalBranch(nn.Module):
 
 def class_token(hidden_NLD: Tensor, tokens: Tokens) -> Tensor:
     """Each row's class token, of the encoder's own L tokens (without mask tokens); ``cls_ND``."""
+    if isinstance(tokens.cls, Tensor):
+        return hidden_NLD[torch.arange(len(hidden_NLD), device=hidden_NLD.device), tokens.cls]
     if tokens.cls is not None:
         return hidden_NLD[:, list(tokens.cls)].mean(1)
     return mean_of_valid(hidden_NLD, tokens.valid_NL)

@@ -145,7 +145,7 @@ def _train(recipe: str, job: Job, nproc: int) -> int:
         "--run",
         str(job.run),
         "--resume",
-        "--no-verdict",
+        "--no-baselines",
     ]
     process = subprocess.Popen(command)
     try:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from u2a.common.distributed import World
 from u2a.common.seeds import stable_seed
-from u2a.evaluation import frozen
+from u2a.evaluation import kept_tokens
 from u2a.evaluation.tokens import token_columns
 from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
 from u2a.method.model import U2A
@@ -39,7 +39,8 @@ def head_start(model: U2A, data: TrainingData, recipe: Recipe, place: World, fol
     if place.main:
         for name, found in (("train", columns), ("val", held_out)):
             if found is not None:
-                frozen.keep(folder, name, frozen.features_of(found, len(model.names)), data.fingerprint)
+                side = kept_tokens.features_of(found, len(model.names))
+                kept_tokens.keep(folder, name, side, data.fingerprint)
     modules = cast(ReadOuts, model.read_outs), cast(ModalityHead, model.head)
     summary = [Summary()]
     if place.main:
