@@ -70,7 +70,11 @@ class Trainer:
         self.done, self.owes_validation = 0, False
         self.skipped = SkippedSteps(self.total)
         facts = Facts(
-            self.plan.steps_per_epoch, self.total, self.data.fingerprint, self.data.validation_fingerprint
+            self.plan.steps_per_epoch,
+            self.total,
+            self.data.fingerprint,
+            self.data.validation_fingerprint,
+            self.data.also_known_as,
         )
         self.keeper = Keeper(run, self.model, self.optimizer, recipe.task, place, facts)
 
