@@ -38,30 +38,36 @@ def token_shapes(case: Case) -> Findings:
         yield f"hidden_NLD is {tokens.hidden_NLD.dtype}"
     if (N if tokens.rows_P is None else len(tokens.rows_P)) != P:
         yield f"{P} samples gave {N} rows, rows_P {tokens.rows_P}"
-    places_NC = _class_places(tokens)
-    if places_NC.dtype != torch.long or places_NC.dim() != 2 or len(places_NC) != N or not places_NC.numel():
-        yield f"class positions are {tokens.cls}, not a tuple of places or a long tensor [{N}]"
-    elif not ((places_NC >= 0) & (places_NC < L)).all():
+    places = class_places(tokens)
+    if not places or not all(0 <= place < L for place in places):
         yield f"class positions {tokens.cls} among {L} tokens"
-    elif tokens.valid_NL is not None:
-        yield from _validity(tokens, places_NC)
+    if tokens.valid_NL is not None:
+        yield from _validity(tokens)
 
 
-def _class_places(tokens: Tokens) -> Tensor:
-    """Each row's class positions, [N, C]; the first token where the mean takes their place."""
+def class_places(tokens: Tokens) -> list[int]:
+    """All positions that are a class token of some row; the first where there is none."""
     if isinstance(tokens.cls, Tensor):
-        return tokens.cls[:, None]
-    return torch.tensor((0,) if tokens.cls is None else tokens.cls).expand(len(tokens.hidden_NLD), -1)
+        return tokens.cls.tolist()
+    L = tokens.hidden_NLD.shape[1]
+    return [place + L if place < 0 else place for place in (tokens.cls or (0,))] if tokens.cls != () else []
 
 
-def _validity(tokens: Tokens, places_NC: Tensor) -> Findings:
+def _of_cls(tokens: Tokens, x_NL: Tensor) -> Tensor:
+    """What stands at the class positions, of every row."""
+    if isinstance(tokens.cls, Tensor):
+        return x_NL.gather(1, tokens.cls[:, None])
+    return x_NL[:, class_places(tokens)]
+
+
+def _validity(tokens: Tokens) -> Findings:
     valid_NL = tokens.valid_NL
     assert valid_NL is not None
     if valid_NL.dtype != torch.bool or valid_NL.shape != tokens.hidden_NLD.shape[:2]:
         yield f"valid_NL is {valid_NL.dtype} {tuple(valid_NL.shape)}"
     elif (valid_NL[:, 1:] & ~valid_NL[:, :-1]).any():
         yield "padding stands before real tokens"
-    elif not valid_NL.gather(1, places_NC).all():
+    elif not _of_cls(tokens, valid_NL).all():
         yield "a class position is padding"
 
 
