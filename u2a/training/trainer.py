@@ -156,7 +156,7 @@ class Trainer:
         """The head start, if the recipe has one: validated and kept as the checkpoint of step 0."""
         if not self._starts_ahead:
             return self._end_epoch() if self.total == 0 else {}
-        summary = head_start(self.model, self.data, self.recipe, self.place)
+        summary = head_start(self.model, self.data, self.recipe, self.place, self.run.folder)
         for line in summary.lines():
             self.progress.say(line)
         return self._end_epoch()
