@@ -71,6 +71,7 @@ def model_of_use(
     center_NK = np.where(used_NK, value_NK - scores.centers, 0) / np.maximum(used_NK.sum(0), 1)
     N, S = len(value_NK), len(runs)
     covariance_KK = center_NK.T @ center_NK * (N / max(N - 1, 1))
+    covariance_KK += np.sqrt(np.outer(scores.unseen, scores.unseen))  # the same few samples in every pattern
     mean_SK = seed_means(scores.value_SNK, used_NK)
     seeds_KK = np.atleast_2d(np.cov(mean_SK.T)) / S if S > 1 else np.zeros_like(covariance_KK)
     bounds = scores.bounds(higher_is_better, seed)
