@@ -23,3 +23,10 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     root = tmp_path_factory.mktemp("checkpoints")
     return {name: save(root / name) for name, save in tiny.SAVERS.items()}
+
+
+@pytest.fixture(autouse=True)
+def _without_comparison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of tests end without baselines, which take seconds; `compares` marks those that want them."""
+    if "compares" not in request.keywords:
+        monkeypatch.setattr("u2a.cli.train._say_verdict", lambda run: None)

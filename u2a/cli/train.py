@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from u2a.cli.base import Command, set_option
+from u2a.common.terminal import out
+from u2a.errors import U2AError
 
 
 @click.command(cls=Command)
@@ -12,7 +16,14 @@ from u2a.cli.base import Command, set_option
 @set_option
 @click.option("--run", "folder", metavar="DIR", help="The run folder; runs/<name>-<number> if left out.")
 @click.option("--resume", is_flag=True, help="Go on with the run (or the recipe's newest run) if there is one.")
-def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool) -> None:
+@click.option(
+    "--baselines/--no-baselines",
+    "compare",
+    default=True,
+    show_default=True,
+    help="At the end, compare with probes of the frozen encoders.",
+)
+def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool, compare: bool) -> None:
     """Train RECIPE (with --resume, a run folder will do).
 
     The same command runs on many processes under torchrun (without the two dashes, torchrun would take --run
@@ -22,4 +33,18 @@ def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool) 
     """
     from u2a.training.start import train_command
 
-    train_command(recipe, sets, folder, resume)
+    run = train_command(recipe, sets, folder, resume)
+    if run is not None and compare and os.environ.get("RANK", "0") == "0":
+        _say_verdict(str(run))
+
+
+def _say_verdict(run: str) -> None:
+    """Where the run is behind a baseline, on validation data; nothing in this costs the training."""
+    from u2a.report.baselines import training_verdict
+
+    try:
+        lines = training_verdict(run)
+    except U2AError as error:
+        lines = [f"not compared with baselines: {error}"]
+    for line in lines:
+        out.print(line)

@@ -111,6 +111,10 @@ class Suggestion:
     comments: Mapping[str, str] = field(default_factory=dict)
 
 
+Suggest = Callable[[str, Sequence[bytes], Mapping[str, Any]], Suggestion | None]
+"""See `ModalitySpec.suggest`."""
+
+
 @dataclass(frozen=True)
 class ModalitySpec:
     """One complete modality. A record that lacks a part cannot be made; a wrong one is refused by name.
@@ -150,5 +154,5 @@ class ModalitySpec:
     share_key: Callable[[Any], Hashable | None] | None = None
     tune: Literal["lora", "full"] = "lora"
     to_member: Callable[[Any], bytes] | None = None
-    suggest: Callable[[str, Sequence[bytes], Mapping[str, Any]], Suggestion | None] | None = None
+    suggest: Suggest | None = None
     api: int = API_VERSION

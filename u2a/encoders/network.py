@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
-from u2a.contract.modality import Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, ModalityOptions, ModalitySpec, Preprocessor, Suggest, Tokens
 from u2a.encoders.files import PretrainedOptions, weight_files, weights_folder
 from u2a.errors import CheckpointError, PluginError
 
@@ -34,6 +34,7 @@ def network_modality(
     *,
     options: type[ModalityOptions] = ModalityOptions,
     to_member: Callable[[Any], bytes] | None = None,
+    suggest: Suggest | None = None,
 ) -> ModalitySpec:
     """A modality whose backbone is a network of the plugin's own.
 
@@ -50,7 +51,7 @@ def network_modality(
     Otherwise it is trained whole, from scratch.
 
     Args:
-        name, extensions, preprocessor, to_member: as in `transformers_modality`.
+        name, extensions, preprocessor, to_member, suggest: as in `transformers_modality`.
         network: builds the module; it reads no weights.
         options: the recipe section's fields.
 
@@ -78,6 +79,7 @@ def network_modality(
         lora_targets=targets_of,
         tune=tune,
         to_member=to_member,
+        suggest=suggest,
     )
 
 

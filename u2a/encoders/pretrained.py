@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggest, Tokens
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import PretrainedOptions, config_folder, read_json
 from u2a.errors import PluginError, U2AError
@@ -37,6 +37,7 @@ def transformers_modality(
     *,
     options: type[PretrainedOptions] = PretrainedOptions,
     to_member: Callable[[Any], bytes] | None = None,
+    suggest: Suggest | None = None,
 ) -> ModalitySpec:
     """A modality whose backbone is a checkpoint of one transformers class.
 
@@ -50,7 +51,7 @@ def transformers_modality(
         extensions: file extensions, without dots, that the preprocessor reads.
         preprocessor: builds a `Preprocessor` from the options; `PaddingCollate` is a base for one.
         options: more fields for the recipe's section.
-        to_member: see `ModalitySpec`.
+        to_member, suggest: see `ModalitySpec`.
 
     Returns:
         The record to register.
@@ -79,6 +80,7 @@ def transformers_modality(
         width=parts.width,
         lora_targets=parts.lora_targets,
         to_member=to_member,
+        suggest=suggest,
     )
 
 

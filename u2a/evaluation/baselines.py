@@ -16,8 +16,10 @@ from sklearn.preprocessing import StandardScaler
 
 from u2a.evaluation.scenarios import Pattern
 
-#: Strengths of the probes' regularisation that validation chooses among.
-STRENGTHS = tuple(10.0**power for power in range(-4, 3))
+#: Strengths of the probes' regularisation that validation chooses among, strongest first.
+STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
+#: Worse than the best so far by this factor: weaker ones are not tried.
+PATIENCE = 1.02
 #: Copies of the training samples that the MLP sees, each with other modalities missing.
 COPIES = 4
 
@@ -72,10 +74,13 @@ def majority(train: Features, n: int, n_classes: int) -> np.ndarray:
 def dedicated_probe(train: Features, validation: Features, test: Features, pattern: Pattern) -> np.ndarray:
     """Logistic regression on exactly these modalities, its strength chosen on validation: ``p_NC`` of `test`.
 
-    Samples that lack one of them are left out of training and validation.
+    Samples that lack one of them are left out of training and validation; where no training sample has them
+    all, everybody is the majority.
     """
+    if not having(train, pattern).any():
+        return majority(train, len(test.target), int(train.target.max()) + 1)
     sides = []
-    for side in (train, validation):
+    for side in (train, validation if having(validation, pattern).any() else train):
         rows = having(side, pattern)
         read = tuple(x[rows] for x, kept in zip(side.read_NF, pattern, strict=True) if kept)
         sides.append(Features(read, np.ones((rows.sum(), sum(pattern)), bool), side.target[rows]))
@@ -100,6 +105,8 @@ def _probe(
     for strength in STRENGTHS:
         models = _fit(x_NF, train.target, strength)
         loss = _loss(_predict(models, x_val, train.target), validation.target)
+        if best is not None and loss > best[0] * PATIENCE:
+            break
         if best is None or loss < best[0]:
             best = loss, models
     assert best is not None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import torch
 
 from u2a.common.distributed import World, alone, default_workers, world
@@ -85,8 +86,8 @@ class Model:
             for prediction in self.predictor.predict([self.predictor.read(one) for one in part], coverage)
         ]
 
-    def encode(self, split: str | Split = "test") -> Encoded:
-        """One pass of the encoders over a split of the recipe's data, or one opened otherwise."""
+    def encode(self, split: str | Split = "test", *, places: np.ndarray | None = None) -> Encoded:
+        """One pass of the encoders over (places of) a split of the recipe's data, or one opened otherwise."""
         workers = self.recipe.data.workers
         return encode_split(
             self.network,
@@ -94,6 +95,7 @@ class Model:
             self.preprocessors,
             self.recipe.task,
             self.place,
+            places=places,
             workers=default_workers(self.place) if workers is None else workers,
         )
 

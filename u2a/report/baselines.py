@@ -7,22 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import norm
 
 from u2a.common.seeds import stable_seed
-from u2a.data.feeding.plan import holdout
-from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import split_names
-from u2a.errors import U2AError
 from u2a.evaluation import baselines
-from u2a.evaluation.baselines import Features, having
-from u2a.evaluation.encoding import encode_columns
+from u2a.evaluation.baselines import having
 from u2a.evaluation.metrics import compute_metric, higher_is_better
 from u2a.evaluation.scenarios import Pattern, patterns
 from u2a.evaluation.scoring import classify
-from u2a.evaluation.tokens import token_columns
 from u2a.evaluation.trained import Model, load
-from u2a.plugins.loading import registry
-from u2a.runs.build import build_model
+from u2a.report.frozen import frozen_features, scored_side
+from u2a.runs.folder import find_run
 
 RESAMPLES = 200
 #: How the table calls each baseline.
@@ -35,23 +31,37 @@ LABELS = {
 
 
 def run_baselines(
-    run: str | None, *, split: str = "test", checkpoint: str = "best", sets: Sequence[str] = (), seed: int = 0
+    run: str | None,
+    *,
+    split: str | None = "test",
+    checkpoint: str = "best",
+    sets: Sequence[str] = (),
+    seed: int = 0,
+    every: bool = True,
 ) -> dict[str, Any]:
-    """Score a run and the baselines of `LABELS` in every availability pattern, on the same samples.
+    """Score a run and the baselines of `LABELS` in availability patterns, on the same samples.
+
+    Args:
+        split: None: what the run was validated on.
+        every: False: of more than two modalities only the complete pattern, those that lack one, and those
+            of one alone.
 
     Returns:
         ``run``, ``metric`` and ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its
-        ``score``, the run's ``difference`` and its 95 % ``interval`` over paired resamples of the samples;
+        ``score``, the run's ``difference``, its 95 % ``interval`` over paired resamples of the samples and
+        their deviation ``error``;
         ``verdict``, in words.
 
     Raises:
-        U2AError: no training samples or nothing to choose on.
+        U2AError: no such run or split, or training samples that cannot be read again (streams).
     """
     model = load(run, checkpoint=checkpoint, sets=sets)
     metric = model.recipe.task.selection_metric
-    train, validation, test = _features(model, split)
-    names, found = model.network.names, patterns(len(model.network.names))
-    encoded = model.encode(split)
+    scored = scored_side(model, split)
+    train, validation, test = frozen_features(model, scored)
+    names, M = model.network.names, len(model.network.names)
+    found = [p for p in patterns(M) if every or sum(p) in (1, M - 1, M)]
+    encoded = model.encode(scored[0], places=scored[1])
     shared = {
         "zero_filled": baselines.zero_filled_probe(train, validation, test, found),
         "mlp": baselines.dropout_mlp(train, validation, test, found, seed),
@@ -76,6 +86,23 @@ def run_baselines(
         rows.append(row)
     result = {"run": str(model.run), "split": split, "metric": metric, "patterns": rows}
     return result | {"verdict": verdict(result, names)}
+
+
+def training_verdict(run: str) -> list[str]:
+    """What a finished training says of itself: where it is behind a baseline on its validation data.
+
+    Raises:
+        U2AError: see `run_baselines`.
+    """
+    recipe = find_run(run).recipe()
+    if recipe.data.streaming:
+        return ["not compared with baselines: their training samples are not read again with data.streaming"]
+    if recipe.data.holdout is None and "val" not in split_names(recipe.data.shards):
+        return [f"no validation data to compare with baselines on; on the test split: u2a baselines {run}"]
+    result = run_baselines(run, split=None, every=False)
+    n = max((row["n"] for row in result["patterns"]), default=0)
+    head, *rest = result["verdict"]
+    return [f"beside baselines on {n} validation samples: {head}", *rest]
 
 
 def _missing(names: Sequence[str], pattern: Pattern) -> list[str]:
@@ -108,52 +135,25 @@ def _beside(
     low, high = np.nanquantile(differences, [0.025, 0.975])
     score = _score(metric, other_NC, target)
     difference = _score(metric, mine_NC, target) - score
-    return {"score": score, "difference": difference, "interval": [float(low), float(high)]}
+    error = float(np.nanstd(differences))
+    return {"score": score, "difference": difference, "interval": [float(low), float(high)], "error": error}
 
 
 def verdict(result: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """Where the run is significantly behind a baseline, in words, and what to try."""
+    """Where the run is behind a baseline by more than chance does in so many comparisons, and what to try."""
     sign = 1 if higher_is_better(result["metric"]) else -1
+    rows = result["patterns"]
+    z = norm.isf(0.025 / max(1, len(rows) * len(LABELS)))
     lines = []
-    for row in result["patterns"]:
-        for name in LABELS:
-            beside = row[name]
-            worst = max(sign * bound for bound in beside["interval"])
-            if worst < 0:
-                left = " + ".join(one for one in names if one not in row["missing"])
-                points = abs(100 * beside["difference"])
-                lines.append(f"{left}: {points:.1f} points behind the {LABELS[name]}")
+    for row in rows:
+        left = " + ".join(one for one in names if one not in row["missing"])
+        for name, label in LABELS.items():
+            difference, error = row[name]["difference"], row[name]["error"]
+            if sign * difference < -z * error - 1e-9:
+                lines.append(f"{left}: {abs(100 * difference):.1f} points behind the {label}")
     if not lines:
-        return ["in no pattern significantly behind a baseline"]
+        return ["in no pattern behind a baseline by more than chance"]
     return [
         *lines,
         "try: more training.epochs, model.lora_rank = 4, or training.lr half and double of what it is",
     ]
-
-
-def _features(model: Model, split: str) -> tuple[Features, Features, Features]:
-    recipe = model.recipe
-    frozen = build_model(recipe, registry()).to(model.place.device).eval()
-
-    def read(name: str, places: np.ndarray | None = None) -> Features:
-        columns = encode_columns(
-            frozen,
-            evaluation_split(recipe, name),
-            model.preprocessors,
-            recipe.task,
-            model.place,
-            token_columns,
-            places=places,
-            workers=recipe.data.workers or 0,
-        )
-        *tokens, present_NM, target, _ = (column.cpu() for column in columns)
-        M = len(frozen.names)
-        read_NF = [torch.cat([tokens[3 * m], tokens[3 * m + 1]], 1).double().numpy() for m in range(M)]
-        return Features(tuple(read_NF), present_NM.numpy(), target.numpy())
-
-    if recipe.data.holdout is not None:
-        held_N = holdout(len(evaluation_split(recipe, "train")), recipe.data.holdout, recipe.seed)
-        return read("train", np.flatnonzero(~held_N)), read("train", np.flatnonzero(held_N)), read(split)
-    if "val" not in split_names(recipe.data.shards):
-        raise U2AError("baselines: choosing their strengths needs a val split or data.holdout")
-    return read("train"), read("val"), read(split)

@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader
 from u2a.common.distributed import World, default_workers
 from u2a.common.seeds import stable_seed
 from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader
-from u2a.data.feeding.plan import TrainingBatches, TrainingPlan, holdout
+from u2a.data.feeding.held_out import held_out
+from u2a.data.feeding.plan import TrainingBatches, TrainingPlan
 from u2a.data.feeding.prefetch import PrefetchedBatches
 from u2a.data.preprocessors import build_preprocessors, preprocessor_notes
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
 from u2a.data.shards.names import odd_splits
-from u2a.data.shards.twins import twin_groups
 from u2a.errors import RecipeError
 from u2a.evaluation.encoding import Columns, encode_columns, encode_split
 from u2a.evaluation.validation import Validation, judge
@@ -46,10 +46,7 @@ class TrainingData:
     def _open(self) -> None:
         self.train = evaluation_split(self.recipe, "train")
         self.fingerprint = self.train.fingerprint
-        share, seed = self.recipe.data.holdout, self.recipe.seed
-        groups_N = twin_groups([index for index, _, _ in self.train.indexes()]) if share else None
-        self._held_N = holdout(len(self.train), share, seed, groups_N)
-        self._twins = groups_N is not None
+        self._held_N, self._twins = held_out(self.train, self.recipe)
         self._validation, self._places = self._choose_validation()
         used = self.train.present_NM[~self._held_N]
         self.n_incomplete = int((~used.all(1)).sum())

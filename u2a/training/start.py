@@ -23,26 +23,26 @@ from u2a.training.lock import training_in
 from u2a.training.trainer import Trainer
 
 
-def train_command(source: str, sets: Sequence[str], folder: str | None, resume: bool) -> None:
-    """``u2a train``."""
+def train_command(source: str, sets: Sequence[str], folder: str | None, resume: bool) -> Run | None:
+    """``u2a train``; returns the run, or None where nothing was left to train."""
     if Path(source).is_dir():
         if not resume:
             raise U2AError(f"{source} is a folder; to go on with a run: u2a train {source} --resume")
         folder, recipe = source, Run(source).recipe(tuple(sets))
     else:
         recipe = load_recipe(source, sets)
-    train_recipe(recipe, folder, resume)
+    run, trained = train_recipe(recipe, folder, resume)
+    return run if trained else None
 
 
-def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> Run:
-    """Begin or go on with a run, on this process's place under torchrun; returns the run."""
+def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> tuple[Run, bool]:
+    """Begin or go on with a run, on this process's place under torchrun; whether anything was left to do."""
     with world(recipe.training.device) as place, ExitStack() as held:
         run = _choose_run(recipe, folder, resume, place, held)
-        _train(recipe, run, place)
-    return run
+        return run, _train(recipe, run, place)
 
 
-def _train(recipe: Recipe, run: Run, place: World) -> None:
+def _train(recipe: Recipe, run: Run, place: World) -> bool:
     plugins = registry()
     if not run.exists:
         trainer = Trainer(recipe, run, place, plugins)
@@ -62,10 +62,11 @@ def _train(recipe: Recipe, run: Run, place: World) -> None:
             run.forget_after(0)  # what was logged before the first checkpoint is done again
     if place.main:
         out.print(f"run {run}" + (f", from step {trainer.done} of {trainer.total}" if trainer.done else ""))
-    if not trainer.finished:
+    if unfinished := not trainer.finished:
         trainer.fit()
     if place.main:
         out.print(f"done; score it with: u2a eval {run}")
+    return unfinished
 
 
 def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World, held: ExitStack) -> Run:
@@ -146,4 +147,5 @@ def train(
     if sets and isinstance(recipe, Recipe):
         raise U2AError("sets are for a recipe file; change a Recipe before it is validated")
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, sets)
-    return load(train_recipe(loaded, None if run is None else str(run), resume).folder)
+    trained, _ = train_recipe(loaded, None if run is None else str(run), resume)
+    return load(trained.folder)

@@ -2,7 +2,8 @@
 
 Columns: ``key``, ``split``, ``label`` or ``labels`` (a list; CSV: separated by ``|``), ``group``, and one for
 each modality: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text
-itself; for those that read ``json`` files, the JSON object itself. A column ``<modality>_path`` always holds
+itself; for those that read ``json`` files, the JSON object itself; for those that read ``npy`` files, the list
+of numbers itself. A column ``<modality>_path`` always holds
 a path. An empty cell, null and NaN mean missing.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from u2a.common.values import is_missing, missing_word, number_text, short
+from u2a.data.packing.arrays import is_array, npy_bytes
 from u2a.data.packing.columns import Columns
 from u2a.data.packing.paths import Paths
 from u2a.data.packing.tables import not_utf8, reader
@@ -190,6 +192,8 @@ class Manifest:
         if column == modality and "json" in extensions and _is_object(value):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             return Cell("json", _encode(column, text))
+        if column == modality and "npy" in extensions and is_array(value):
+            return Cell("npy", npy_bytes(column, value))
         if not isinstance(value, str):
             raise ValueError(f"column {column!r}: must be text, not {short(value)}")
         if not value.strip():

@@ -1,0 +1,134 @@
+"""Baselines on frozen tokens: against scikit-learn by hand, on the right samples, and in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toys
+from click.testing import CliRunner, Result
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+import u2a
+from u2a.cli.main import main
+from u2a.data.feeding.held_out import held_out
+from u2a.data.reading.opening import evaluation_split
+from u2a.evaluation.baselines import Features, dedicated_probe
+from u2a.report import frozen
+from u2a.report.baselines import LABELS, run_baselines, verdict
+
+pytestmark = pytest.mark.compares
+COUNTS = {"train": 48, "val": 32, "test": 24}
+
+
+def sides(gaps: bool = False) -> list[Features]:
+    draw = np.random.default_rng(0)
+    found = []
+    for n in (80, 40, 30):
+        y = draw.integers(3, size=n)
+        read = tuple(np.eye(3)[y] @ np.ones((3, w)) + draw.normal(size=(n, w)) + y[:, None] for w in (4, 6))
+        present = draw.random((n, 2)) < 0.7 if gaps else np.ones((n, 2), bool)
+        present[~present.any(1), 0] = True
+        found.append(Features(read, present, y))
+    return found
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_dedicated_probe_is_scikit_learns_on_exactly_these_samples(gaps: bool) -> None:
+    train, val, test = sides(gaps)
+    rows, judged = (side.present_NM[:, 1] for side in (train, val))
+    x = train.read_NF[1][rows]
+
+    def scaled(z: np.ndarray) -> np.ndarray:
+        return (z - x.mean(0)) / x.std(0) / np.sqrt(6)
+
+    fits = [
+        LogisticRegression(C=1 / (s * len(x)), max_iter=1000).fit(scaled(x), train.target[rows])
+        for s in 10.0 ** np.arange(1, -6, -1)
+    ]
+    losses = [log_loss(val.target[judged], fit.predict_proba(scaled(val.read_NF[1][judged]))) for fit in fits]
+    best = fits[int(np.argmin(losses))].predict_proba(scaled(test.read_NF[1]))
+    there = test.present_NM[:, 1]
+    mine = dedicated_probe(train, val, test, (False, True))
+    np.testing.assert_allclose(mine[there], best[there], atol=2e-3)
+
+
+def test_a_pattern_that_no_training_sample_has_is_the_majoritys() -> None:
+    train, val, test = sides()
+    train.present_NM[:, 1] = False
+    p_NC = dedicated_probe(train, val, test, (True, True))
+    share = np.bincount(train.target, minlength=3) / len(train.target)
+    np.testing.assert_allclose(p_NC, np.tile(share, (len(test.target), 1)))
+
+
+def rows_of(differences: list[float], error: float = 1.0) -> dict[str, Any]:
+    rows = [
+        {"missing": [], "n": 9, **{name: {"difference": d, "error": error} for name in LABELS}}
+        for d in differences
+    ]
+    return {"metric": "accuracy", "patterns": rows}
+
+
+def test_one_of_many_comparisons_is_not_called_behind_by_chance() -> None:
+    """Twenty comparisons: with 5 % in all, each needs 3.02 deviations (two-sided, Bonferroni)."""
+    assert verdict(rows_of([-2.9, 0, 0, 0, 0]), ["a"]) == [
+        "in no pattern behind a baseline by more than chance"
+    ]
+    lines = verdict(rows_of([-3.1, 0, 0, 0, 0]), ["a"])
+    assert len(lines) == len(LABELS) + 1
+    assert lines[0] == "a: 310.0 points behind the majority class"
+
+
+@pytest.fixture(scope="module")
+def plain(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy recipe without a setting of model or training."""
+    recipe = toys.make(tmp_path_factory.mktemp("plain") / "toy", checkpoints, counts=COUNTS)
+    text = recipe.read_text()
+    recipe.write_text(text[: text.index("[model]")].replace('select_on = "complete"\n', ""))
+    return recipe
+
+
+def train(recipe: Path, run: Path, *more: str) -> Result:
+    sets = ("--set", "training.device=cpu", "--set", "training.epochs=0")
+    return CliRunner().invoke(main, ["train", str(recipe), "--run", str(run), *sets, *more])
+
+
+def test_a_training_says_in_its_last_lines_where_it_is_behind(plain: Path, tmp_path: Path) -> None:
+    done = train(plain, tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    wanted = run_baselines(str(tmp_path / "run"), split="val")["verdict"]
+    last = done.stdout.splitlines()[-len(wanted) :]
+    assert last == [f"beside baselines on 32 validation samples: {wanted[0]}", *wanted[1:]]
+    again = train(plain, tmp_path / "run", "--resume")
+    assert "baselines" not in again.stdout  # nothing was trained
+
+
+def test_a_training_need_not_be_compared(plain: Path, tmp_path: Path) -> None:
+    assert "baselines" not in train(plain, tmp_path / "run", "--no-baselines").stdout
+
+
+def test_what_was_held_out_is_never_fitted_on(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = train(plain, tmp_path / "run", "--set", "data.holdout=0.25")
+    assert "beside baselines on 12 validation samples" in done.stdout, done.output
+    model = u2a.load(tmp_path / "run")
+    read: list[set[int]] = []
+    monkeypatch.setattr(frozen, "_read", lambda frozen, model, side: read.append(set(side[1].tolist())))
+    frozen.frozen_features(model, frozen.scored_side(model, None))
+    held_N, _ = held_out(evaluation_split(model.recipe, "train"), model.recipe)
+    assert read == [set(np.flatnonzero(~held_N)), set(np.flatnonzero(held_N))]
+
+
+def test_without_validation_data_a_training_names_the_command(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = toys.make(tmp_path / "toy", checkpoints, counts={"train": 48, "test": 24})
+    text = recipe.read_text()
+    recipe.write_text(text[: text.index("[model]")].replace('select_on = "complete"\n', ""))
+    run = tmp_path / "run"
+    assert train(recipe, run).stdout.splitlines()[-1].endswith(f"on the test split: u2a baselines {run}")
+    assert {row["n"] for row in run_baselines(str(run))["patterns"]} == {24}

@@ -1,0 +1,79 @@
+"""The frozen encoders' tokens of a run's splits, as baselines read them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from u2a.common.seeds import stable_seed
+from u2a.data.feeding.held_out import held_out
+from u2a.data.reading.opening import evaluation_split
+from u2a.data.reading.split import Split, split_names
+from u2a.evaluation.baselines import Features
+from u2a.evaluation.encoding import encode_columns
+from u2a.evaluation.tokens import token_columns
+from u2a.evaluation.trained import Model
+from u2a.method.model import U2A
+from u2a.plugins.loading import registry
+from u2a.recipe.sections import Recipe
+from u2a.runs.build import build_model
+
+#: Training samples that baselines are fitted on, at most; beyond, a seeded part.
+MOST = 20_000
+#: Share of the training samples that strengths are chosen on where there is no validation data.
+HELD_SHARE = 0.2
+
+
+Side = tuple[Split, np.ndarray | None]
+
+
+def frozen_features(model: Model, scored: Side) -> tuple[Features, Features, Features]:
+    """Tokens to fit on, to choose strengths on (see `validation_side`), and to score."""
+    frozen = build_model(model.recipe, registry()).to(model.place.device).eval()
+    train = evaluation_split(model.recipe, "train")
+    choice, held_N = _validation(model.recipe, train)
+    draw = np.random.default_rng(stable_seed("baselines", model.recipe.seed))
+    fit_places = np.sort(draw.permutation(np.flatnonzero(~held_N))[:MOST])
+    fitted, chosen_on = _read(frozen, model, (train, fit_places)), _read(frozen, model, choice)
+    return fitted, chosen_on, chosen_on if _same(scored, choice) else _read(frozen, model, scored)
+
+
+def _same(one: Side, other: Side) -> bool:
+    places = [np.arange(len(split)) if chosen is None else chosen for split, chosen in (one, other)]
+    return one[0].fingerprint == other[0].fingerprint and np.array_equal(places[0], places[1])
+
+
+def scored_side(model: Model, split: str | None) -> Side:
+    """A split, or what the run is validated on: its ``val`` split, or what it held out."""
+    if split is not None:
+        return evaluation_split(model.recipe, split), None
+    return _validation(model.recipe, evaluation_split(model.recipe, "train"))[0]
+
+
+def _validation(recipe: Recipe, train: Split) -> tuple[Side, np.ndarray]:
+    """The samples that choices are made on, and which training samples are not fitted on for that."""
+    held_N, _ = held_out(train, recipe)
+    if not held_N.any() and "val" in split_names(recipe.data.shards):
+        return (evaluation_split(recipe, "val"), None), held_N
+    if not held_N.any():
+        draw = np.random.default_rng(stable_seed("baselines held out", recipe.seed))
+        held_N[draw.permutation(len(train))[: max(1, round(HELD_SHARE * len(train)))]] = True
+    return (train, np.flatnonzero(held_N)), held_N
+
+
+def _read(frozen: U2A, model: Model, side: Side) -> Features:
+    recipe, (split, places) = model.recipe, side
+    columns = encode_columns(
+        frozen,
+        split,
+        model.preprocessors,
+        recipe.task,
+        model.place,
+        token_columns,
+        places=places,
+        workers=recipe.data.workers or 0,
+    )
+    *tokens, present_NM, target, _ = (column.cpu() for column in columns)
+    M = len(frozen.names)
+    read_NF = [torch.cat([tokens[3 * m], tokens[3 * m + 1]], 1).double().numpy() for m in range(M)]
+    return Features(tuple(read_NF), present_NM.numpy(), target.numpy())
