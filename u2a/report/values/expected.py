@@ -79,6 +79,7 @@ def model_of_use(
         "n": N,
         "seeds": S,
         "most": scores.most,
+        "few": bool(scores.unseen.any()),
         "higher_is_better": higher_is_better,
         "student": STUDENT,
         "patterns": [
@@ -129,7 +130,14 @@ def expected(
     return {
         "rates": {name: float(chance) for name, chance in zip(names, chance_M, strict=True)},
         "score": score,
-        "interval": of_score(center, own + seeds, df, model["most"], mixed=bool((share_K > 0).sum() > 1)),
+        "interval": of_score(
+            center,
+            own + seeds,
+            df,
+            model["most"],
+            mixed=bool((share_K > 0).sum() > 1),
+            few=model["few"],
+        ),
         "worst": worst and {part: worst[part] for part in ("missing", "score", "bound")},
         "bound": sign * min((sign * p["bound"] for p in met), default=np.nan),
         "patterns": [

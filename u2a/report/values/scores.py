@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from u2a.common.seeds import stable_seed
-from u2a.report.values.intervals import LEVEL, Z, degrees_of_freedom, of_score, of_share
+from u2a.report.values.intervals import LEVEL, Z, degrees_of_freedom, of_score, of_share, satterthwaite
 from u2a.report.values.pseudovalues import PseudoValues
 from u2a.report.values.sources import largest, redraw, resamples, seed_means
 
@@ -76,10 +76,9 @@ class Scores:
                 continue
             sample_variance = value_N.var(ddof=1) / len(value_N) + self.unseen[k]
             variance = sample_variance + seed_variance
-            df = _satterthwaite(
-                sample_variance, degrees_of_freedom(value_N), seed_variance, len(self.value_SNK)
-            )
-            found.append(of_score(float(value_N.mean()), variance, df, self.most, z, mixed=self.mixed))
+            df = satterthwaite(sample_variance, degrees_of_freedom(value_N), seed_variance, len(self.value_SNK))
+            few, center = bool(self.unseen[k] > 0), float(value_N.mean())
+            found.append(of_score(center, variance, df, self.most, z, mixed=self.mixed, few=few))
         return found
 
     def bounds(self, higher_is_better: bool, seed: int = 0) -> list[float]:
@@ -106,9 +105,3 @@ class Scores:
     def _seed_variance(self, used_NK: NDArray[np.bool_]) -> Array:
         mean_SK = seed_means(self.value_SNK, used_NK)
         return mean_SK.var(0, ddof=1) / len(mean_SK) if len(mean_SK) > 1 else np.zeros(mean_SK.shape[1])
-
-
-def _satterthwaite(sample_variance: float, sample_df: float, seed_variance: float, n_seeds: int) -> float:
-    """Degrees of freedom of the sum of both variances."""
-    parts = sample_variance**2 / sample_df + (seed_variance**2 / (n_seeds - 1) if n_seeds > 1 else 0)
-    return (sample_variance + seed_variance) ** 2 / parts if parts > 0 else np.inf

@@ -1,9 +1,9 @@
 """How far figures would move: with other test samples, with other seeds, and many figures at once.
 
 A row is one figure: a mean of pseudo-values (`u2a.report.values.pseudovalues`) over test samples and seeds,
-or a difference of two. Both sources add their variance. Between recipes the samples' part stays in the
-variance of the seeds, which errs on the careful side, and three seeds need that. Rows share samples and seeds, so that their largest error
-follows from the same resamples of samples and the same redrawn seeds.
+or a difference of two. Both sources add their variance. The samples' part stays in that of the seeds, which
+errs on the careful side (docs/report.md has the cost), and three seeds need that. Rows share samples and seeds,
+so that their largest error follows from the same resamples of samples and the same redrawn seeds.
 
 Shape suffixes: N samples, K rows, S seeds of one recipe, R resamples.
 """
@@ -44,8 +44,7 @@ class Differences:
     def of_one(cls, value_SNK: Array, share: bool = False) -> Differences:
         """Differences that every seed of one recipe has for itself."""
         used_NK = ~np.isnan(value_SNK[0])
-        seeds_SK = without_interaction(value_SNK, used_NK)
-        return cls(value_SNK.mean(0), (seeds_SK,), used_NK.sum(0).astype(float), share)
+        return cls(value_SNK.mean(0), (seed_means(value_SNK, used_NK),), used_NK.sum(0).astype(float), share)
 
     @cached_property
     def used(self) -> NDArray[np.bool_]:
@@ -161,23 +160,6 @@ def _variance(square_K: Array, center_K: Array, n_K: Array, pseudo_K: Array) -> 
 def seed_means(value_SNK: Array, used_NK: NDArray[np.bool_]) -> Array:
     with np.errstate(invalid="ignore"):
         return np.where(used_NK, value_SNK, 0).sum(1) / np.maximum(used_NK.sum(0), 1)
-
-
-def without_interaction(value_SNK: Array, used_NK: NDArray[np.bool_]) -> Array:
-    """`seed_means`, drawn together so that they vary as seeds alone do.
-
-    The means of seeds also differ because each is surprised by other samples; that part is in the spread over
-    samples already (two-way analysis of variance: mean square of seeds less that of the interaction).
-    """
-    mean_SK, (S, _, K) = seed_means(value_SNK, used_NK), value_SNK.shape
-    if S < 2:
-        return mean_SK
-    center_K, n_K = mean_SK.mean(0), np.maximum(used_NK.sum(0), 1)
-    rest_SNK = np.where(used_NK, value_SNK - value_SNK.mean(0) - mean_SK[:, None] + center_K, 0)
-    interaction_K = (rest_SNK**2).sum((0, 1)) / (np.maximum(n_K - 1, 1) * (S - 1) * n_K)
-    variance_K = mean_SK.var(0, ddof=1)
-    part_K = np.divide(interaction_K, variance_K, out=np.ones(K), where=variance_K > 0)
-    return center_K + (mean_SK - center_K) * np.sqrt(np.clip(1 - part_K, 0, 1))
 
 
 def redraw(mean_SK: Array, count: int, draw: np.random.Generator) -> Array:
