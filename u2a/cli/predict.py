@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,9 @@ BATCH = 32
 
 # Without -h for --help, which click would also find in a text that begins with a dash.
 @click.command(cls=Command, context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[RUN] [--MODALITY FILE_OR_TEXT]...")
+@click.argument(
+    "words", nargs=-1, type=click.UNPROCESSED, metavar="[RUN] [FILE]... [--MODALITY FILE_OR_TEXT]..."
+)
 @click.option("--manifest", metavar="FILE", help="A JSONL or CSV manifest of many samples; labels not needed.")
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to print."
@@ -43,20 +46,27 @@ def predict(
 
     u2a predict --image a.png --text "a red boat"
 
-    A text is the text itself; --text-path FILE reads one.
+    A text is the text itself; --text-path FILE reads one. A FILE goes to the one modality that reads its kind.
     """
     from u2a.evaluation.trained import load
 
-    run, values = parse_words(words)
-    if bool(values) == bool(manifest):
+    run, files, values = parse_words(words)
+    if bool(values or files) == bool(manifest):
         raise click.UsageError("give one option a modality (e.g. --image a.png), or --manifest FILE")
     model = load(run, checkpoint=checkpoint, sets=sets)
+    if run is None:
+        click.echo(f"run {model.run}", err=True)
+    for file in files:
+        name = _reads(model, file)
+        if name in values:
+            raise click.UsageError(f"{name} is given twice")
+        values[name] = file
     if manifest:
         _predict_manifest(model, Path(manifest), top, coverage)
         return
     prediction = model.predict(values, coverage=coverage)
     if as_json:
-        print_json(prediction.as_dict(top))
+        print_json({**prediction.as_dict(top), **({"notes": model.notes} if model.notes else {})})
         return
     for name, p in islice(prediction.probabilities.items(), top):
         click.echo(f"{p:7.2%}  {name}" + ("  *" if name in prediction.labels else ""))
@@ -65,9 +75,28 @@ def predict(
     click.echo(f"used {', '.join(prediction.used)}; filled in {', '.join(prediction.filled) or 'none'}")
 
 
-def parse_words(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:
-    """``RUN --image a.png --text=hello`` to the run and the values by modality."""
-    run, values, rest = None, {}, iter(words)
+def _reads(model: Any, file: str) -> str:
+    """The one modality of a run that reads files of this extension."""
+    from u2a.errors import U2AError
+    from u2a.plugins.loading import registry
+
+    options = model.recipe.modalities.items()
+    fitting = [
+        n
+        for n, o in options
+        if file.lower().endswith(tuple(f".{e}" for e in registry().spec(o.kind).extensions))
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = " or ".join(f"--{name} {file}" for name in fitting or model.recipe.modalities)
+    raise U2AError(
+        f"{file}: {'several modalities read' if fitting else 'no modality reads'} such files; write {names}"
+    )
+
+
+def parse_words(words: Sequence[str]) -> tuple[str | None, list[str], dict[str, str]]:
+    """``RUN a.png --text=hello`` to the run, files, and the values by modality."""
+    run, files, values, rest = None, [], {}, iter(words)
     for word in rest:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
@@ -79,11 +108,13 @@ def parse_words(words: Sequence[str]) -> tuple[str | None, dict[str, str]]:
             if name in values:
                 raise click.UsageError(f"--{name} is given twice")
             values[name] = value
+        elif os.path.isfile(word):
+            files.append(word)
         elif run is None:
             run = word
         else:
             raise click.UsageError(f"unexpected argument {word!r}")
-    return run, values
+    return run, files, values
 
 
 def _predict_manifest(model: Any, manifest: Path, top: int, coverage: float | None) -> None:

@@ -80,6 +80,13 @@ def without_mask_tokens(encoded: Encoded) -> Encoded:
     return dataclasses.replace(encoded, mask_NMMD=zeros_NMMD)
 
 
+def names_in(value: str | Sequence[str]) -> tuple[str, ...]:
+    """``"audio"``, ``"audio,text"`` or names in a sequence, as a tuple of names."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return tuple(value)
+
+
 def check_conditions(names: Sequence[str], drop: Sequence[str], keep: Sequence[str]) -> dict[str, Decimal]:
     """Refuse what ``--drop`` and ``--keep`` cannot mean together or alone; the shares that are kept.
 

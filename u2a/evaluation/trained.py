@@ -18,7 +18,14 @@ from u2a.errors import CheckpointError
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.encoding import BATCH_SIZE, Encoded, encode_split
 from u2a.evaluation.predict import Prediction, Predictor
-from u2a.evaluation.scenarios import check_conditions, keep_mask, sweep, with_calibration, without_mask_tokens
+from u2a.evaluation.scenarios import (
+    check_conditions,
+    keep_mask,
+    names_in,
+    sweep,
+    with_calibration,
+    without_mask_tokens,
+)
 from u2a.evaluation.scoring import Scenario, Scorer
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
@@ -39,12 +46,14 @@ class Model:
         recipe: the run's resolved recipe.
         network: the `u2a.method.model.U2A` module, in evaluation mode, on the device.
         run: the run folder it came from.
+        notes: what is to be known of its numbers: plugins of another version than it was trained with.
     """
 
     def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
         plugins = registry()
         self.run, self.recipe, self.place = run, recipe, place
-        for note in check_owners(run.folder, recipe, plugins):
+        self.notes = check_owners(run.folder, recipe, plugins)
+        for note in self.notes:
             if place.main:
                 console.print(note, markup=False, highlight=False, soft_wrap=True)
         current(run.checkpoints, checkpoint.upper())  # before the encoders, which take long
@@ -101,19 +110,21 @@ class Model:
 
     def evaluate(
         self,
-        drop: Sequence[str] = (),
+        drop: str | Sequence[str] = (),
         split: str = "test",
         *,
-        keep: Sequence[str] = (),
+        keep: str | Sequence[str] = (),
         seed: int = 0,
         mask_tokens: bool = True,
     ) -> Scenario:
         """Score a split with modalities dropped, beside the complete data on the same samples.
 
         Args:
+            drop: names of modalities; one text is one name, or several with commas, as on the command line.
             keep: ``"text=0.3"`` keeps text in that share of the samples, chosen by `seed` and sample key.
             mask_tokens: False fills missing modalities with zeros.
         """
+        drop, keep = names_in(drop), names_in(keep)
         shares = check_conditions(self.network.names, drop, keep)
         encoded = self.encode(split)
         scorer = Scorer(
@@ -151,7 +162,11 @@ def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Seque
 
 
 def evaluate(
-    run: str | Path | None = None, *, drop: Sequence[str] = (), split: str = "test", checkpoint: str = "best"
+    run: str | Path | None = None,
+    *,
+    drop: str | Sequence[str] = (),
+    split: str = "test",
+    checkpoint: str = "best",
 ) -> Scenario:
     """Score a run (the newest if none is named) with modalities dropped, as ``u2a eval`` does."""
     return evaluate_run(run, drop=drop, split=split, checkpoint=checkpoint, sets=())[0]
@@ -160,8 +175,8 @@ def evaluate(
 def evaluate_run(
     run: str | Path | None,
     *,
-    drop: Sequence[str] = (),
-    keep: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
+    keep: str | Sequence[str] = (),
     seed: int = 0,
     mask_tokens: bool = True,
     split: str = "test",
@@ -171,7 +186,7 @@ def evaluate_run(
     """`Model.evaluate` on a run, on all processes under torchrun; returns the run as well."""
     found = find_run(run)
     recipe = found.recipe(tuple(sets))
-    check_conditions(tuple(recipe.modalities), drop, keep)
+    check_conditions(tuple(recipe.modalities), names_in(drop), names_in(keep))
     with world(recipe.training.device) as place:
         model = Model(found, recipe, place, checkpoint)
         return model.evaluate(drop, split, keep=keep, seed=seed, mask_tokens=mask_tokens), found

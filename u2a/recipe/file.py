@@ -150,13 +150,24 @@ def _modalities(
             continue
         try:
             check_name("modality", name)
-            kind = plugins.kind(str(section.get("kind", name)), context["owners"].get(name))
+            kind = _kind(name, section, context, plugins)
             valid[name] = _options(kind, {**section, "kind": kind}, context, plugins)
         except PluginError as error:
             faults.append(f"modalities.{name}: {error}")
         except ValidationError as error:
             faults += _faults(error, plugins.specs[kind].options, ("modalities", name))
     return valid or {"none": stand_in}, faults
+
+
+def _kind(name: str, section: dict[str, Any], context: dict[str, Any], plugins: Registry) -> str:
+    try:
+        return plugins.kind(str(section.get("kind", name)), context["owners"].get(name))
+    except PluginError as error:
+        if "kind" in section or name not in str(error):
+            raise
+        some = next(iter(plugins.specs), "image")
+        hint = f'; if {name} is your name for one of these, say which: kind = "{some}" in [modalities.{name}]'
+        raise PluginError(f"{error}{hint}") from None
 
 
 def _options(kind: str, section: dict[str, Any], context: dict[str, Any], plugins: Registry) -> ModalityOptions:
@@ -209,5 +220,11 @@ def _nearest(wrong: str, model: type[BaseModel], loc: Sequence[int | str]) -> st
             return ""
         model = models[0]
     names = list(model.model_fields)
-    near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
+    near = [n for n in names if n == _initials(wrong) or f"_{n}_" in f"_{wrong}_"]
+    near = near or difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
     return f'; did you mean "{near[0]}"?' if near else f"; known keys: {', '.join(names)}"
+
+
+def _initials(name: str) -> str:
+    """``lr`` for ``learning_rate``."""
+    return "".join(word[:1] for word in name.split("_"))

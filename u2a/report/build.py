@@ -71,8 +71,10 @@ def build_report(
     report: dict[str, Any] = {}
     briefs: list[Brief] = []
     details: list[Detail] = []
+    notes: list[str] = []
     for run in found:
         model = api.load(run.folder, checkpoint=checkpoint, sets=sets)
+        notes += model.notes
         say(f"{run}: encoding split {split}")
         opened = bare_split(model.recipe, split)
         analysis = Analysis(model.network, model.encode(opened), model.recipe.task, opened.keys(), seed=seed)
@@ -86,7 +88,7 @@ def build_report(
         if len(briefs) == 1:
             report = _detail(model, opened)
     parts = told(details, report["modalities"], report["classes_of_task"], seed)
-    return report | parts | _together(briefs, conditions, seed)
+    return report | {"notes": notes} | parts | _together(briefs, conditions, seed)
 
 
 def bare_split(recipe: Recipe, split: str) -> Split:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import platform
 import re
@@ -28,6 +29,8 @@ from u2a.runs.owners import lost_owners, owners_of, recorded
 
 LIBRARIES = ("u2a", "torch", "torchvision", "torchaudio", "transformers", "peft", "safetensors", "numpy", "av")
 ROOT = Path("runs")
+#: The file that a training holds locked.
+TRAINING = ".training"
 
 
 class Run:
@@ -108,7 +111,7 @@ def _numbered(recipe: Recipe, root: Path) -> dict[int, Path]:
 
 
 def find_run(folder: str | Path | None, root: Path = ROOT) -> Run:
-    """The named run, or the newest one under ``runs/``.
+    """The named run, or the newest one under ``runs/`` that is not being trained.
 
     Raises:
         U2AError: there is none.
@@ -118,10 +121,27 @@ def find_run(folder: str | Path | None, root: Path = ROOT) -> Run:
         if not run.exists:
             raise U2AError(f"{folder}: not a run folder (it has no recipe.toml)")
         return run
-    runs = sorted(root.glob("*/checkpoints/LAST"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        raise U2AError("no finished run under runs/; train one first: u2a train RECIPE")
-    return Run(runs[-1].parents[1])
+    runs = sorted(root.glob("*/checkpoints/LAST"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for found in runs:
+        if not in_training(found.parents[1]):
+            return Run(found.parents[1])
+    if runs:
+        raise U2AError(
+            f"{runs[0].parents[1]} is still in training, and no other run is there; to use it, name it"
+        )
+    raise U2AError("no finished run under runs/; train one first: u2a train RECIPE")
+
+
+def in_training(folder: Path) -> bool:
+    """Whether a process is training in a run folder now, that is: holds its lock."""
+    try:
+        with (folder / TRAINING).open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # never locked, or a file system that knows no locks
+        return False
+    return False
 
 
 def latest_run(recipe: Recipe, root: Path = ROOT) -> Run | None:

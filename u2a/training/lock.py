@@ -9,8 +9,8 @@ from pathlib import Path
 
 from u2a.data.storage.locks import EXCLUSIVE, NOW, Lock
 from u2a.errors import U2AError
+from u2a.runs.folder import TRAINING
 
-NAME = ".training"
 #: Data workers of a training that was killed hold its lock until they notice.
 PATIENCE_SECONDS = 10.0
 
@@ -23,13 +23,13 @@ def training_in(folder: Path) -> Iterator[None]:
         U2AError: another process trains in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _take(folder / NAME)
+    lock = _take(folder / TRAINING)
     try:
         yield
     finally:
         with suppress(OSError):
             if not (folder / "recipe.toml").exists():
-                (folder / NAME).unlink()
+                (folder / TRAINING).unlink()
         if lock is not None:
             lock.close()
 

@@ -70,7 +70,11 @@ class Trainer:
         self.done, self.owes_validation = 0, False
         self.skipped = SkippedSteps(self.total)
         facts = Facts(
-            self.plan.steps_per_epoch, self.total, self.data.fingerprint, self.data.validation_fingerprint
+            self.plan.steps_per_epoch,
+            self.total,
+            self.data.fingerprint,
+            self.data.validation_fingerprint,
+            self.data.also_known_as,
         )
         self.keeper = Keeper(run, self.model, self.optimizer, recipe.task, place, facts)
 
@@ -152,7 +156,7 @@ class Trainer:
         """The head start, if the recipe has one: validated and kept as the checkpoint of step 0."""
         if not self._starts_ahead:
             return self._end_epoch() if self.total == 0 else {}
-        summary = head_start(self.model, self.data, self.recipe, self.place)
+        summary = head_start(self.model, self.data, self.recipe, self.place, self.run.folder)
         for line in summary.lines():
             self.progress.say(line)
         return self._end_epoch()

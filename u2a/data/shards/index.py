@@ -227,7 +227,10 @@ class ShardIndex:
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise ShardError(f"{path}: missing shard ({error.strerror})") from None
+            raise ShardError(
+                f"{path}: missing shard ({error.strerror}): copy it back, or pack anew: "
+                "u2a data pack RECIPE --manifest FILE --overwrite"
+            ) from None
         again = f"restore it, or index it again with: u2a data index {self.shard}"
         if size != self.info.bytes:
             raise ShardError(f"{path}: has {size} bytes, but {self.info.bytes} when it was indexed; {again}")

@@ -20,7 +20,10 @@ class ShardFile:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
-            raise ShardError(f"{path}: missing shard ({error.strerror})") from None
+            raise ShardError(
+                f"{path}: missing shard ({error.strerror}): copy it back, or pack anew: "
+                "u2a data pack RECIPE --manifest FILE --overwrite"
+            ) from None
         weakref.finalize(self, os.close, self._descriptor)
         if os.fstat(self._descriptor).st_size != size:
             raise ShardError(f"{path}: has changed since it was indexed")
