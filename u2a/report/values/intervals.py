@@ -49,7 +49,7 @@ def of_score(
         center: the score less its bias; variance: of it; df: degrees of freedom of the variance.
         mixed: the score mixes several patterns of each sample, which tell more than one does: no limit, unless
             there is no variance at all.
-        few: the variance counts what classes of few samples do not show. Next to 0 or 1 no share has so much, and
+        few: the variance counts what classes of few samples do not show. Next to 0 or 1 no share has so much:
             the score stands for at least half of the samples at which the interval of 0 or 1 is as long as q
             standard errors.
     """
