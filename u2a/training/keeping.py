@@ -28,6 +28,11 @@ class Facts:
     data_fingerprint: str
     validation_fingerprint: str | None
 
+    def extends(self, meta: Mapping[str, Any]) -> bool:
+        """Whether this is the schedule of a checkpoint with more epochs."""
+        same_epochs = meta.get("steps_per_epoch") == self.steps_per_epoch
+        return same_epochs and meta.get("total_steps", 0) < self.total_steps
+
     def check(self, run: Run, meta: Mapping[str, Any]) -> None:
         """Refuse a checkpoint that was made with others.
 
@@ -41,6 +46,8 @@ class Facts:
         }
         for key, what in names.items():
             mine = getattr(self, key)
+            if key == "total_steps" and self.extends(meta):
+                continue
             if meta.get(key, mine) != mine:
                 raise U2AError(f"{run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})")
 
@@ -108,6 +115,8 @@ class Keeper:
         self.facts.check(self.run, meta)
         checkpoint.load_optimizer(folder, self.model, self.optimizer)
         self.saved, self.best, self.stale = meta["step"], meta["best"], meta.get("stale", 0)
+        if self.facts.extends(meta):  # whoever asks for more epochs does not want them to end at once
+            self.stale = 0
         return meta
 
     def _is_better(self, value: float) -> bool:

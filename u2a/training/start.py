@@ -17,7 +17,7 @@ from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.folder import Run, latest_run, new_run
-from u2a.runs.moves import record_move, without_places
+from u2a.runs.moves import record_epochs, record_move, without_places
 from u2a.runs.owners import check_owners
 from u2a.training.lock import training_in
 from u2a.training.trainer import Trainer
@@ -49,7 +49,7 @@ def _train(recipe: Recipe, run: Run, place: World) -> bool:
         if place.main:
             run.create(recipe, plugins)
     else:
-        check_same(recipe, run)
+        check_same(recipe, run, extend=True)
         for note in check_owners(run.folder, recipe, plugins):
             if place.main:
                 out.print(note)
@@ -58,6 +58,7 @@ def _train(recipe: Recipe, run: Run, place: World) -> bool:
             trainer.resume()
             if place.main:
                 record_move(run, recipe)
+                record_epochs(run, recipe)
         elif place.main:
             run.forget_after(0)  # what was logged before the first checkpoint is done again
     if place.main:
@@ -96,18 +97,23 @@ def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack)
     return run
 
 
-def check_same(recipe: Recipe, run: Run) -> None:
+def check_same(recipe: Recipe, run: Run, *, extend: bool = False) -> None:
     """Refuse a run that was trained with another recipe; where it is computed may differ.
+
+    Args:
+        extend: more epochs will do.
 
     Raises:
         U2AError: names the keys that differ.
     """
     before, now = without_places(run.recipe().resolved()), without_places(recipe.resolved())
     # a run may go on elsewhere
-    machine = dict.fromkeys(("device", "loggers", "workers", "cache_dir", "cache_gb"))
+    machine = dict.fromkeys(("device", "loggers", "save_minutes", "workers", "cache_dir", "cache_gb"))
     for section in ("training", "data"):
         before[section] = {**before[section], **machine}
         now[section] = {**now[section], **machine}
+    if extend and now["training"]["epochs"] > before["training"]["epochs"]:
+        now["training"]["epochs"] = before["training"]["epochs"]
     if keys := list(_differing(before, now)):
         raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys)} differ)")
     if list(before["modalities"]) != list(now["modalities"]):
