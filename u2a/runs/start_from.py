@@ -38,7 +38,7 @@ def take_adapter(place: str, model: U2A, classes: list[str]) -> tuple[str, bool]
         saved = meta["modalities"].get(branch.name)
         if saved and (part := difference(saved["base"], branch.base)):
             raise CheckpointError(
-                f"training.start_from: {place}: its {branch.name} was trained with another {part} of the encoder"
+                f"training.start_from: {place}: its {branch.name} has another {part} of the encoder"
             )
     stored, wanted = load_file(folder / "adapter.safetensors"), adapter_state(model)
     same = meta["classes"] == classes

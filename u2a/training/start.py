@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from u2a.common.terminal import out
 from u2a.errors import U2AError
 from u2a.evaluation.trained import Model, load
 from u2a.plugins.loading import registry
-from u2a.recipe.file import load_recipe
+from u2a.recipe.file import as_recipe, load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.folder import Run, latest_run, new_run
 from u2a.runs.moves import record_epochs, record_move, without_places
@@ -133,7 +133,7 @@ def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str = "") ->
 
 
 def train(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     run: str | Path | None = None,
     resume: bool = False,
@@ -142,16 +142,14 @@ def train(
     """Train a recipe as ``u2a train`` does, and load the result.
 
     Args:
-        recipe: a recipe file, or a validated recipe.
+        recipe: a recipe file, a dict as TOML would give it, or a validated recipe.
         run: the run folder; ``runs/<name>-<number>`` if None.
         resume: go on with the run if there is one.
-        sets: recipe overrides such as ``training.epochs=3``, for a recipe file.
+        sets: recipe overrides such as ``training.epochs=3``, for a recipe file or a dict.
 
     Raises:
         u2a.errors.U2AError: what ``u2a train`` refuses, or `sets` beside a `Recipe`.
     """
-    if sets and isinstance(recipe, Recipe):
-        raise U2AError("sets are for a recipe file; change a Recipe before it is validated")
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, sets)
+    loaded = as_recipe(recipe, sets)
     trained, _ = train_recipe(loaded, None if run is None else str(run), resume)
     return load(trained.folder)
