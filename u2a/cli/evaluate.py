@@ -14,6 +14,7 @@ from u2a.errors import U2AError
 if TYPE_CHECKING:
     from u2a.evaluation.scoring import Scenario
     from u2a.recipe.sections import Recipe
+    from u2a.runs.folder import Run
 
 
 def eval_command(folder: str | None, *, sweep: bool, rates: str | None, as_json: bool, **options: Any) -> None:
@@ -31,7 +32,7 @@ def eval_command(folder: str | None, *, sweep: bool, rates: str | None, as_json:
     if not is_main_process():
         return None
     if as_json:
-        return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
+        return print_json({"run": str(run), **_notes(run), **_conditions(options), **scenario.as_dict()})
     click.echo(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
     print_table(*_scenario_table(scenario))
     return _print_calibration([scenario], run.recipe())
@@ -51,7 +52,7 @@ def sweep_command(
         return None
     if as_json:
         patterns = [scenario.as_dict() for scenario in scenarios]
-        return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
+        return print_json({"run": str(run), **_notes(run), **_conditions(options), "patterns": patterns})
     click.echo(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
     print_table(*_sweep_table(scenarios, run.recipe()))
     return _print_calibration(scenarios, run.recipe())
@@ -85,7 +86,7 @@ def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: A
     if not is_main_process():
         return None
     if as_json:
-        return print_json({"run": str(run), **_conditions(options), **found})
+        return print_json({"run": str(run), **_notes(run), **_conditions(options), **found})
     missing = ", ".join(f"{name} {100 * rate:g} %" for name, rate in found["rates"].items())
     click.echo(f"run {run}, split {options['split']}, N {found['n']}; missing: {missing}")
     low, high = found["interval"]
@@ -104,6 +105,15 @@ def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: A
     if found["nothing_left"] > 1e-12:
         rows.append(["everything", f"{100 * found['nothing_left']:.2f}", "no prediction"])
     return print_table(("missing", "% of samples", found["metric"]), rows)
+
+
+def _notes(run: Run) -> dict[str, Any]:
+    """What was said of the plugins' versions, where there was something."""
+    from u2a.plugins.loading import registry
+    from u2a.runs.owners import check_owners
+
+    notes = check_owners(run.folder, run.recipe(), registry())
+    return {"notes": notes} if notes else {}
 
 
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,6 @@ _NO_PLACE = {
         "its stages merge or convolve neighbours, so a mask token has no place in them",
     ),
     "timesformer": "it divides tokens by frames, so a mask token belongs to none of them",
-    "wavlm": "its attention reads its projections' weights past their adapters; hubert or wav2vec2 will do",
     "deberta": "its projections are fused; DeBERTa v2 and v3 are supported",
 }
 #: How transformers sorts its models; the first list that holds one says what it reads.

@@ -48,12 +48,14 @@ class Model:
         recipe: the run's resolved recipe.
         network: the `u2a.method.model.U2A` module, in evaluation mode, on the device.
         run: the run folder it came from.
+        notes: what is to be known of its numbers: plugins of another version than it was trained with.
     """
 
     def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
         plugins = registry()
         self.run, self.recipe, self.place = run, recipe, place
-        for note in check_owners(run.folder, recipe, plugins):
+        self.notes = check_owners(run.folder, recipe, plugins)
+        for note in self.notes:
             if place.main:
                 console.print(note, markup=False, highlight=False, soft_wrap=True)
         current(run.checkpoints, checkpoint.upper())  # before the encoders, which take long

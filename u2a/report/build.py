@@ -64,8 +64,10 @@ def build_report(
     conditions = conditions_of([run.recipe(tuple(sets)) for run in found])
     report: dict[str, Any] = {}
     briefs: list[Brief] = []
+    notes: list[str] = []
     for run in found:
         model = api.load(run.folder, checkpoint=checkpoint, sets=sets)
+        notes += model.notes
         say(f"{run}: encoding split {split}")
         opened = bare_split(model.recipe, split)
         analysis = Analysis(model.network, model.encode(opened), model.recipe.task, opened.keys(), seed=seed)
@@ -75,7 +77,7 @@ def build_report(
         if len(briefs) == 1:
             say(f"{run}: scoring {len(opened)} samples")
             report = _detail(model, analysis, opened)
-    return report | _together(briefs, conditions, seed)
+    return report | {"notes": notes} | _together(briefs, conditions, seed)
 
 
 def bare_split(recipe: Recipe, split: str) -> Split:

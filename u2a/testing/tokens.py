@@ -38,11 +38,26 @@ def token_shapes(case: Case) -> Findings:
         yield f"hidden_NLD is {tokens.hidden_NLD.dtype}"
     if (N if tokens.rows_P is None else len(tokens.rows_P)) != P:
         yield f"{P} samples gave {N} rows, rows_P {tokens.rows_P}"
-    places = range(L)[:1] if tokens.cls is None else tokens.cls
+    places = class_places(tokens)
     if not places or not all(0 <= place < L for place in places):
         yield f"class positions {tokens.cls} among {L} tokens"
     if tokens.valid_NL is not None:
         yield from _validity(tokens)
+
+
+def class_places(tokens: Tokens) -> list[int]:
+    """All positions that are a class token of some row; the first where there is none."""
+    if isinstance(tokens.cls, Tensor):
+        return tokens.cls.tolist()
+    L = tokens.hidden_NLD.shape[1]
+    return [place + L if place < 0 else place for place in (tokens.cls or (0,))] if tokens.cls != () else []
+
+
+def _of_cls(tokens: Tokens, x_NL: Tensor) -> Tensor:
+    """What stands at the class positions, of every row."""
+    if isinstance(tokens.cls, Tensor):
+        return x_NL.gather(1, tokens.cls[:, None])
+    return x_NL[:, class_places(tokens)]
 
 
 def _validity(tokens: Tokens) -> Findings:
@@ -52,7 +67,7 @@ def _validity(tokens: Tokens) -> Findings:
         yield f"valid_NL is {valid_NL.dtype} {tuple(valid_NL.shape)}"
     elif (valid_NL[:, 1:] & ~valid_NL[:, :-1]).any():
         yield "padding stands before real tokens"
-    elif not valid_NL[:, list(tokens.cls or (0,))].all():
+    elif not _of_cls(tokens, valid_NL).all():
         yield "a class position is padding"
 
 

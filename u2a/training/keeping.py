@@ -21,12 +21,21 @@ from u2a.runs.folder import Run
 
 @dataclass(frozen=True)
 class Facts:
-    """What must be the same where a training goes on: each with what it is called for people."""
+    """What must be the same where a training goes on: each with what it is called for people.
+
+    Attributes:
+        also_known_as: fingerprints that older versions gave the same training data; not recorded.
+    """
 
     steps_per_epoch: int
     total_steps: int
     data_fingerprint: str
     validation_fingerprint: str | None
+    also_known_as: tuple[str, ...] = ()
+
+    def recorded(self) -> dict[str, Any]:
+        """What a checkpoint says of its training."""
+        return {key: value for key, value in vars(self).items() if key != "also_known_as"}
 
     def extends(self, meta: Mapping[str, Any]) -> bool:
         """Whether this is the schedule of a checkpoint with more epochs."""
@@ -48,7 +57,8 @@ class Facts:
             mine = getattr(self, key)
             if key == "total_steps" and self.extends(meta):
                 continue
-            if meta.get(key, mine) != mine:
+            mine_too = self.also_known_as if key == "data_fingerprint" else ()
+            if meta.get(key, mine) not in (mine, *mine_too):
                 raise U2AError(f"{run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})")
 
 
@@ -89,7 +99,7 @@ class Keeper:
         """Write a checkpoint (on the first process) and make it LAST, and BEST if it is."""
         if self.place.main:
             known = {
-                **vars(self.facts),
+                **self.facts.recorded(),
                 "best": self.best,
                 "stale": self.stale,
                 "validation": validation.scores if validation else {},

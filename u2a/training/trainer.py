@@ -72,7 +72,11 @@ class Trainer:
         self.done, self.owes_validation = 0, False
         self.skipped = SkippedSteps(self.total)
         facts = Facts(
-            self.plan.steps_per_epoch, self.total, self.data.fingerprint, self.data.validation_fingerprint
+            self.plan.steps_per_epoch,
+            self.total,
+            self.data.fingerprint,
+            self.data.validation_fingerprint,
+            self.data.also_known_as,
         )
         self.keeper = Keeper(run, self.model, self.optimizer, recipe.task, place, facts)
 
@@ -166,7 +170,7 @@ class Trainer:
                 return self._end_epoch()
         if self.model.read_outs is None or not self.recipe.training.head_start:
             return self._end_epoch() if self.total == 0 or place else {}
-        summary = head_start(self.model, self.data, self.recipe, self.place)
+        summary = head_start(self.model, self.data, self.recipe, self.place, self.run.folder)
         for line in summary.lines():
             self.progress.say(line)
         return self._end_epoch()

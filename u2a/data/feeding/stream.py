@@ -47,6 +47,7 @@ class StreamOptions:
 
     Attributes:
         addresses: all shards of the split; each reading process takes its part.
+        sha256: what shards must be, by address, where dataset.json says so.
         batch_size: samples of one micro-batch of one process.
         first: the optimizer step that the stream begins with.
         folder: where a shard from elsewhere lies while it is read.
@@ -54,6 +55,7 @@ class StreamOptions:
     """
 
     addresses: tuple[str, ...]
+    sha256: Mapping[str, str]
     modalities: tuple[str, ...]
     classes: tuple[str, ...]
     multi_label: bool
@@ -149,6 +151,10 @@ def read_shard(address: str, options: StreamOptions) -> Iterator[RawSample]:
             scan = scan_shard(path)
         except ShardError as error:
             raise ShardError(str(error).replace(str(path), show(address))) from None
+        if scan.sha256 != options.sha256.get(address, scan.sha256):
+            raise ShardError(
+                f"{show(address)}: is not the shard that dataset.json lists; pack or copy it again"
+            )
         names = list(scan.classes)
         with open(path, "rb") as stream:
             for i in range(len(scan)):
