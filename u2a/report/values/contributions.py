@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2a.evaluation.scenarios import EXACT
-from u2a.report.values.shapley import pair_interactions, sampled_shapley_values, shapley_values
+from u2a.evaluation.shapley import pair_interactions, sampled_shapley_values, shapley_values
 from u2a.report.values.sources import Differences
 
 Array = NDArray[np.float64]
