@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 def pack_manifest(
     recipe: Recipe,
-    manifest: str | Path,
+    manifest: str | Path | Manifest,
     out: str | Path,
     *,
     overwrite: bool = False,
@@ -52,7 +52,7 @@ def pack_manifest(
 
     Args:
         recipe: names the modalities and the classes.
-        manifest: see `u2a.data.packing.manifest`.
+        manifest: see `u2a.data.packing.manifest`; or one that is open, which `reading` does not change.
         out: the folder to make.
         overwrite: replace the data set that `out` holds, once the new one is complete.
         plugins: where the recipe's modalities come from; the installed ones by default.
@@ -67,7 +67,9 @@ def pack_manifest(
     target = Path(os.path.realpath(out))
     check_target(target, overwrite)
     plugins, options = plugins or registry(), PackOptions(**how)
-    source = Manifest(Path(manifest), read_extensions(recipe, plugins), options=reading)
+    source = manifest
+    if not isinstance(source, Manifest):
+        source = Manifest(Path(source), read_extensions(recipe, plugins), options=reading)
     plan = plan_rows(source, recipe.task, options)
     told = [*source.told(), *plan.rule.told()]
     keys = source.words.keys.copy()
