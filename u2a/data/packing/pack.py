@@ -153,7 +153,9 @@ class _Work:
     def write_split(self, name: str) -> SplitSummary:
         """All samples of a split; shards that an earlier run finished stay as they are."""
         journal = self.stage.journal.splits.setdefault(name, SplitJournal())
-        summary = SplitSummary(skipped=journal.skipped.copy(), absent=journal.absent.copy())
+        summary = SplitSummary(
+            skipped=journal.skipped.copy(), absent=journal.absent.copy(), damaged=journal.damaged.copy()
+        )
         rows = planned_rows(self.source, self.plan, name)
         for row in islice(rows, journal.rows):
             if row.key not in summary.skipped:
@@ -188,6 +190,8 @@ class _Work:
             summary.count(result.row, result.sample.present)
             if result.absent:
                 summary.absent[key] = result.absent
+            if result.damaged:
+                summary.damaged[key] = result.damaged
         elif self.options.on_error == "skip":
             summary.skipped[key] = (result.modality, result.reason)
         else:
@@ -196,7 +200,11 @@ class _Work:
 
     def _record(self, name: str, writer: SplitWriter, summary: SplitSummary, covered: int) -> SplitJournal:
         journal = SplitJournal(
-            entries=writer.entries.copy(), rows=covered, skipped=summary.skipped, absent=summary.absent
+            entries=writer.entries.copy(),
+            rows=covered,
+            skipped=summary.skipped,
+            absent=summary.absent,
+            damaged=summary.damaged,
         )
         self.stage.journal.splits[name] = journal
         self.stage.save()
