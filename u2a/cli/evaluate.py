@@ -129,7 +129,8 @@ def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: A
     missing = ", ".join(f"{name} {100 * rate:g} %" for name, rate in found["rates"].items())
     click.echo(f"run {run}, split {options['split']}, N {found['n']}; missing: {missing}")
     low, high = found["interval"]
-    click.echo(f"expected {found['metric']} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    what = f"expected {found['metric']}" if found["exact"] else f"mean of the patterns' {found['metric']}"
+    click.echo(f"{what} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f})")
     if found["worst"]:
         worst = found["worst"]
         without = ", ".join(worst["missing"]) or "nothing"
