@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,7 +60,7 @@ class VideoPreprocessor:
             BadSample: see `u2a_video.decode.decode_frames`.
         """
         draw = random.Random(seed) if train else None
-        pictures = decode_frames(member, lambda count: choose_frames(count, self.frames, draw))
+        pictures = decode_frames(member, lambda times: choose_by_time(times, self.frames, draw))
         pixels = []
         for picture in pictures:  # the same crop, unless the size changes in mid-film
             height, width = picture.shape[:2]
@@ -72,10 +76,29 @@ class VideoPreprocessor:
         return {"pixel_values": torch.cat(clips), "rows_P": torch.tensor([len(clip) for clip in clips])}
 
 
+def choose_by_time(times: Sequence[int], parts: int, draw: random.Random | None) -> list[int]:
+    """`choose_frames` for parts of equal duration: phones and screen recorders do not keep their rate.
+
+    Times that are even but for rounding are taken for even.
+    """
+    count, start = len(times), times[0]
+    step = (times[-1] - start) / max(1, count - 1)
+    if all(abs(time - start - n * step) < step / 2 for n, time in enumerate(times)) or not step:
+        return choose_frames(count, parts, draw)
+    last = median(later - time for time, later in pairwise(times))  # how long the last frame is shown
+    return [
+        bisect_right(times, start + share * (times[-1] - start + last)) - 1 for share in _shares(parts, draw)
+    ]
+
+
 def choose_frames(count: int, parts: int, draw: random.Random | None) -> list[int]:
     """One index of each of ``parts`` equal parts of ``count`` frames: random with ``draw``, else the middle.
 
     With fewer frames than parts, indices repeat.
     """
-    shares = [draw.random() if draw else 0.5 for _ in range(parts)]
-    return [int((part + share) * count / parts) for part, share in enumerate(shares)]
+    return [int(share * count) for share in _shares(parts, draw)]
+
+
+def _shares(parts: int, draw: random.Random | None) -> list[Fraction]:
+    """A place in each of ``parts`` equal parts of 0..1."""
+    return [(part + Fraction(draw.random() if draw else 0.5)) / parts for part in range(parts)]

@@ -19,6 +19,7 @@ from u2a.report.page import lead, points, tenths
 from u2a.report.tables import csv_tables, worst_loss
 from u2a.report.values.analysis import Analysis
 from u2a.report.values.availability import curves
+from u2a.report.values.details import class_rows
 
 NAMES = ("image", "text")
 
@@ -50,7 +51,7 @@ def test_the_loss_of_a_class_is_measured_on_the_samples_that_the_modality_leaves
     found = analysis(
         [both, both, text_only, text_only], [[True, True]] * 2 + [[False, True]] * 2, [0] * 4, task
     )
-    (row,) = found.classes()
+    (row,) = class_rows([found.detail()], task.classes)
     assert row["complete"] == 0.5
     assert row["missing"] == {"image": 0.5, "text": 0.0}
     assert worst_loss(row) == 1.0

@@ -75,6 +75,23 @@ def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
         sets = f"{100 * found['coverage']:.1f} %", f"{found['set_size']:.2f}"
         lines.append([*marks, *errors, *scores, *sets])
     print_table([*names, "ECE", "calibrated", *headers, "90 % sets hold", "mean size"], lines)
+    for scenario in rows:
+        own = "+".join(name for name in names if name not in scenario.dropped)
+        if (group := scenario.calibrated["set_from"]) != own:
+            wide = "hold every class" if group == "none" else f"are those of {group}"
+            click.echo(f"{own}: too few validation samples for 90 % sets of its own: they {wide}")
+    before, after = (_mean(rows, key) for key in ("rises", "rises_calibrated"))
+    if before is not None and after is not None:
+        click.echo(
+            f"confidence rises when a modality is taken away: {100 * before:.1f} % of cases, "
+            f"calibrated {100 * after:.1f} %"
+        )
+
+
+def _mean(rows: Sequence[Scenario], key: str) -> float | None:
+    """Over the patterns that have the figure, weighted by their samples."""
+    known = [(row.calibrated[key], row.calibrated["n"]) for row in rows if row.calibrated[key] is not None]
+    return sum(value * n for value, n in known) / sum(n for _, n in known) if known else None
 
 
 def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: Any) -> None:

@@ -18,6 +18,7 @@ from u2a.contract.modality import Example, Preprocessor
 from u2a.data.feeding.batches import Collator, Sample, unwrap
 from u2a.errors import BadSample, U2AError
 from u2a.evaluation.calibration import Calibration, pattern_name
+from u2a.evaluation.shown import table
 from u2a.method.finite import refuse_non_finite
 from u2a.method.model import U2A
 from u2a.plugins.loading import registry
@@ -46,6 +47,20 @@ class Prediction:
     filled: tuple[str, ...]
     set: tuple[str, ...] | None = None
     set_from: str | None = None
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {p:.1%}" for name, p in list(self.probabilities.items())[:3])
+        filled = f"; filled in {', '.join(self.filled)}" if self.filled else ""
+        return (
+            f"Prediction({', '.join(self.labels) or 'no label'}: {shown}; used {', '.join(self.used)}{filled})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, f"{p:.1%}", "*" if name in self.labels else "") for name, p in self.probabilities.items()
+        ]
+        filled = f"; filled in {', '.join(self.filled)}" if self.filled else ""
+        return table(("class", "probability", ""), rows[:10], f"used {', '.join(self.used)}{filled}")
 
     def as_dict(self, top: int | None = None) -> dict[str, Any]:
         """Plain values for JSON, with the `top` most probable classes."""

@@ -99,6 +99,11 @@ class UnimodalBranch(nn.Module):
             raise PluginError(f"embedding gave width {tokens.hidden_NLD.shape[2]}, but the spec says {width}")
         if tokens.rows_P is not None and int(tokens.rows_P.sum()) != len(tokens.hidden_NLD):
             raise PluginError("Tokens.rows_P does not add up to the rows of hidden_NLD")
+        if isinstance(tokens.cls, Tensor) and tokens.cls.shape != tokens.hidden_NLD.shape[:1]:
+            rows = len(tokens.hidden_NLD)
+            raise PluginError(
+                f"Tokens.cls is {list(tokens.cls.shape)}; as a tensor it has one position a row, [{rows}]"
+            )
 
     def _check_hidden(self, hidden_NLD: Tensor, tokens: Tokens) -> None:
         N, L, D = tokens.hidden_NLD.shape

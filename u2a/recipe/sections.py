@@ -260,6 +260,14 @@ class TrainingSection(Section):
     patience: int = Field(
         3, ge=0, description="epochs without a better validation after which training ends; 0 = never"
     )
+    start_from: PathOrUrl | None = Field(
+        None, description="a run folder whose adapter this training begins with, as far as it fits"
+    )
+    save_minutes: float = Field(
+        10.0,
+        ge=0,
+        description="most minutes of training that a killed process loses; 0 = save after epochs only",
+    )
     alignment_weight: float = Field(0.20, ge=0, description="lambda of eq. 7")
     detach_target: bool = Field(True, description="stop the alignment loss's gradient at what is aligned to")
     modality_dropout: Literal["auto", "off", "random", "exhaustive"] = Field(

@@ -37,6 +37,11 @@ class Facts:
         """What a checkpoint says of its training."""
         return {key: value for key, value in vars(self).items() if key != "also_known_as"}
 
+    def extends(self, meta: Mapping[str, Any]) -> bool:
+        """Whether this is the schedule of a checkpoint with more epochs."""
+        same_epochs = meta.get("steps_per_epoch") == self.steps_per_epoch
+        return same_epochs and meta.get("total_steps", 0) < self.total_steps
+
     def check(self, run: Run, meta: Mapping[str, Any]) -> None:
         """Refuse a checkpoint that was made with others.
 
@@ -50,6 +55,8 @@ class Facts:
         }
         for key, what in names.items():
             mine = getattr(self, key)
+            if key == "total_steps" and self.extends(meta):
+                continue
             mine_too = self.also_known_as if key == "data_fingerprint" else ()
             if meta.get(key, mine) not in (mine, *mine_too):
                 raise U2AError(f"{run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})")
@@ -118,6 +125,8 @@ class Keeper:
         self.facts.check(self.run, meta)
         checkpoint.load_optimizer(folder, self.model, self.optimizer)
         self.saved, self.best, self.stale = meta["step"], meta["best"], meta.get("stale", 0)
+        if self.facts.extends(meta):  # whoever asks for more epochs does not want them to end at once
+            self.stale = 0
         return meta
 
     def _is_better(self, value: float) -> bool:

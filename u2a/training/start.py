@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from u2a.common.terminal import out
 from u2a.errors import U2AError
 from u2a.evaluation.trained import Model, load
 from u2a.plugins.loading import registry
-from u2a.recipe.file import load_recipe
+from u2a.recipe.file import as_recipe, load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.folder import Run, latest_run, new_run
-from u2a.runs.moves import record_move, without_places
+from u2a.runs.moves import record_epochs, record_move, without_places
 from u2a.runs.owners import check_owners
 from u2a.training.lock import training_in
 from u2a.training.trainer import Trainer
@@ -49,7 +49,7 @@ def _train(recipe: Recipe, run: Run, place: World) -> bool:
         if place.main:
             run.create(recipe, plugins)
     else:
-        check_same(recipe, run)
+        check_same(recipe, run, extend=True)
         for note in check_owners(run.folder, recipe, plugins):
             if place.main:
                 out.print(note)
@@ -58,6 +58,7 @@ def _train(recipe: Recipe, run: Run, place: World) -> bool:
             trainer.resume()
             if place.main:
                 record_move(run, recipe)
+                record_epochs(run, recipe)
         elif place.main:
             run.forget_after(0)  # what was logged before the first checkpoint is done again
     if place.main:
@@ -96,18 +97,23 @@ def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack)
     return run
 
 
-def check_same(recipe: Recipe, run: Run) -> None:
+def check_same(recipe: Recipe, run: Run, *, extend: bool = False) -> None:
     """Refuse a run that was trained with another recipe; where it is computed may differ.
+
+    Args:
+        extend: more epochs will do.
 
     Raises:
         U2AError: names the keys that differ.
     """
     before, now = without_places(run.recipe().resolved()), without_places(recipe.resolved())
     # a run may go on elsewhere
-    machine = dict.fromkeys(("device", "loggers", "workers", "cache_dir", "cache_gb"))
+    machine = dict.fromkeys(("device", "loggers", "save_minutes", "workers", "cache_dir", "cache_gb"))
     for section in ("training", "data"):
         before[section] = {**before[section], **machine}
         now[section] = {**now[section], **machine}
+    if extend and now["training"]["epochs"] > before["training"]["epochs"]:
+        now["training"]["epochs"] = before["training"]["epochs"]
     if keys := list(_differing(before, now)):
         raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys)} differ)")
     if list(before["modalities"]) != list(now["modalities"]):
@@ -127,7 +133,7 @@ def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str = "") ->
 
 
 def train(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     run: str | Path | None = None,
     resume: bool = False,
@@ -136,16 +142,14 @@ def train(
     """Train a recipe as ``u2a train`` does, and load the result.
 
     Args:
-        recipe: a recipe file, or a validated recipe.
+        recipe: a recipe file, a dict as TOML would give it, or a validated recipe.
         run: the run folder; ``runs/<name>-<number>`` if None.
         resume: go on with the run if there is one.
-        sets: recipe overrides such as ``training.epochs=3``, for a recipe file.
+        sets: recipe overrides such as ``training.epochs=3``, for a recipe file or a dict.
 
     Raises:
         u2a.errors.U2AError: what ``u2a train`` refuses, or `sets` beside a `Recipe`.
     """
-    if sets and isinstance(recipe, Recipe):
-        raise U2AError("sets are for a recipe file; change a Recipe before it is validated")
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, sets)
+    loaded = as_recipe(recipe, sets)
     trained, _ = train_recipe(loaded, None if run is None else str(run), resume)
     return load(trained.folder)

@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2a.common.values import MISSING_WORDS, missing_word
+from u2a.contract.blame import reason_of
 from u2a.data.reading.missing import apply_missing, count_presence
 from u2a.data.reading.opening import open_recipe_split
 from u2a.data.reading.split import Split
 from u2a.data.shards.dataset import split_names
 from u2a.data.shards.twins import has_digests, twin_notes
 from u2a.errors import BadSample
-from u2a.media.probe import probe
+from u2a.media.partial import noting_losses
+from u2a.media.probe import MAX_SECONDS, probe
+from u2a.media.sounds import decode_mono
 from u2a.recipe.sections import Recipe
 
 #: Members of each modality and split that are opened to measure them.
@@ -139,11 +142,19 @@ def _probe(
     numbers: dict[str, list[float]] = defaultdict(list)
     formats: Counter[str] = Counter()
     for i in map(int, places):
+        member = split.members(i, (name,))[name]
         try:
-            facts = probe(split.members(i, (name,))[name])
+            with noting_losses() as losses:
+                facts = probe(member)
+                if facts.format == "audio":
+                    decode_mono(member, MAX_SECONDS)
         except BadSample as error:
             wrong.append(f"{split.where(i)}: {name}: {error}")
             continue
+        except Exception as error:  # of a decoder, for one file: it must not stop the rest
+            wrong.append(f"{split.where(i)}: {name}: cannot be decoded: {reason_of(error)}")
+            continue
+        wrong += [f"{split.where(i)}: {name}: {lost}" for lost in losses]
         formats[facts.format] += 1
         for measure, value in facts.numbers.items():
             numbers[measure].append(value)

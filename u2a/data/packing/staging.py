@@ -30,7 +30,7 @@ class SplitJournal(BaseModel):
     """How far a split has come: finished shards, and the rows of the source that they cover.
 
     `skipped` are keys of covered rows that were left out, `absent` keys of samples that were packed without
-    the modalities named; each with the reason.
+    the modalities named, `damaged` keys of samples that lost a part of one; each with the reason.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,6 +39,7 @@ class SplitJournal(BaseModel):
     rows: int = 0
     skipped: dict[str, tuple[str, str]] = {}
     absent: dict[str, dict[str, str]] = {}
+    damaged: dict[str, dict[str, str]] = {}
 
 
 class Journal(BaseModel):
