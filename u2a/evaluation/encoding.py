@@ -73,10 +73,10 @@ def encode_split(
     columns = encode_columns(
         model, split, preprocessors, task, place, _selected, places=places, workers=workers, on_batch=on_batch
     )
-    cls_NMD, mask_NMTD, *others = (column.cpu() for column in columns)
+    cls_NMD, mask_NMTD, present_NM, target, place_N = (column.cpu() for column in columns)
     keys = split.keys()
-    chosen = tuple(keys[i] for i in others[-1].tolist())
-    return Encoded(cls_NMD, mask_NMTD.expand(-1, -1, len(model.names), -1), *others, keys=chosen)
+    mask_NMMD = mask_NMTD.expand(-1, -1, len(model.names), -1)
+    return Encoded(cls_NMD, mask_NMMD, present_NM, target, place_N, tuple(keys[i] for i in place_N.tolist()))
 
 
 def _selected(model: U2A, batch: Batch) -> tuple[Tensor, ...]:
