@@ -6,7 +6,7 @@ PLUGINS := $(wildcard plugins/u2a-plugin-*)
 BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow breaks check coverage dev clean
+.PHONY: demo test test-slow breaks mutants check coverage dev clean
 
 demo: $(BASE)
 	$(BIN)/u2a quickstart
@@ -23,6 +23,10 @@ test-slow: dev
 # Break u2a on purpose, one line at a time, and see a test fail; takes long, so CI does not.
 breaks: dev
 	$(BIN)/python scripts/breaks.py
+
+# Change u2a in every small way and list what no test notices: MUTANTS=method.losses for one module; hours, not in CI.
+mutants: dev
+	$(BIN)/python scripts/mutants.py $(MUTANTS)
 
 check: dev
 	$(BIN)/ruff check

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import config_folder
 from u2a.encoders.identity import AUDIO_FILES
-from u2a.encoders.loading import load_architecture, load_config, model_type, transformers_class
+from u2a.encoders.loading import load_architecture, load_config, transformers_class
+from u2a.encoders.refusals import model_type
 from u2a.errors import U2AError
 from u2a_audio.architectures import ARCHITECTURES
 

@@ -108,4 +108,7 @@ class FeaturePreprocessor:
 def embed(backbone: Any, inputs: Inputs) -> Tokens:
     """Tokens of an encoder's own convolutions or projection; all of Whisper's are real, silence too."""
     mask_NL = inputs.get("attention_mask")
+    if hasattr(backbone, "feature_projection"):  # begins with a norm, which wants one precision
+        dtype = backbone.feature_projection.layer_norm.weight.dtype
+        inputs = {**inputs, "input_features": inputs["input_features"].to(dtype)}
     return split_tokens(backbone, inputs, None if mask_NL is None else mask_NL.bool())

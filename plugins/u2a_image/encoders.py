@@ -12,8 +12,9 @@ from u2a.encoders.architectures import Architecture
 from u2a.encoders.blocks import run_blocks
 from u2a.encoders.files import PretrainedOptions, config_folder
 from u2a.encoders.identity import IMAGE_FILES
-from u2a.encoders.loading import load_architecture, load_config, model_type, transformers_class
+from u2a.encoders.loading import load_architecture, load_config, transformers_class
 from u2a.encoders.positions import fit_grid
+from u2a.encoders.refusals import model_type
 from u2a.encoders.structure import run_tokens, split_tokens
 from u2a.errors import U2AError
 from u2a_image.architectures import ARCHITECTURES

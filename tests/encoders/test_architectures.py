@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -425,6 +426,26 @@ def test_lora_changes_the_output_and_each_projection_learns(loaded: Loaded) -> N
         assert parameter.grad is not None and math.isfinite(parameter.grad.abs().sum()), name  # noqa: PT018
         assert parameter.grad.abs().sum() > 0, name
     assert len(targets) == len(loaded.spec.lora_targets(loaded.backbone)) >= 2
+
+
+def test_a_step_in_half_precision(loaded: Loaded) -> None:
+    """As ``precision = "bf16"`` runs it: frozen tensors in bfloat16, adapters in float32, under autocast."""
+    adapted = copy.deepcopy(loaded.backbone).bfloat16()
+    targets = loaded.spec.lora_targets(adapted)
+    inject_lora(adapted, targets, rank=2, alpha=2, dropout=0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, hidden = loaded.tokens(loaded.inputs, torch.ones(1, 32, dtype=torch.bfloat16), adapted)
+    valid = (
+        torch.ones(plain.hidden_NLD.shape[:2], dtype=torch.bool) if plain.valid_NL is None else plain.valid_NL
+    )
+    _, exact = loaded.tokens(loaded.inputs, torch.ones(1, 32))
+    L = plain.hidden_NLD.shape[1]
+    off = (hidden[:, :L].float() - exact[:, :L])[valid].abs().mean()
+    assert off < 0.05, "the same to the precision of bfloat16"
+    hidden.float().pow(2).mean().backward()
+    for name, parameter in lora_parameters(adapted, targets):
+        if name.endswith("lora_B"):
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name  # noqa: PT018
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,12 @@ class Model:
     def encode(self, split: str | Split = "test", *, places: np.ndarray | None = None) -> Encoded:
         """One pass of the encoders over (places of) a split of the recipe's data, or one opened otherwise."""
         workers = self.recipe.data.workers
+        opened = evaluation_split(self.recipe, split) if isinstance(split, str) else split
+        if self.place.main and not opened.used.all():
+            console.print(opened.notes[0], markup=False, highlight=False, soft_wrap=True)
         return encode_split(
             self.network,
-            evaluation_split(self.recipe, split) if isinstance(split, str) else split,
+            opened,
             self.preprocessors,
             self.recipe.task,
             self.place,

@@ -89,7 +89,8 @@ class UnimodalBranch(nn.Module):
         valid_NL = tokens.valid_NL
         if valid_NL is not None:
             valid_NL = torch.cat([valid_NL, valid_NL.new_ones(added_NKD.shape[:2])], 1)
-        return replace(tokens, hidden_NLD=torch.cat([hidden_NLD, added_NKD], 1), valid_NL=valid_NL)
+        hidden_NLD = torch.cat([hidden_NLD, added_NKD], 1)
+        return replace(tokens, hidden_NLD=hidden_NLD, valid_NL=valid_NL, n_mask_tokens=added_NKD.shape[1])
 
     def _check_tokens(self, tokens: Tokens) -> None:
         if not isinstance(tokens, Tokens) or tokens.hidden_NLD.dim() != 3:

@@ -134,8 +134,14 @@ def _passes(addresses: Sequence[str], options: StreamOptions) -> Iterator[RawSam
     while True:
         order = list(addresses)
         rng("stream", options.seed, options.first, options.rank, number).shuffle(order)
+        found = False
         for address in order:
-            yield from read_shard(address, options)
+            for sample in read_shard(address, options):
+                found = True
+                yield sample
+        if not found:
+            wanted = ", ".join(options.modalities)
+            raise ShardError(f"{len(order)} shards: no sample has any of the recipe's modalities ({wanted})")
         number += 1
 
 
@@ -168,7 +174,7 @@ def read_shard(address: str, options: StreamOptions) -> Iterator[RawSample]:
                         stream.seek(scan.spans[name][0][i])
                         members[name] = stream.read(scan.spans[name][1][i])
                 if not members:
-                    raise ShardError(f"{where}: has none of the recipe's modalities")
+                    continue  # it has other modalities than the recipe's
                 yield RawSample(key, members, labels, where)
 
 

@@ -96,7 +96,7 @@ def labels_of(split: Split) -> list[tuple[int, ...]]:
     for index, _, class_ids in split.indexes():
         ids, ends = class_ids[index.array("label_ids")].tolist(), index.array("label_ends").tolist()
         found += [tuple(ids[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
-    return found
+    return [labels for labels, used in zip(found, split.used, strict=True) if used]
 
 
 def sizes_of(split: Split) -> NDArray[np.int64]:
@@ -109,7 +109,7 @@ def sizes_of(split: Split) -> NDArray[np.int64]:
             if name in columns:
                 part[:, m] = stored[:, columns[name]]
         parts.append(part)
-    return np.concatenate(parts)
+    return np.concatenate(parts)[split.used]
 
 
 def _report(split: Split, recipe: Recipe, wrong: list[str]) -> SplitReport:
@@ -124,7 +124,8 @@ def _report(split: Split, recipe: Recipe, wrong: list[str]) -> SplitReport:
             some = places[np.linspace(0, len(places) - 1, min(PROBED, len(places))).astype(int)]
             found, formats[name] = _probe(split, name, some, wrong)
             measures[name] = {"bytes": _three(sizes_NM[places, m]), **found}
-    unlabelled = sum(int((~index.array("labelled")).sum()) for index, _, _ in split.indexes())
+    labelled = np.concatenate([index.array("labelled") for index, _, _ in split.indexes()])[split.used]
+    unlabelled = int((~labelled).sum())
     return SplitReport(
         samples=len(split),
         unlabelled=unlabelled,
