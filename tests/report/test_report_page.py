@@ -179,6 +179,7 @@ def test_the_calculator_says_what_the_command_line_says(page: Any, folder: Path)
         box.fill(f"{100 * rate:g}")
     wanted = expected(report["in_use"], four.MODALITIES, rates)
     low, high = (f"{100 * bound:.1f}" for bound in wanted["interval"])
+    assert page.inner_text("#in-use dt >> nth=0").lower() == "expected accuracy"
     assert page.inner_text("[data-out=score]") == f"{100 * wanted['score']:.1f}"
     assert page.inner_text("[data-out=interval]") == f"95 % interval {low} to {high}"
     assert page.inner_text("[data-out=bound]") == f"{100 * wanted['bound']:.1f}"

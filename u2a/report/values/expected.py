@@ -80,6 +80,7 @@ def model_of_use(
         "seeds": S,
         "most": scores.most,
         "few": bool(scores.unseen.any()),
+        "exact": scores.share,
         "higher_is_better": higher_is_better,
         "student": STUDENT,
         "patterns": [
@@ -104,11 +105,12 @@ def expected(
     """The expected score at these rates.
 
     Returns:
-        ``rates``; ``score`` and ``interval`` (95 %); ``worst``: the worst pattern of those that come about, its
-        ``missing``, ``score`` and ``bound`` (all patterns together, 95 %); ``bound``: no pattern that comes
-        about is worse;
-        ``patterns``: ``missing``, ``share`` of the samples and ``score``; ``nothing_left``: the share of the
-        samples without any modality, which have no prediction.
+        ``rates``; ``exact``: whether the score is that of the mix, else the mean of the patterns' scores, which
+        for F1 and average precision is not quite the same; ``score`` and ``interval`` (95 %); ``worst``: the
+        worst pattern of those that come about, its ``missing``, ``score`` and ``bound`` (all patterns together,
+        95 %); ``bound``: no pattern that comes about is worse; ``patterns``: ``missing``, ``share`` of the
+        samples and ``score``; ``nothing_left``: the share of the samples without any modality, which have no
+        prediction.
     """
     chance_M = np.array([float(rates.get(name, 0)) for name in names])
     patterns = model["patterns"]
@@ -129,6 +131,7 @@ def expected(
     worst = min(met, key=lambda p: sign * p["score"], default=None)
     return {
         "rates": {name: float(chance) for name, chance in zip(names, chance_M, strict=True)},
+        "exact": model["exact"],
         "score": score,
         "interval": of_score(
             center,
