@@ -6,7 +6,7 @@ PLUGINS := $(wildcard plugins/u2a-plugin-*)
 BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow breaks mutants check coverage dev clean
+.PHONY: docs dist demo test test-slow breaks mutants check coverage dev clean
 
 demo: $(BASE)
 	$(BIN)/u2a quickstart
@@ -51,5 +51,15 @@ $(STAMP): $(BASE) $(wildcard plugins/u2a-plugin-*/pyproject.toml)
 	for plugin in $(PLUGINS); do $(BIN)/python -m pip install --quiet --no-deps -e $$plugin || exit 1; done
 	touch $@
 
+# The documentation site, strictly: a broken link fails.
+docs: dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# Wheels of u2a and every plugin, and the proof that a plugin is installed by its name: in an environment of its own.
+dist: dev
+	rm -rf dist
+	for part in . $(PLUGINS); do $(BIN)/python -m build --wheel --no-isolation --outdir dist $$part || exit 1; done
+	$(BIN)/python scripts/dist.py dist
+
 clean:
-	rm -rf $(VENV) runs shards
+	rm -rf $(VENV) runs shards dist site

@@ -505,7 +505,13 @@ def test_the_command_lists_what_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "text"), [("siglip_vision_model", "modernbert"), ("dinov3_vit", "t5"), ("beit", "deberta-v2")]
+    ("image", "text"),
+    [
+        ("siglip_vision_model", "modernbert"),
+        ("dinov3_vit", "t5"),
+        ("beit", "deberta-v2"),
+        ("siglip2_vision_model", "clip_text_model"),
+    ],
 )
 def test_a_run_with_them_trains_and_predicts_the_same_once_loaded(
     tmp_path: Path, checkpoints: dict[str, Path], image: str, text: str

@@ -102,6 +102,10 @@ def test_a_training_says_in_its_last_lines_where_it_is_behind(plain: Path, tmp_p
     wanted = run_baselines(str(tmp_path / "run"), split="val")["verdict"]
     last = done.stdout.splitlines()[-len(wanted) :]
     assert last == [f"beside baselines on 32 validation samples: {wanted[0]}", *wanted[1:]]
+    swept = CliRunner().invoke(
+        main, ["eval", str(tmp_path / "run"), "--sweep", "--baselines", "--split", "val"]
+    )
+    assert swept.stdout.splitlines()[-len(wanted) :] == wanted
     again = train(plain, tmp_path / "run", "--resume")
     assert "baselines" not in again.stdout  # nothing was trained
 

@@ -31,10 +31,10 @@ class Prediction:
 
     Attributes:
         labels: the most probable class, or, for a multi-label task, every class that reaches its threshold
-        (fitted
-            on validation data for this availability pattern; 0.5 without such data).
+            (fitted on validation data for this availability pattern; 0.5 without such data).
         probabilities: class name to probability (calibrated likewise), the most probable first.
-        used: the modalities that were given; filled: those that were stood in for.
+        used: the modalities that were given.
+        filled: those that were stood in for.
         set: the prediction set, if a coverage was asked for: it holds the true class with that probability
             (multi-label: lacks at most the remaining share of the labels, in expectation). It may be empty.
         set_from: the group of validation patterns that the set's promise rests on; ``none`` = too few samples,
