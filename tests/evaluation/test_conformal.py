@@ -112,3 +112,9 @@ def test_the_calibration_error_is_that_of_fifteen_bins(kind: str) -> None:
         if inside:
             error += abs(np.mean([s for s, _ in inside]) - np.mean([c for _, c in inside])) * len(inside)
     assert expected_calibration_error(p, target, kind) == pytest.approx(error / len(cases))  # type: ignore[arg-type]
+
+
+def test_a_bin_holds_its_upper_edge() -> None:
+    """Guo et al. (2017): bin m is ((m - 1)/15, m/15]; 0.2 lies in the third of them, 0.21 in the fourth."""
+    p, target = np.array([[0.2, 0.21]]), np.array([[1.0, 0.0]])
+    assert expected_calibration_error(p, target, "multi_label") == pytest.approx((0.8 + 0.21) / 2)

@@ -116,3 +116,12 @@ def test_containers_by_content_not_by_name(form):
     codec = {"asf": "mpeg4", "avi": "mpeg4"}.get(form, "libx264")
     member = tiny.clip_bytes(greys(8), format=form, codec=codec, rate=25)
     assert len(decode_frames(member, lambda times: [0, len(times) - 1])) == 2
+
+
+@pytest.mark.parametrize("kind", [IndexError, ValueError, RuntimeError, MemoryError])
+def test_what_the_library_raises_in_mid_file_is_the_files_fault(kind):
+    with (
+        pytest.raises(BadSample, match="cannot be decoded as video"),
+        open_container(film(greys(3), [0, 1, 2]), "video"),
+    ):
+        raise kind

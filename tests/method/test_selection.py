@@ -107,3 +107,7 @@ def test_the_draw_is_the_same_on_every_machine(M: int) -> None:
         draw = random.Random(int.from_bytes(digest[:8], "big") >> 1)
         kept = 2**M - 1 if draw.random() < 1 / 3 else draw.randrange(1, 2**M - 1)
         assert draw_kept(M, 7, step) == tuple(f"{kept:0{M}b}"[::-1][m] == "1" for m in range(M))
+
+
+def test_one_modality_is_never_dropped() -> None:
+    assert {draw_kept(1, 0, step) for step in range(20)} == {(True,)}

@@ -33,7 +33,14 @@ def analysis(logits_NMC: Any, present_NM: Any, target: Any, task: TaskSection) -
         return (cls_BMD * present_BM[:, :, None]).sum(1)
 
     network: Any = SimpleNamespace(names=NAMES, device=torch.device("cpu"), n_classes=C, classify=classify)
-    encoded = Encoded(cls_NMD, torch.zeros(N, M, M, C), present_NM, torch.tensor(target), torch.arange(N))
+    encoded = Encoded(
+        cls_NMD,
+        torch.zeros(N, M, M, C),
+        present_NM,
+        torch.tensor(target),
+        torch.arange(N),
+        tuple(map(str, range(N))),
+    )
     return Analysis(network, encoded, task, [str(n) for n in range(N)])
 
 

@@ -149,7 +149,7 @@ def test_token_quality_equals_plain_loops_over_pairs_that_are_both_present():
     present_NM = torch.rand(16, 3, generator=draw) < 0.7
     label_N = torch.arange(16) % 2
     truth_NC = label_N[:, None] == torch.arange(3)
-    encoded = Encoded(cls_NMD, mask_NMMD, present_NM, label_N, torch.arange(16))
+    encoded = Encoded(cls_NMD, mask_NMMD, present_NM, label_N, torch.arange(16), tuple(map(str, range(16))))
     rows = token_quality(encoded, truth_NC, ("x", "y", "z"))
     assert [(row["source"], row["target"]) for row in rows][:3] == [("x", "y"), ("x", "z"), ("y", "x")]
     row = rows[3]  # y -> z

@@ -151,11 +151,6 @@ class Scorer:
         return self._complete[key]
 
 
-def score_scenario(model: U2A, encoded: Encoded, task: TaskSection, dropped: Sequence[str] = ()) -> Scenario:
-    """`Scorer.drop` for a single pattern."""
-    return Scorer(model, encoded, task).drop(dropped)
-
-
 def check_dropped(names: Sequence[str], dropped: Sequence[str]) -> None:
     """Refuse modalities that the recipe does not have, and dropping them all."""
     if unknown := [name for name in dropped if name not in names]:

@@ -164,9 +164,8 @@ class Model:
         )
         if not shares:
             return with_calibration(scorer.drop(drop), scorer, self.calibration)
-        keys = evaluation_split(self.recipe, split).keys()
         names = self.network.names
-        kept_NM = keep_mask(keys, names, encoded.present_NM, shares, seed)
+        kept_NM = keep_mask(encoded.keys, names, encoded.present_NM, shares, seed)
         kept_NM = kept_NM & torch.tensor([name not in drop for name in names])
         return scorer.keep(kept_NM, drop, {name: float(share) for name, share in shares.items()})
 

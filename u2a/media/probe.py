@@ -17,7 +17,9 @@ from u2a.errors import BadSample
 from u2a.media.containers import chosen_stream, open_container
 from u2a.media.frames import pixel_shape, upright
 from u2a.media.pictures import decode_rgb
+from u2a.media.quiet import no_warnings
 from u2a.media.sounds import decode_mono
+from u2a.media.texts import decode_text
 
 if TYPE_CHECKING:
     from av import AudioStream, VideoFrame, VideoStream
@@ -80,9 +82,9 @@ def picture(data: bytes, width: int) -> Image.Image | str:
 
 def _image_size(data: bytes) -> tuple[int, int] | None:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with no_warnings(), Image.open(io.BytesIO(data)) as image:
             return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # a damaged header can raise nearly anything inside a codec
         return None
 
 
@@ -120,8 +122,8 @@ def _seconds(container: InputContainer, stream: VideoStream | AudioStream) -> fl
 
 def _text(data: bytes) -> str | None:
     try:
-        text = data.decode()
-    except UnicodeDecodeError:
+        text = decode_text(data)
+    except BadSample:
         return None
     return None if "\0" in text else text
 
