@@ -6,7 +6,7 @@ PLUGINS := $(wildcard plugins/u2a-plugin-*)
 BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow breaks check coverage evidence dev clean
+.PHONY: docs dist demo test test-slow breaks mutants check coverage evidence dev clean
 
 demo: $(BASE)
 	$(BIN)/u2a quickstart
@@ -23,6 +23,10 @@ test-slow: dev
 # Break u2a on purpose, one line at a time, and see a test fail; takes long, so CI does not.
 breaks: dev
 	$(BIN)/python scripts/breaks.py
+
+# Change u2a in every small way and list what no test notices: MUTANTS=method.losses for one module; hours, not in CI.
+mutants: dev
+	$(BIN)/python scripts/mutants.py $(MUTANTS)
 
 check: dev
 	$(BIN)/ruff check
@@ -52,5 +56,15 @@ $(STAMP): $(BASE) $(wildcard plugins/u2a-plugin-*/pyproject.toml)
 	for plugin in $(PLUGINS); do $(BIN)/python -m pip install --quiet --no-deps -e $$plugin || exit 1; done
 	touch $@
 
+# The documentation site, strictly: a broken link fails.
+docs: dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# Wheels of u2a and every plugin, and the proof that a plugin is installed by its name: in an environment of its own.
+dist: dev
+	rm -rf dist
+	for part in . $(PLUGINS); do $(BIN)/python -m build --wheel --no-isolation --outdir dist $$part || exit 1; done
+	$(BIN)/python scripts/dist.py dist
+
 clean:
-	rm -rf $(VENV) runs shards
+	rm -rf $(VENV) runs shards dist site

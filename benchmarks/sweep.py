@@ -17,7 +17,7 @@ import click
 
 from u2a.evaluation import trained as api
 from u2a.evaluation.scenarios import sweep
-from u2a.evaluation.scoring import score_scenario
+from u2a.evaluation.scoring import Scorer
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -38,7 +38,7 @@ def main(run: str, repeats: int, split: str, sets: tuple[str, ...]) -> None:
     task = model.recipe.task
 
     def plain() -> None:
-        score_scenario(model.network, model.encode(split), task)
+        Scorer(model.network, model.encode(split), task).drop()
 
     def swept() -> None:
         sweep(model.network, model.encode(split), task)

@@ -42,6 +42,7 @@ batch_size = 8
 epochs = 2
 warmup_epochs = 0
 lr = 1e-2
+lr_factors.lora = 1.0
 device = "cpu"
 """
 

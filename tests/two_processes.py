@@ -64,6 +64,8 @@ def command(*words: str) -> tuple[int, str]:
     from u2a.cli.main import main
 
     result = CliRunner().invoke(main, list(words))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
     return result.exit_code, result.output
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from u2a.errors import BadSample, U2AError
     from u2a.evaluation.predict import Prediction
     from u2a.evaluation.trained import Model, evaluate, load
+    from u2a.starting.frame import pack
     from u2a.training.start import train
 
 __version__ = version("u2a")
@@ -40,6 +41,7 @@ __all__ = [
     "hookimpl",
     "load",
     "network_modality",
+    "pack",
     "train",
     "transformers_modality",
 ]
@@ -60,6 +62,7 @@ _LAZY = {
     "Prediction": "u2a.evaluation.predict",
     "evaluate": "u2a.evaluation.trained",
     "load": "u2a.evaluation.trained",
+    "pack": "u2a.starting.frame",
     "train": "u2a.training.start",
 }
 

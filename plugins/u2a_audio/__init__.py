@@ -1,4 +1,4 @@
-"""The audio modality: the Audio Spectrogram Transformer over sound files and the sound of videos."""
+"""The audio modality: spectrogram and waveform encoders over sound files and the sound of videos."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from u2a.encoders.architectures import Architecture
 
 #: Randomness of pretraining that would go on in training: masked spans, and whole blocks left out.
@@ -18,4 +20,19 @@ ARCHITECTURES = {
     "wav2vec2": _waves("Wav2Vec2Model"),
     "hubert": _waves("HubertModel"),
     "data2vec-audio": _waves("Data2VecAudioModel"),
+    "wavlm": replace(_waves("WavLMModel"), tuples=2),
+    "wav2vec2-bert": _waves("Wav2Vec2BertModel"),
+    "whisper": Architecture(
+        "WhisperModel",
+        cls=None,
+        norm="layer_norm",
+        part="encoder",
+        settings={"apply_spec_augment": False, "encoder_layerdrop": 0.0},
+        unused=("decoder.",),
+    ),
+}
+#: Those that read a spectrogram of their own, and who makes it.
+EXTRACTORS = {
+    "Wav2Vec2BertModel": "SeamlessM4TFeatureExtractor",
+    "WhisperModel": "WhisperFeatureExtractor",
 }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import config_folder
 from u2a.encoders.identity import AUDIO_FILES
-from u2a.encoders.loading import load_architecture, load_config, model_type, transformers_class
+from u2a.encoders.loading import load_architecture, load_config, transformers_class
+from u2a.encoders.refusals import model_type
 from u2a.errors import U2AError
 from u2a_audio.architectures import ARCHITECTURES
 
@@ -66,9 +67,31 @@ def _load_waves(known: Architecture, options: AudioOptions, *, weights: bool, pa
             f"encoder {options.encoder} has an adapter behind its blocks (add_adapter in config.json), which "
             "drops tokens; set it to false"
         )
+    if getattr(module, "intermediate_ffn", None) is not None:
+        raise U2AError(
+            f"encoder {options.encoder} has a layer behind its blocks (use_intermediate_ffn_before_adapter in "
+            "config.json), which is not supported; set it to false"
+        )
+    if known.class_name == "WhisperModel":
+        _shorten(module, options)
     if getattr(module.config, "do_stable_layer_norm", False):
         module.u2a_architecture = replace(known, norm="encoder.layer_norm")
     return module
+
+
+def _shorten(module: Any, options: AudioOptions) -> None:
+    """Whisper reads exactly as many frames as it has positions for: for shorter sounds the first ones do."""
+    from torch import nn
+
+    frames, places = options.max_length, module.config.max_source_positions
+    if frames is None or frames == 2 * places:
+        return
+    if frames > 2 * places or frames % 2:
+        raise U2AError(
+            f"max_length = {frames}: {options.encoder} takes an even number of at most {2 * places} frames"
+        )
+    module.config.max_source_positions = frames // 2
+    module.embed_positions = nn.Embedding.from_pretrained(module.embed_positions.weight.detach()[: frames // 2])
 
 
 def _set_length(module: Any, frames: int) -> None:

@@ -18,5 +18,6 @@ class AudioOptions(PretrainedOptions):
         ge=16,
         le=8192,
         description="frames of 10 ms; longer sounds are cut; the AST pads shorter ones, and another length "
-        "than its own (the default) interpolates its position table in time; encoders of waveforms take 1000",
+        "than its own (the default) interpolates its position table in time; encoders of waveforms take 1000, "
+        "Whisper 3000",
     )

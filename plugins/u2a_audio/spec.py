@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
+from u2a_audio.architectures import EXTRACTORS
 from u2a_audio.options import AudioOptions
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ def backbone(options: AudioOptions, *, weights: bool) -> nn.Module:
 
 
 def embedding(backbone: Any, inputs: Inputs) -> Tokens:
-    """``input_values``: spectrograms [P, frames, mel bins], or waves [P, T] with ``samples_P``; to tokens."""
+    """To tokens: ``input_values``, spectrograms [P, frames, mel bins], or waves [P, T] with ``samples_P``;
+    ``input_features``, what Whisper's or wav2vec2-bert's own extractor makes.
+    """
+    if "input_features" in inputs:
+        from u2a_audio import features
+
+        return features.embed(backbone, inputs)
     if not backbone.u2a_architecture.direct:
         from u2a_audio import waves
 
@@ -58,9 +65,12 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
 def preprocessor(options: AudioOptions) -> Preprocessor:
     """See `u2a_audio.preprocess.AudioPreprocessor` and `u2a_audio.waves.WavePreprocessor`."""
     from u2a_audio import encoders
+    from u2a_audio.features import FeaturePreprocessor
     from u2a_audio.preprocess import AudioPreprocessor
     from u2a_audio.waves import WavePreprocessor
 
+    if encoders.architecture(options, CONFIGS).class_name in EXTRACTORS:
+        return FeaturePreprocessor.from_options(options, CONFIGS)
     if not encoders.architecture(options, CONFIGS).direct:
         return WavePreprocessor.from_options(options, CONFIGS)
     return AudioPreprocessor.from_options(options, CONFIGS)

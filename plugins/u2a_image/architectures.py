@@ -13,6 +13,7 @@ _MASK = ("embeddings.mask_token",)
 _CLIP = Architecture("CLIPVisionModel", call=_SIZES, norm="post_layernorm", direct=True)
 _META_CLIP = Architecture("MetaClip2VisionModel", call=_SIZES, norm="post_layernorm", direct=True)
 _SIGLIP = Architecture("SiglipVisionModel", call=_SIZES, cls=None, norm="post_layernorm", unused=("head.",))
+_SIGLIP2 = Architecture("Siglip2VisionModel", cls=None, norm="post_layernorm", unused=("head.",))
 _VIT = Architecture("ViTModel", _PLAIN, _SIZES, norm="layernorm", direct=True, unused=_MASK)
 
 ARCHITECTURES = {
@@ -22,6 +23,8 @@ ARCHITECTURES = {
     "metaclip_2_vision_model": _META_CLIP,
     "siglip": _SIGLIP,
     "siglip_vision_model": _SIGLIP,
+    "siglip2": _SIGLIP2,
+    "siglip2_vision_model": _SIGLIP2,
     "vit": _VIT,
     "deit": Architecture("DeiTModel", _PLAIN, _SIZES, cls=(0, 1), norm="layernorm", unused=_MASK),
     "beit": Architecture("BeitModel", _PLAIN, _SIZES, norm="layernorm", unused=_MASK),
@@ -39,3 +42,5 @@ ARCHITECTURES = {
     ),
     "dinov3_vit": Architecture("DINOv3ViTModel", norm="norm", settings=_STILL, unused=_MASK),
 }
+#: Those that read patches of pictures of any shape (NaFlex).
+PATCHES = ("siglip2", "siglip2_vision_model")

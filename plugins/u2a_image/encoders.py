@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from u2a.contract.modality import Tokens
+from u2a.contract.modality import Inputs, Tokens
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.blocks import run_blocks
 from u2a.encoders.files import PretrainedOptions, config_folder
 from u2a.encoders.identity import IMAGE_FILES
-from u2a.encoders.loading import load_architecture, load_config, model_type, transformers_class
+from u2a.encoders.loading import load_architecture, load_config, transformers_class
 from u2a.encoders.positions import fit_grid
+from u2a.encoders.refusals import model_type
 from u2a.encoders.structure import run_tokens, split_tokens
 from u2a.errors import U2AError
 from u2a_image.architectures import ARCHITECTURES
@@ -28,10 +29,10 @@ def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Mod
     Raises:
         U2AError: an unsupported architecture, or a resolution smaller than one patch.
     """
-    module: Any = load_architecture(
-        architecture(options, packaged), options, weights=weights, packaged=packaged, decisive=IMAGE_FILES
-    )
-    fit_grid(module, options.encoder)
+    known = architecture(options, packaged)
+    module: Any = load_architecture(known, options, weights=weights, packaged=packaged, decisive=IMAGE_FILES)
+    if known.class_name != "Siglip2VisionModel":
+        fit_grid(module, options.encoder)
     resolution, patch = getattr(options, "resolution", None), module.config.patch_size
     patch = max(patch) if isinstance(patch, list | tuple) else patch
     if resolution is not None and resolution < patch:
@@ -47,18 +48,21 @@ def width(options: PretrainedOptions, packaged: Path) -> int:
     return int(load_config(model_class, config_folder(options, packaged)).hidden_size)
 
 
-def embed(backbone: Any, pixel_values_NCHW: Tensor) -> Tokens:
+def embed(backbone: Any, inputs: Inputs) -> Tokens:
     """Tokens of pictures, with positions interpolated where the size is not the checkpoint's own."""
     known: Architecture = backbone.u2a_architecture
+    if "pixel_attention_mask" in inputs:
+        return split_tokens(backbone, inputs, inputs["pixel_attention_mask"].bool())
+    pixel_values_NCHW: Tensor = inputs["pixel_values"]
     if known.direct:
         return Tokens(backbone.embeddings(pixel_values_NCHW, **known.call), cls=known.cls)
-    inputs: dict[str, Any] = {"pixel_values": pixel_values_NCHW}
+    given: dict[str, Any] = {"pixel_values": pixel_values_NCHW}
     if "mask_ratio" in known.settings:  # ViTMAE shuffles patches by this, and then drops a share of 0
         patches = (pixel_values_NCHW[0, 0].numel()) // backbone.config.patch_size**2
-        inputs["noise"] = torch.arange(patches, device=pixel_values_NCHW.device).expand(
+        given["noise"] = torch.arange(patches, device=pixel_values_NCHW.device).expand(
             len(pixel_values_NCHW), -1
         )
-    return split_tokens(backbone, inputs)
+    return split_tokens(backbone, given)
 
 
 def encode(backbone: Any, tokens: Tokens) -> Tensor:

@@ -43,6 +43,13 @@ class Crop:
     height: float
     flip: bool = False
 
+    def cut(self, pixels: Tensor) -> Tensor:
+        """The part of [C, H, W] that lies in the box, at least one pixel."""
+        height, width = pixels.shape[-2:]
+        top, left = round(self.top * height), round(self.left * width)
+        part = pixels[..., top : top + max(1, round(self.height * height)), :]
+        return part[..., left : left + max(1, round(self.width * width))]
+
 
 @dataclass(frozen=True)
 class View:
@@ -90,6 +97,11 @@ class PixelTransform:
         constants = self.constants
         pixels = pixels_CHW.float() * constants.rescale if constants.rescale_first else pixels_CHW
         pixels = self.place(pixels, view)
+        return self.normalise(pixels)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Rescaled, if that was not done before, and normalised float32."""
+        constants = self.constants
         pixels = pixels.float() if constants.rescale_first else pixels.float() * constants.rescale
         return F.normalize(pixels, list(constants.mean), list(constants.std))
 
@@ -119,11 +131,7 @@ class PixelTransform:
         return pixels
 
     def _cut(self, pixels: Tensor, crop: Crop) -> Tensor:
-        height, width = pixels.shape[-2:]
-        top, left = round(crop.top * height), round(crop.left * width)
-        part = pixels[..., top : top + max(1, round(crop.height * height)), :]
-        part = part[..., left : left + max(1, round(crop.width * width))]
-        return resize(part, self.constants.output, self.constants.filter)
+        return resize(crop.cut(pixels), self.constants.output, self.constants.filter)
 
     def sufficient_scale(self, size: tuple[int, int], view: View) -> float:
         """How far a picture may be shrunk while decoding: twice the pixels that are needed a side remain."""

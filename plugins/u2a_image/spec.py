@@ -20,10 +20,10 @@ def backbone(options: ImageOptions, *, weights: bool) -> nn.Module:
 
 
 def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
-    """``pixel_values`` float [N, 3, H, W] to tokens, positions interpolated to H x W."""
+    """``pixel_values`` float [N, 3, H, W] to tokens, positions interpolated to H x W; or patches (SigLIP 2)."""
     from u2a_image import encoders
 
-    return encoders.embed(backbone, inputs["pixel_values"])
+    return encoders.embed(backbone, inputs)
 
 
 def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
@@ -49,8 +49,12 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
 
 def preprocessor(options: ImageOptions) -> Preprocessor:
     """See `u2a_image.preprocess.ImagePreprocessor`."""
+    from u2a_image import encoders
+    from u2a_image.patches import PatchPreprocessor
     from u2a_image.preprocess import ImagePreprocessor
 
+    if encoders.architecture(options, CONFIGS).class_name == "Siglip2VisionModel":
+        return PatchPreprocessor.from_options(options, CONFIGS)
     return ImagePreprocessor.from_options(options, CONFIGS)
 
 

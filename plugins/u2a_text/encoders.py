@@ -9,7 +9,8 @@ from u2a.contract.modality import Tokens
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import PretrainedOptions, config_folder
 from u2a.encoders.identity import TEXT_FILES
-from u2a.encoders.loading import load_architecture, load_config, model_type, transformers_class
+from u2a.encoders.loading import load_architecture, load_config, transformers_class
+from u2a.encoders.refusals import model_type
 from u2a.encoders.structure import split_tokens
 from u2a.errors import U2AError
 from u2a_text.architectures import ARCHITECTURES

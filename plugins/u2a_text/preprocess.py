@@ -1,4 +1,4 @@
-"""UTF-8 bytes to token ids with the checkpoint's own tokenizer; batches are padded on the right."""
+"""Text bytes to token ids with the checkpoint's own tokenizer; batches are padded on the right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 from u2a.contract.modality import Example, Inputs
 from u2a.encoders.files import config_folder
 from u2a.encoders.identity import TEXT_FILES, file_hashes
-from u2a.errors import BadSample, NoContent, RecipeError
+from u2a.errors import NoContent, RecipeError
+from u2a.media.texts import decode_text
 from u2a_text import encoders
 from u2a_text.tokenizer import check_end, check_tokenizer, load_tokenizer, padding_id
 
@@ -81,12 +82,10 @@ class TextPreprocessor:
         """Tokenise one text, cut to ``max_length``; the same in training and evaluation.
 
         Raises:
-            BadSample: not UTF-8; NoContent: nothing but white space and characters that nobody sees.
+            BadSample: see `u2a.media.texts.decode_text`; NoContent: nothing but white space and characters
+                that nobody sees.
         """
-        try:
-            text = member.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise BadSample(f"text is not UTF-8 (byte {error.start})") from None
+        text = decode_text(member)
         if not any(map(_says_something, text)):
             raise NoContent("text is empty")
         coded = self._tokenizer.encode(text)

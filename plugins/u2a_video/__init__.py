@@ -1,4 +1,4 @@
-"""The video modality: a few frames of a clip, each through an image encoder, averaged by the core."""
+"""The video modality: a few frames of a clip, through an image encoder one by one or a video encoder."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ MAX_PIXELS = 35_389_440  # 8K
 MAX_RATE = 1000
 
 
-def decode_frames(member: bytes, choose: Callable[[int], Sequence[int]]) -> list[np.ndarray]:
+def decode_frames(member: bytes, choose: Callable[[Sequence[int]], Sequence[int]]) -> list[np.ndarray]:
     """The frames that ``choose`` names, as uint8 [H, W, 3].
 
     Args:
         member: the file's bytes.
-        choose: from the number of frames to ascending indices; an index may repeat.
+        choose: from the ascending times of all frames to ascending indices; an index may repeat.
 
     Raises:
         BadSample: no video stream, no frames, damaged, or frames that are too large.
@@ -37,7 +37,7 @@ def decode_frames(member: bytes, choose: Callable[[int], Sequence[int]]) -> list
         times, keys = _scan(container)
         if not times:
             raise BadSample("the video has no frames")
-        chosen = choose(len(times))
+        chosen = choose(times)
         found = _decode_at(container, [times[index] for index in chosen], keys)
     if len(found) != len(chosen):
         raise BadSample("the video's frames cannot be decoded")

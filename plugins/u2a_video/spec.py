@@ -1,9 +1,8 @@
-"""The record of the video modality: the image modality's encoders, with several frames a sample."""
+"""The record of the video modality: image encoders frame by frame, or encoders of whole clips."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
@@ -15,11 +14,28 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
-    """``pixel_values`` float [N, 3, H, W], all frames of all clips, and ``rows_P``, the frames of each."""
-    from u2a_image import encoders
+def backbone(options: VideoOptions, *, weights: bool) -> nn.Module:
+    """The encoder, of pictures or of whole clips; see `u2a.encoders.loading.load_backbone`."""
+    from u2a_video import encoders
 
-    return replace(encoders.embed(backbone, inputs["pixel_values"]), rows_P=inputs["rows_P"])
+    return encoders.load(options, weights=weights, packaged=CONFIGS)
+
+
+def width(options: VideoOptions) -> int:
+    """Hidden size of the encoder."""
+    from u2a_video import encoders
+
+    return encoders.width(options, CONFIGS)
+
+
+def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
+    """``pixel_values`` float [N, 3, H, W], all frames of all clips, and ``rows_P``, the frames of each.
+
+    Of encoders that read whole clips: ``pixel_values`` [P, F, 3, H, W] alone.
+    """
+    from u2a_video import encoders
+
+    return encoders.embed(backbone, inputs)
 
 
 def preprocessor(options: VideoOptions) -> Preprocessor:
@@ -63,10 +79,10 @@ VIDEO = ModalitySpec(
     ),
     options=VideoOptions,
     preprocessor=preprocessor,
-    backbone=IMAGE.backbone,
+    backbone=backbone,
     embedding=embedding,
     encoder=IMAGE.encoder,
-    width=IMAGE.width,
+    width=width,
     lora_targets=IMAGE.lora_targets,
     to_member=to_member,
     suggest=suggest,

@@ -50,7 +50,7 @@ def reference() -> str:
 
 
 def _helpers() -> list[Callable[..., object]]:
-    from u2a.encoders import blocks, files, identity, loading, positions, structure, tensors
+    from u2a.encoders import blocks, files, identity, loading, positions, refusals, structure, tensors
 
     return [
         *(
@@ -60,7 +60,7 @@ def _helpers() -> list[Callable[..., object]]:
             files.read_json,
             files.weight_files,
         ),
-        *(loading.model_type, loading.load_config, loading.load_backbone, loading.load_architecture),
+        *(refusals.model_type, loading.load_config, loading.load_backbone, loading.load_architecture),
         *(tensors.read_tensors, tensors.check_leftovers, tensors.check_finite, identity.file_hashes),
         *(structure.split_tokens, structure.run_tokens, blocks.run_blocks, blocks.attention_mask),
         *(blocks.lora_targets, structure.split_fused, positions.fit_grid),

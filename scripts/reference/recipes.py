@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from pydantic import BaseModel
@@ -52,7 +53,7 @@ def reference() -> str:
     shipped = {n: s for n, s in registry().specs.items() if registry().owners[n].distribution == "u2a"}
     for name, spec in shipped.items():
         parts += [f"### {name}\n", _table(option_rows(spec.options))]
-    return "\n".join(parts)
+    return re.sub(r"matches (\S+)", r"matches `\1`", "\n".join(parts))  # not a link to the site
 
 
 _MODALITIES = """One section a modality; their order in the file is their order everywhere. The section's

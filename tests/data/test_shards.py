@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from u2a.data.inspection.findings import labels_of
 from u2a.data.reading.split import open_split, split_names
 from u2a.data.shards.dataset import shard_addresses
 from u2a.data.shards.index import ShardIndex, index_path, write_index
 from u2a.data.shards.samples import Sample, encode_key, nearest, split_member
 from u2a.data.shards.writer import SplitWriter
 from u2a.errors import ShardError
+from u2a.training.gaps import class_counts
 
 CLASSES = ("cat", "dog", "owl")
 ODD_KEYS = [
@@ -145,12 +147,34 @@ def test_presence_labels_and_order_of_modalities(tmp_path):
 def test_only_the_recipes_modalities_count(tmp_path):
     shards = write_split(tmp_path, list(many(9))[:2])
     assert opened(shards, modalities=("image",)).present_NM.tolist() == [[True], [True]]
-    with pytest.raises(
-        ShardError, match=r"train-000000.tar: sample 'k1': has none of the recipe's modalities \(text\)"
-    ):
-        opened(shards, modalities=("text",))
+    texts = opened(shards, modalities=("text",))
+    assert texts.keys() == ["k0"]
+    assert texts.notes == ("train: 1 samples have none of text: left out, 1 remain",)
     with pytest.raises(ShardError, match=r"train-000000.tar: .*'train' knows 'txet'; did you mean 'text'"):
         opened(shards, modalities=("image", "txet"))
+
+
+def test_samples_that_have_none_of_the_modalities_are_as_if_never_packed(tmp_path):
+    samples = list(many(12))
+    for name in ("all", "none"):
+        (tmp_path / name).mkdir()
+    shards = write_split(tmp_path / "all", samples, shard_size=3)
+    split = opened(shards, modalities=("text",))
+    kept = [i for i in range(12) if i % 3 != 1]
+    assert split.keys() == [f"k{i}" for i in kept]
+    assert split.present_NM.tolist() == [[True]] * 8
+    assert split.shard_sizes == [2] * 4
+    whole = opened(shards, modalities=("image", "text"))
+    for place, i in enumerate(kept):
+        assert split.members(place, ["text"]) == whole.members(i, ["text"])
+        assert split.labels(place) == whole.labels(i)
+    used = np.arange(8) != 0
+    counts = class_counts(split, used, 3)
+    assert counts.tolist() == np.bincount([split.labels(i)[0] for i in range(1, 8)], minlength=3).tolist()
+    assert labels_of(split) == [split.labels(i) for i in range(8)]
+    only = write_split(tmp_path / "none", samples[1:2])
+    with pytest.raises(ShardError):
+        opened(only, modalities=("text",))
 
 
 def test_a_pickled_split_reads_on(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import itertools
 import json
@@ -164,6 +165,8 @@ def damaged(toy: Path, folder: Path, how: str) -> Path:
         ]
     elif how == "pickle":
         members = [*members[:1], (members[0][0].split(".")[0] + ".pyd", b"cos\nsystem\n"), *members[1:]]
+    elif how == "copied from elsewhere":
+        members = [*members[:-1], (members[-1][0], members[-1][1] + b" ")]
     elif how == "label":
         members = [(name, data.replace(b'"label":"sea"', b'"label":"lake"')) for name, data in members]
     with tarfile.open(path, "w") as tar:
@@ -171,6 +174,10 @@ def damaged(toy: Path, folder: Path, how: str) -> Path:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
+    if how == "label":  # as it was packed
+        listed, before = folder / "dataset.json", toy.parent / "shards" / path.name
+        hashes = [hashlib.sha256(one.read_bytes()).hexdigest() for one in (before, path)]
+        listed.write_text(listed.read_text().replace(*hashes))
     return path
 
 
@@ -183,6 +190,7 @@ def damaged(toy: Path, folder: Path, how: str) -> Path:
         ("lost", "is lost"),
         ("pickle", "pyd"),
         ("label", "label 'lake' is not one of the recipe's classes"),
+        ("copied from elsewhere", "is not the shard that dataset\\.json lists"),
     ],
 )
 def test_damage_stops_the_training_by_name(toy: Path, tmp_path: Path, how: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -25,6 +26,7 @@ from u2a.method.branch import class_token
 from u2a_audio.spec import AUDIO
 from u2a_image.spec import IMAGE
 from u2a_text.spec import TEXT
+from u2a_video.spec import VIDEO
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 PICTURE = {**SIZES, "image_size": 32, "patch_size": 8}
@@ -35,6 +37,7 @@ IMAGES: dict[str, tuple[str, dict]] = {
     "clip_vision_model": ("CLIPVisionModel", PICTURE),
     "metaclip_2_vision_model": ("MetaClip2VisionModel", PICTURE),
     "siglip_vision_model": ("SiglipVisionModel", PICTURE),
+    "siglip2_vision_model": ("Siglip2VisionModel", {**SIZES, "patch_size": 8, "num_patches": 16}),
     "vit": ("ViTModel", PICTURE),
     "deit": ("DeiTModel", PICTURE),
     "beit": ("BeitModel", {**PICTURE, "use_relative_position_bias": True}),
@@ -129,9 +132,63 @@ SOUNDS: dict[str, tuple[str, dict]] = {
     "wav2vec2": ("Wav2Vec2Model", WAVES),
     "hubert": ("HubertModel", {**WAVES, "do_stable_layer_norm": True, "feat_extract_norm": "layer"}),
     "data2vec-audio": ("Data2VecAudioModel", WAVES),
+    "wavlm": ("WavLMModel", {**WAVES, "num_buckets": 8, "max_bucket_distance": 12}),
+    "wav2vec2-bert": (
+        "Wav2Vec2BertModel",
+        {
+            **SIZES,
+            "conv_depthwise_kernel_size": 5,
+            "left_max_position_embeddings": 4,
+            "right_max_position_embeddings": 2,
+        },
+    ),
+    "whisper": (
+        "WhisperModel",
+        {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 48,
+            "decoder_layers": 1,
+            "decoder_attention_heads": 2,
+            "decoder_ffn_dim": 48,
+            "max_source_positions": 30,
+            "num_mel_bins": 20,
+            "vocab_size": 40,
+            "pad_token_id": 1,
+            "bos_token_id": 0,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 2,
+        },
+    ),
 }
-TABLES = {"image": IMAGES, "text": TEXTS, "audio": SOUNDS}
-ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO) for name in TABLES[spec.name]]
+SOUNDS["wavlm:stable"] = (
+    "WavLMModel",
+    {**SOUNDS["wavlm"][1], "do_stable_layer_norm": True, "feat_extract_norm": "layer"},
+)
+for kind in ("relative", "rotary"):
+    values = {**SOUNDS["wav2vec2-bert"][1], "position_embeddings_type": kind}
+    SOUNDS[f"wav2vec2-bert:{kind}"] = ("Wav2Vec2BertModel", values)
+VIDEOS: dict[str, tuple[str, dict]] = {
+    "videomae": ("VideoMAEModel", {**PICTURE, "num_frames": 4}),
+    "videomae:pretrained": ("VideoMAEModel", {**PICTURE, "num_frames": 4, "use_mean_pooling": False}),
+    "vivit": ("VivitModel", {**PICTURE, "num_frames": 4, "tubelet_size": [2, 8, 8]}),
+    "vjepa2": (
+        "VJEPA2Model",
+        {
+            **{key: value for key, value in SIZES.items() if key != "intermediate_size"},
+            "crop_size": 32,
+            "patch_size": 8,
+            "frames_per_clip": 4,
+            "mlp_ratio": 2.0,
+            "pred_hidden_size": 24,
+            "pred_num_attention_heads": 2,
+            "pred_num_hidden_layers": 1,
+        },
+    ),
+}
+TABLES = {"image": IMAGES, "text": TEXTS, "audio": SOUNDS, "video": VIDEOS}
+ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO, VIDEO) for name in TABLES[spec.name]]
 #: Their own forward pass norms the class token only.
 UNNORMED = ("clip_vision_model", "metaclip_2_vision_model")
 
@@ -141,11 +198,20 @@ def make(spec: ModalitySpec, name: str, folder: Path) -> Path:
     model_class = getattr(hf, class_name)
     torch.manual_seed(0)
     tiny.save(model_class(model_class.config_class(**values)), folder)
+    name = name.split(":")[0]
     assert json.loads((folder / "config.json").read_text())["model_type"] == name
     if spec is TEXT:
         _tokenizer(folder)
     elif spec is AUDIO:
-        hf.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+        extractors = {
+            "whisper": hf.WhisperFeatureExtractor(feature_size=20),
+            "wav2vec2-bert": hf.SeamlessM4TFeatureExtractor(),
+        }
+        extractors.get(name, hf.Wav2Vec2FeatureExtractor()).save_pretrained(folder)
+    elif name == "siglip2_vision_model":
+        hf.Siglip2ImageProcessor(patch_size=8, max_num_patches=20).save_pretrained(folder)
+    elif name == "vjepa2":
+        hf.VJEPA2VideoProcessor(crop_size=32).save_pretrained(folder)
     else:
         values = {
             "size": {"height": 32, "width": 32},
@@ -175,7 +241,9 @@ def members(spec: ModalitySpec) -> list[bytes]:
     if spec is AUDIO:
         draw = np.random.default_rng(0)
         return [tiny.sound_bytes(draw.normal(0, 0.1, n).astype(np.float32)) for n in (3000, 4400)]
-    return [tiny.image_bytes(tiny.picture(40, 40, seed=seed)) for seed in (1, 2)]
+    if spec is VIDEO:
+        return [tiny.clip_bytes(tiny.numbered_frames(n)) for n in (9, 14)]
+    return [tiny.image_bytes(tiny.picture(40, height, seed=seed)) for seed, height in ((1, 40), (2, 90))]
 
 
 class Loaded:
@@ -210,7 +278,11 @@ class Loaded:
         class_name, _ = TABLES[self.spec.name][self.name]
         model = getattr(hf, class_name).from_pretrained(self.folder).eval()
         inputs = dict(self.inputs)
-        if self.spec is AUDIO:  # by itself it pads: each sound alone
+        if self.name == "vjepa2":
+            return model, model(inputs["pixel_values"], skip_predictor=True).last_hidden_state
+        if self.name == "whisper":
+            return model, model.encoder(**inputs).last_hidden_state
+        if self.spec is AUDIO and "samples_P" in inputs:  # by itself it pads: each sound alone
             waves = [
                 wave[None, :n] for wave, n in zip(inputs["input_values"], inputs["samples_P"], strict=True)
             ]
@@ -267,6 +339,25 @@ def test_a_tokenizer_that_does_not_end_a_text_is_refused_where_the_end_is_read(t
     tokenizer.save(str(folder / "tokenizer.json"))
     with pytest.raises(U2AError, match=r"tokenizer\.json: does not end every text"):
         TEXT.preprocessor(TEXT.options(kind="text", encoder=str(folder)))
+
+
+@torch.no_grad()
+def test_whisper_takes_fewer_frames_than_it_has_positions_for(tmp_path: Path) -> None:
+    folder = make(AUDIO, "whisper", tmp_path)
+    model = hf.WhisperModel.from_pretrained(folder).encoder.eval()
+    options = AUDIO.options(kind="audio", encoder=str(folder), max_length=40)
+    backbone = AUDIO.backbone(options, weights=True).eval()
+    preprocessor = AUDIO.preprocessor(options)
+    [values, *_] = [preprocessor(member, train=False, seed=0) for member in members(AUDIO)]
+    assert values["input_features"].shape == (20, 40)
+    hidden = AUDIO.encoder(backbone, AUDIO.embedding(backbone, preprocessor.collate([values])))
+    model.config.max_source_positions = 20  # transformers' own, with the first of its positions
+    model.embed_positions = nn.Embedding.from_pretrained(model.embed_positions.weight[:20])
+    wanted = model(values["input_features"][None]).last_hidden_state
+    torch.testing.assert_close(hidden, wanted, atol=1e-5, rtol=1e-5)
+    for wrong in (41, 62):
+        with pytest.raises(U2AError, match="an even number of at most 60 frames"):
+            AUDIO.backbone(options.model_copy(update={"max_length": wrong}), weights=True)
 
 
 @torch.no_grad()
@@ -337,6 +428,26 @@ def test_lora_changes_the_output_and_each_projection_learns(loaded: Loaded) -> N
     assert len(targets) == len(loaded.spec.lora_targets(loaded.backbone)) >= 2
 
 
+def test_a_step_in_half_precision(loaded: Loaded) -> None:
+    """As ``precision = "bf16"`` runs it: frozen tensors in bfloat16, adapters in float32, under autocast."""
+    adapted = copy.deepcopy(loaded.backbone).bfloat16()
+    targets = loaded.spec.lora_targets(adapted)
+    inject_lora(adapted, targets, rank=2, alpha=2, dropout=0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, hidden = loaded.tokens(loaded.inputs, torch.ones(1, 32, dtype=torch.bfloat16), adapted)
+    valid = (
+        torch.ones(plain.hidden_NLD.shape[:2], dtype=torch.bool) if plain.valid_NL is None else plain.valid_NL
+    )
+    _, exact = loaded.tokens(loaded.inputs, torch.ones(1, 32))
+    L = plain.hidden_NLD.shape[1]
+    off = (hidden[:, :L].float() - exact[:, :L])[valid].abs().mean()
+    assert off < 0.05, "the same to the precision of bfloat16"
+    hidden.float().pow(2).mean().backward()
+    for name, parameter in lora_parameters(adapted, targets):
+        if name.endswith("lora_B"):
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name  # noqa: PT018
+
+
 @pytest.mark.parametrize(
     ("spec", "class_name", "part"),
     [
@@ -370,11 +481,6 @@ def test_of_a_whole_model_the_encoder_is_taken(
         (IMAGE, "wav2vec2", "it is an audio model"),
         (IMAGE, "timesformer", "it is a video model; it divides tokens by frames"),
         (TEXT, "deberta", "supported here: deberta-v2, .*DeBERTa v2 and v3 are supported"),
-        (
-            AUDIO,
-            "wavlm",
-            "it is an audio model; its attention reads its projections' weights past their adapters",
-        ),
         (TEXT, "none_such", r"'none_such' model; supported here: [a-z0-9_, -]*$"),
     ],
 )
@@ -390,14 +496,22 @@ def test_what_is_not_supported_is_told_with_the_reason(
 def test_the_command_lists_what_is_tested_here() -> None:
     listed = json.loads(invoke("encoder", "list", "--json"))
     assert set(listed["text"]) == {*TEXTS, "clip", "metaclip_2", "siglip", "siglip2"}
-    assert set(listed["audio"]) == {*SOUNDS, "audio-spectrogram-transformer"}
-    assert set(listed["image"]) == {*IMAGES, "clip", "siglip", "metaclip_2"}
+    assert set(listed["audio"]) == {*(name.split(":")[0] for name in SOUNDS), "audio-spectrogram-transformer"}
+    assert set(listed["image"]) == {*IMAGES, "clip", "siglip", "metaclip_2", "siglip2"}
+    assert {name.split(":")[0] for name in VIDEOS} == set(listed["video"]) - set(listed["image"])
+    assert "siglip2" not in listed["video"]
     assert listed["text"]["t5"] == listed["image"]["ijepa"] == "mean of the tokens"
     assert "modernbert" in invoke("encoder", "list")
 
 
 @pytest.mark.parametrize(
-    ("image", "text"), [("siglip_vision_model", "modernbert"), ("dinov3_vit", "t5"), ("beit", "deberta-v2")]
+    ("image", "text"),
+    [
+        ("siglip_vision_model", "modernbert"),
+        ("dinov3_vit", "t5"),
+        ("beit", "deberta-v2"),
+        ("siglip2_vision_model", "clip_text_model"),
+    ],
 )
 def test_a_run_with_them_trains_and_predicts_the_same_once_loaded(
     tmp_path: Path, checkpoints: dict[str, Path], image: str, text: str

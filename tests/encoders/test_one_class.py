@@ -108,6 +108,9 @@ def test_a_class_by_its_name_computes_what_transformers_computes(tmp_path, class
     valid = torch.ones(ours.shape[:2], dtype=torch.bool) if tokens.valid_NL is None else tokens.valid_NL
     torch.testing.assert_close(ours[valid], wanted[valid], atol=1e-5, rtol=1e-5)
     assert tokens.cls == cls
+    mask_NL = inputs.get("attention_mask")
+    assert (tokens.valid_NL is None) == (mask_NL is None)
+    assert mask_NL is None or torch.equal(tokens.valid_NL, mask_NL.bool())
     assert spec.width(chosen) == 32
     targets = spec.lora_targets(backbone)
     assert len(targets) == 2

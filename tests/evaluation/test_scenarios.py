@@ -12,6 +12,7 @@ import four
 import pytest
 import torch
 
+from u2a.data.reading.missing import draw_kept
 from u2a.errors import U2AError
 from u2a.evaluation import trained as api
 from u2a.evaluation.metrics import scores
@@ -152,9 +153,18 @@ KEYS = [f"sample {i}" for i in range(90)]
 ALL = torch.ones(90, 2, dtype=torch.bool)
 
 
-@pytest.mark.parametrize(("share", "n", "kept"), [("0.7", 90, 63), ("0.5", 3, 2), ("0.25", 10, 3), ("0", 5, 0)])
-def test_counts_are_exact_decimals_with_halves_rounded_up(share: str, n: int, kept: int):
+@pytest.mark.parametrize(
+    ("share", "n", "kept"), [("0.7", 90, 63), ("0.5", 3, 2), ("0.25", 10, 3), ("0.3", 7, 3)]
+)
+def test_counts_are_exact_decimals(share: str, n: int, kept: int):
     assert count_kept(Decimal(share), n) == kept
+
+
+@pytest.mark.parametrize("n", [1, 7, 10, 90])
+def test_keeping_a_share_leaves_as_many_as_a_missing_table_of_the_rest(n: int):
+    for share in map(Decimal, ("0", "0.05", "0.25", "0.3", "0.5", "0.7", "0.95", "1")):
+        left_NM = draw_kept(KEYS[:n], ["a", "b"], split="test", rate=1 - share, missing="a", seed=0)
+        assert count_kept(share, len(left_NM)) == left_NM[:, 0].sum(), share
 
 
 def test_keep_takes_the_share_of_those_that_have_the_modality():

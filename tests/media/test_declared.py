@@ -14,7 +14,7 @@ from u2a.errors import BadSample, NoContent
 from u2a.media.pictures import decode_rgb
 from u2a.media.probe import picture
 from u2a.media.recode import Recode
-from u2a_audio.decode import decode_mono, joined
+from u2a.media.sounds import decode_mono, joined
 from u2a_audio.spec import AUDIO
 from u2a_text.spec import TEXT
 from u2a_video.decode import decode_frames

@@ -111,6 +111,7 @@ def test_sums_over_parts_are_the_mean_over_the_whole(parts: tuple[int, ...], mul
 
 def test_exhaustive_dropout_averages_over_the_subsets_of_each_samples_own_presence() -> None:
     cls, mask, present = random_case(3, 8, per_target=False)
+    present[:3] = torch.tensor([[True, True, True], [True, False, True], [False, True, False]])
     head = torch.randn(D, 4, generator=torch.Generator().manual_seed(1))
     target = torch.arange(B) % 4
 
@@ -125,3 +126,12 @@ def test_exhaustive_dropout_averages_over_the_subsets_of_each_samples_own_presen
         logits = [select_tokens(cls[b : b + 1], mask[b : b + 1], s[None]).sum(1) @ head for s in own]
         expected = torch.stack([functional.cross_entropy(x, target[b : b + 1]) for x in logits]).mean()
         torch.testing.assert_close(losses[b], expected)
+
+
+def test_wide_logits_give_wide_losses_whatever_the_labels_width() -> None:
+    g = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 3, generator=g, dtype=torch.float64)
+    target = (torch.rand(5, 3, generator=g) < 0.5).float()
+    p = logits.sigmoid()
+    wanted = -(target.double() * p.log() + (1 - target.double()) * (1 - p).log()).mean(1)
+    torch.testing.assert_close(task_losses(logits, target), wanted, atol=1e-12, rtol=1e-12)

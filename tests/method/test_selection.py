@@ -1,12 +1,14 @@
 """Eq. 4 and modality dropout against few-line references written from the paper."""
 
+import hashlib
+import random
 from collections import Counter
 
 import pytest
 import torch
 from tokens import B, random_case
 
-from u2a.method.selection import draw_kept, drop_modalities, select_tokens, subsets
+from u2a.method.selection import draw_kept, drop_modalities, per_target, select_tokens, subsets
 
 
 def reference(cls: torch.Tensor, mask: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
@@ -87,3 +89,25 @@ def test_dropout_never_empties_a_sample() -> None:
 def test_subsets_are_all_the_non_empty_ones_complete_first() -> None:
     assert subsets(2) == [(True, True), (True, False), (False, True)]
     assert len(set(subsets(4))) == 15
+
+
+def test_one_token_for_all_targets_is_each_targets_token() -> None:
+    _, mask, _ = random_case(3, 0, per_target=False)
+    wide = per_target(mask)
+    assert wide.shape == (len(mask), 3, 3, mask.shape[-1])
+    assert all(torch.equal(wide[:, i, j], mask[:, i]) for i in range(3) for j in range(3))
+    assert per_target(wide) is wide
+
+
+@pytest.mark.parametrize("M", [2, 3])
+def test_the_draw_is_the_same_on_every_machine(M: int) -> None:
+    """From the SHA-256 of purpose, seed and step: another stream would change every run that is resumed."""
+    for step in range(20):
+        digest = hashlib.sha256(f"modality dropout\x1f7\x1f{step}".encode()).digest()
+        draw = random.Random(int.from_bytes(digest[:8], "big") >> 1)
+        kept = 2**M - 1 if draw.random() < 1 / 3 else draw.randrange(1, 2**M - 1)
+        assert draw_kept(M, 7, step) == tuple(f"{kept:0{M}b}"[::-1][m] == "1" for m in range(M))
+
+
+def test_one_modality_is_never_dropped() -> None:
+    assert {draw_kept(1, 0, step) for step in range(20)} == {(True,)}

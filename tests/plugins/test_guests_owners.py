@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import signal
@@ -140,6 +141,20 @@ def test_another_version_is_said_in_the_first_line(root: Path) -> None:
             done = u2a(command[0], f"{root}/run", *command[1:])
             assert done.exit_code == 0, done.output
             assert done.output.splitlines()[0] == note
+        for more in (
+            ["eval"],
+            ["eval", "--sweep"],
+            ["eval", "--rates", "word=0"],
+            ["predict", "--word", f"{root}/0.abc"],
+        ):
+            done = u2a(more[0], f"{root}/run", *more[1:], "--json")
+            assert done.exit_code == 0, done.output
+            assert json.loads(done.stdout)["notes"] == [note]
+        assert json.loads((root / "run/report/report.json").read_text())["notes"] == [note]
+        assert (
+            html.escape(note, quote=True).replace("&#x27;", "&#39;")
+            in (root / "run/report/report.html").read_text()
+        )
 
 
 def test_a_renamed_option_names_both_versions(root: Path) -> None:

@@ -27,6 +27,7 @@ CHANGES = {
         "the environment",
     ),
     "shadow": ("import sys; sys.path.insert(0, '/shadow')", "'/shadow' in sys.path[:2]", "sys.path"),
+    "finder": ("import sys; sys.meta_path.insert(0, object)", "sys.meta_path[0] is object", "sys.meta_path"),
     "interrupt": (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
         "str(signal.getsignal(signal.SIGINT))",
@@ -79,6 +80,11 @@ CHANGES = {
         "import matplotlib; matplotlib.rcParams['font.size'] = 3; matplotlib.use('svg')",
         "matplotlib.rcParams['font.size']",
         "matplotlib's settings",
+    ),
+    "hooks": (
+        "import torch; torch.nn.modules.module.register_module_forward_hook(print)",
+        "len(__import__('torch').nn.modules.module._global_forward_hooks)",
+        "torch's hooks on every module",
     ),
     "dtype": (
         "import torch; torch.set_default_dtype(torch.float64)",
@@ -179,6 +185,31 @@ def test_what_an_import_changed_is_put_back_and_told(both, name: str) -> None:
 
 def test_who_imports_torch_is_told(both) -> None:
     assert [name for name, notes in both[1][1].items() if "imports torch" in str(notes)] == ["anomaly"]
+
+
+LEAVES = """
+import atexit, threading
+from atexit import register
+threading.Thread(target=threading.Event().wait, name="watcher", daemon=True).start()
+def goodbye(): print("goodbye")
+def never(): print("never")
+register(goodbye)
+atexit.register(never)
+atexit.unregister(never)
+"""
+
+
+def test_threads_and_exit_functions_are_told_and_print_no_json(tmp_path: Path) -> None:
+    install(tmp_path, "u2a-plugin-leaves", {"leaves": "plugin_leaves"}, code=f"{LEAVES}\n{SOUND}")
+    command = [sys.executable, "-m", "u2a", "plugins", "list", "--json"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(tmp_path)])}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (notes,) = {tuple(row["notes"]) for row in json.loads(done.stdout) if row["plugin"] == "leaves"}
+    assert "started a thread when loaded, which goes on (watcher)" in notes
+    assert "runs a function when every command ends (goodbye, never)" in notes
+    assert "goodbye" in done.stderr
+    assert "never" not in done.stderr.replace("(goodbye, never)", "")
 
 
 RECIPE = """

@@ -102,8 +102,24 @@ def test_a_training_says_in_its_last_lines_where_it_is_behind(plain: Path, tmp_p
     wanted = run_baselines(str(tmp_path / "run"), split="val")["verdict"]
     last = done.stdout.splitlines()[-len(wanted) :]
     assert last == [f"beside baselines on 32 validation samples: {wanted[0]}", *wanted[1:]]
+    swept = CliRunner().invoke(
+        main, ["eval", str(tmp_path / "run"), "--sweep", "--baselines", "--split", "val"]
+    )
+    assert swept.stdout.splitlines()[-len(wanted) :] == wanted
     again = train(plain, tmp_path / "run", "--resume")
     assert "baselines" not in again.stdout  # nothing was trained
+
+
+def test_no_failure_of_the_comparison_costs_the_training(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(run: str) -> list[str]:
+        raise ZeroDivisionError("anything\nat all")
+
+    monkeypatch.setattr("u2a.report.baselines.training_verdict", breaks)
+    done = train(plain, tmp_path / "run")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[-1] == "not compared with baselines: ZeroDivisionError: anything at all"
 
 
 def test_a_training_need_not_be_compared(plain: Path, tmp_path: Path) -> None:
@@ -116,6 +132,14 @@ def test_what_was_held_out_is_never_fitted_on(
     done = train(plain, tmp_path / "run", "--set", "data.holdout=0.25")
     assert "beside baselines on 12 validation samples" in done.stdout, done.output
     model = u2a.load(tmp_path / "run")
+    kept = frozen.frozen_features(model, frozen.scored_side(model, None))
+    for file in (tmp_path / "run").glob("frozen-*.safetensors"):
+        file.unlink()
+    again = frozen.frozen_features(model, frozen.scored_side(model, None))
+    for mine, encoded in zip(kept, again, strict=True):
+        np.testing.assert_array_equal(mine.target, encoded.target)
+        for x, wanted in zip(mine.read_NF, encoded.read_NF, strict=True):
+            np.testing.assert_allclose(x, wanted, atol=1e-5)
     read: list[set[int]] = []
     monkeypatch.setattr(frozen, "_read", lambda frozen, model, side: read.append(set(side[1].tolist())))
     frozen.frozen_features(model, frozen.scored_side(model, None))

@@ -124,6 +124,26 @@ def test_another_score_has_wilsons_interval_with_the_effective_number_of_samples
         assert abs(center - bound) == pytest.approx(t * np.sqrt(bound * (1 - bound) / n), rel=1e-6)
 
 
+def test_a_class_of_few_samples_adds_what_two_more_of_them_could_change():
+    """Ranked first throughout: the pseudo-values have no spread, the interval has one all the same."""
+    found = {}
+    for n in (4, 40):
+        truth = np.arange(200) < n
+        p = np.where(truth, 0.9, 0.1)
+        kind = TaskSection(kind="multi_label", classes=("a", "never"), metric="map")
+        logits_NC, target = torch.zeros(200, 2), torch.zeros(200, 2)
+        logits_NC[:, 0], target[:, 0] = torch.tensor(p), torch.tensor(truth)
+        found[n] = of_score(Predictions.of(logits_NC, target, kind))
+        with_two = np.r_[np.ones(n + 1), 0.0]  # one ranked first, one last
+        spread = with_two.var() / n  # of a mean of n such
+        assert found[n].value_N.var() == pytest.approx(0, abs=1e-12)
+        assert found[n].unseen == pytest.approx(2 / (n + 1) * spread)
+    (few,), (many,) = (Scores.of_seeds([values]).intervals() for values in found.values())
+    assert few[0] < 0.7
+    assert 0.9 < many[0] < 0.99
+    assert Scores.of_seeds([found[4]] * 3).intervals() == [pytest.approx(few)]  # seeds see the same samples
+
+
 def test_degrees_of_freedom_of_normal_values_are_about_their_number():
     value_N = np.random.default_rng(0).normal(size=5000)
     assert degrees_of_freedom(value_N) == pytest.approx(5000, rel=0.1)
@@ -309,7 +329,7 @@ def test_proper_scores_are_those_of_scikit_learn_and_plain_sums():
     given = predictions("single_label", "accuracy", n=200)
     p, truth = given.probability_NC.double().numpy(), given.truth_NC.numpy()
     p = p / p.sum(1, keepdims=True)
-    found = calibration(given)
+    found = calibration([given])
     assert found["nll"]["value"] == pytest.approx(log_loss(truth.argmax(1), p, labels=range(C)), abs=1e-6)
     assert found["brier"]["value"] == pytest.approx(((p - truth) ** 2).sum(1).mean(), abs=1e-6)
     each = ((p - truth) ** 2).sum(1)
@@ -329,7 +349,7 @@ def test_a_calibrated_models_error_is_the_one_that_is_shown_for_it(kind: str):
             target = logits_NC.softmax(1).multinomial(1, generator=draw)[:, 0]
         else:
             target = (torch.rand(300, C, generator=draw) < logits_NC.sigmoid()).float()
-        found = calibration(Predictions.of(logits_NC, target, task))
+        found = calibration([Predictions.of(logits_NC, target, task)])
         errors.append(found["ece"])
         shown.append(found["ece_calibrated"])
     assert np.mean(errors) == pytest.approx(np.mean(shown), rel=0.06)

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from u2a.evaluation.encoding import Encoded
 from u2a.recipe.sections import TaskSection
-from u2a.report.drawing.figures import availability, calibration
+from u2a.report.drawing.figures import availability, calibration, classes
 from u2a.report.drawing.grids import contributions, interactions, rates
 from u2a.report.drawing.style import BAD, GOOD, MUTED
 from u2a.report.page import lead, points, tenths
 from u2a.report.tables import csv_tables, worst_loss
 from u2a.report.values.analysis import Analysis
 from u2a.report.values.availability import curves
+from u2a.report.values.details import class_rows
 
 NAMES = ("image", "text")
 
@@ -32,7 +33,14 @@ def analysis(logits_NMC: Any, present_NM: Any, target: Any, task: TaskSection) -
         return (cls_BMD * present_BM[:, :, None]).sum(1)
 
     network: Any = SimpleNamespace(names=NAMES, device=torch.device("cpu"), n_classes=C, classify=classify)
-    encoded = Encoded(cls_NMD, torch.zeros(N, M, M, C), present_NM, torch.tensor(target), torch.arange(N))
+    encoded = Encoded(
+        cls_NMD,
+        torch.zeros(N, M, M, C),
+        present_NM,
+        torch.tensor(target),
+        torch.arange(N),
+        tuple(map(str, range(N))),
+    )
     return Analysis(network, encoded, task, [str(n) for n in range(N)])
 
 
@@ -43,7 +51,7 @@ def test_the_loss_of_a_class_is_measured_on_the_samples_that_the_modality_leaves
     found = analysis(
         [both, both, text_only, text_only], [[True, True]] * 2 + [[False, True]] * 2, [0] * 4, task
     )
-    (row,) = found.classes()
+    (row,) = class_rows([found.detail()], task.classes)
     assert row["complete"] == 0.5
     assert row["missing"] == {"image": 0.5, "text": 0.0}
     assert worst_loss(row) == 1.0
@@ -134,3 +142,25 @@ def test_a_curve_counts_the_samples_that_have_the_modality():
     text = dict(zip(*axes.lines[-1].get_data(), strict=True))
     assert (text[0], text[30], text[100]) == (0, 25, 75)
     assert axes.get_xlabel().endswith("% of the samples that have it)")
+
+
+def test_the_class_charts_line_leads_left_for_a_loss_and_right_for_a_gain_the_largest_loss_first():
+    def one(name: str, complete: float, without: float) -> dict[str, Any]:
+        filled = {"complete_beside": {"a": complete}, "missing": {"a": without}}
+        return {"class": name, **filled, "missing_without_mask_tokens": {"a": 0.5}}
+
+    rows = [one("gains", 0.3, 0.9), one("loses", 0.8, 0.2), one("keeps", 0.6, 0.6)]
+    report: dict[str, Any] = {"classes": rows, "availability": [{"modality": "a"}]}
+    report |= {"metric": {"class_label": "recall of the class"}, "classes_of_task": ["gains", "loses", "keeps"]}
+    chart = classes(report, 0)
+    axes = chart.figure.axes[0]
+    segments = axes.collections[0].get_segments()
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    ends = {name: sorted(segment[:, 0]) for name, segment in zip(names, segments, strict=True)}
+    assert names == ["loses", "keeps", "gains"]
+    assert ends["loses"] == pytest.approx([20, 80])
+    assert ends["gains"] == pytest.approx([30, 90])
+    tick, _, filled = (line.get_xdata() for line in axes.lines[:3])
+    assert filled[0] < tick[0]  # to the left is a loss
+    assert filled[2] > tick[2]
+    assert "to the left is a loss, to the right a gain" in chart.caption

@@ -179,6 +179,7 @@ def test_the_calculator_says_what_the_command_line_says(page: Any, folder: Path)
         box.fill(f"{100 * rate:g}")
     wanted = expected(report["in_use"], four.MODALITIES, rates)
     low, high = (f"{100 * bound:.1f}" for bound in wanted["interval"])
+    assert page.inner_text("#in-use dt >> nth=0").lower() == "expected accuracy"
     assert page.inner_text("[data-out=score]") == f"{100 * wanted['score']:.1f}"
     assert page.inner_text("[data-out=interval]") == f"95 % interval {low} to {high}"
     assert page.inner_text("[data-out=bound]") == f"{100 * wanted['bound']:.1f}"
@@ -200,7 +201,9 @@ def test_lead_cards_and_rows_of_several_seeds_are_means_over_them(page: Any, fol
     for row, cells in zip(report["patterns"], page.locator("#table-patterns tbody tr").all(), strict=True):
         assert row["scores"][metric] == pytest.approx(np.mean(row["by_seed"]))
         assert f"{100 * np.mean(row['by_seed']):.1f}" in cells.inner_text()
-    assert "of the first run (seed 0)" in page.inner_text("#classes").lower()
+    for section in ("#contributions", "#classes", "#tokens", "#calibration"):
+        assert "mean of 2 seeds" in page.inner_text(section).lower()
+    assert "first run" not in page.inner_text("main")
 
 
 def test_class_names_are_text_not_markup(page: Any):

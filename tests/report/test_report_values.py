@@ -22,7 +22,7 @@ from u2a.evaluation.scoring import classify
 from u2a.recipe.sections import TaskSection
 from u2a.report.build import bare_split, build_report
 from u2a.report.values.calibration import calibration
-from u2a.report.values.contributions import Coalition, contributions
+from u2a.report.values.contributions import Coalition, contributions, of_run
 from u2a.report.values.predictions import Predictions
 from u2a.report.values.tokens import token_quality
 from u2a.report.write import write_report
@@ -124,7 +124,7 @@ def _average_precision(p: list[float], truth: list[bool]) -> float:
 
 def test_calibration_error_equals_torchmetrics():
     logits_NC, target = drawn("single_label")
-    found = calibration(Predictions.of(logits_NC, target, task("single_label", "accuracy")))
+    found = calibration([Predictions.of(logits_NC, target, task("single_label", "accuracy"))])
     reference = multiclass_calibration_error(logits_NC.softmax(1), target, C, n_bins=15)
     assert found["ece"] == pytest.approx(float(reference), abs=1e-6)
     assert sum(b["count"] for b in found["bins"]) == N
@@ -134,7 +134,7 @@ def test_calibration_of_labels_is_that_of_every_sample_and_class():
     logits_NC = torch.tensor([[0.8, -0.8], [0.8, -0.8]])
     target = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     two = TaskSection(kind="multi_label", classes=("a", "b"))
-    found = calibration(Predictions.of(logits_NC, target, two))
+    found = calibration([Predictions.of(logits_NC, target, two)])
     p = 1 / (1 + np.exp(-0.8))
     assert [b["count"] for b in found["bins"]] == [2, 2]
     assert found["ece"] == pytest.approx(((1 - p) + (p - 0.5)) / 2, abs=1e-6)
@@ -149,7 +149,7 @@ def test_token_quality_equals_plain_loops_over_pairs_that_are_both_present():
     present_NM = torch.rand(16, 3, generator=draw) < 0.7
     label_N = torch.arange(16) % 2
     truth_NC = label_N[:, None] == torch.arange(3)
-    encoded = Encoded(cls_NMD, mask_NMMD, present_NM, label_N, torch.arange(16))
+    encoded = Encoded(cls_NMD, mask_NMMD, present_NM, label_N, torch.arange(16), tuple(map(str, range(16))))
     rows = token_quality(encoded, truth_NC, ("x", "y", "z"))
     assert [(row["source"], row["target"]) for row in rows][:3] == [("x", "y"), ("x", "z"), ("y", "x")]
     row = rows[3]  # y -> z
@@ -173,7 +173,7 @@ def test_beyond_six_modalities_contributions_still_add_up():
     def coalition(S: int) -> Coalition:
         return Coalition(v[S, 0], v[S, 1:3], v[S, 3:])
 
-    found = contributions(coalition, tuple("abcdefg"), ("yes", "no"))
+    found = contributions([of_run(coalition, 7)], tuple("abcdefg"), ("yes", "no"))
     assert (found["exact"], found["pairs"]) == (False, [])
     assert sum(row["value"] for row in found["values"].values()) == pytest.approx(v[-1, 0] - v[0, 0])
     assert sum(found["classes"]["no"].values()) == pytest.approx(v[-1, 2] - v[0, 2])

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from u2a.report.values.shapley import pair_interactions, sampled_shapley_values, shapley_values
+from u2a.evaluation.shapley import pair_interactions, sampled_shapley_values, shapley_values
 
 SIZES = range(1, 7)
 

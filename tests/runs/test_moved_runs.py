@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -25,9 +26,12 @@ from u2a.training.trainer import Trainer
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 
 
-def interrupted(recipe: Path, folder: Path) -> None:
+STREAM = ["data.streaming=true", "data.samples_per_epoch=16", "training.modality_dropout=random"]
+
+
+def interrupted(recipe: Path, folder: Path, *sets: str) -> None:
     """Two epochs, of which one is done and saved."""
-    loaded = load_recipe(recipe, ["training.epochs=2"])
+    loaded = load_recipe(recipe, ["training.epochs=2", *sets])
     run = Run(folder)
     trainer = Trainer(loaded, run, ALONE, registry())
     run.create(loaded, registry())
@@ -57,6 +61,49 @@ def test_a_moved_run_goes_on_and_is_found_there_afterwards(tmp_path, checkpoints
     assert u2a.load(run).evaluate().n == 8
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [one["step"] for one in steps if one["type"] == "train"] == [1, 2, 3, 4]
+
+
+def test_a_moved_stream_goes_on_where_dataset_json_knows_its_shards(tmp_path, checkpoints):
+    recipe = toys.make(tmp_path / "here", checkpoints, counts={"train": 16, "val": 8, "test": 8})
+    interrupted(recipe, recipe.parent / "run", *STREAM)
+    sets = moved(tmp_path / "here", tmp_path / "there")
+    run, recipe = tmp_path / "there/run", tmp_path / "there" / recipe.name
+    other = toys.make(tmp_path / "other", checkpoints, counts={"train": 24, "val": 8})
+    again = [*STREAM, "training.epochs=2", *sets]
+    with pytest.raises(U2AError, match="the training data has changed"):
+        u2a.train(recipe, run=run, resume=True, sets=[*again, f"data.shards={other.parent / 'shards'}"])
+    u2a.train(recipe, run=run, resume=True, sets=again)
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in steps if one["type"] == "train"] == [1, 2, 3, 4]
+
+
+def test_a_stream_of_an_older_version_goes_on(tmp_path, checkpoints):
+    recipe = toys.make(tmp_path / "here", checkpoints, counts={"train": 16, "val": 8, "test": 8})
+    run = recipe.parent / "run"
+    interrupted(recipe, run, *STREAM)
+    shards = sorted(map(str, (recipe.parent / "shards").glob("train*.tar")))
+    before = hashlib.sha256("\n".join(shards).encode()).hexdigest()
+    for path in (run / "checkpoints").glob("*/adapter.json"):
+        old = path.read_bytes()
+        new = json.dumps({**json.loads(old), "data_fingerprint": before}).encode()
+        path.write_bytes(new)
+        manifest = path.with_name("manifest.json")
+        hashes = [hashlib.sha256(content).hexdigest() for content in (old, new)]
+        manifest.write_text(manifest.read_text().replace(*hashes))
+    u2a.train(recipe, run=run, resume=True, sets=[*STREAM, "training.epochs=2"])
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    assert [one["step"] for one in lines if one["type"] == "train"][-1] == 4
+
+
+def test_a_shard_that_dataset_json_does_not_list_is_refused_while_it_is_read(tmp_path, checkpoints):
+    recipe = toys.make(tmp_path / "here", checkpoints, counts={"train": 16, "val": 8})
+    other = toys.make(
+        tmp_path / "other", checkpoints, counts={"train": 16, "val": 8}, presence=lambda i: (True, i > 3)
+    )
+    for path in (other.parent / "shards").glob("train*.tar"):
+        shutil.copy(path, recipe.parent / "shards" / path.name)
+    with pytest.raises(U2AError, match=r"is not the shard that dataset\.json lists; pack or copy it again"):
+        u2a.train(recipe, run=tmp_path / "run", sets=[*STREAM, "training.epochs=1"])
 
 
 def test_what_moved_must_be_what_it_was(tmp_path, checkpoints):

@@ -254,6 +254,18 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"embedding": lambda net, inputs: replace(embedding(net, inputs), cls=(1,))},
         r"class position: cls is \(1,\), but cls_token stands at 0",
     ),
+    "class positions for other rows": (
+        {
+            "embedding": lambda net, inputs: replace(
+                embedding(net, inputs), cls=torch.zeros(2, dtype=torch.long)
+            )
+        },
+        r"parts: with a mask token: PluginError: Tokens.cls is \[2\]; as a tensor it has one position a row",
+    ),
+    "class position in the padding": (
+        {"embedding": lambda net, inputs: replace(embedding(net, inputs), cls=torch.tensor([0, 8, 0]))},
+        "token shapes: a class position is padding",
+    ),
     "class position without a class token": (
         {"embedding": no_class_token},
         r"class position: what stands at \(0,\) differs by sample, so it is no class token; cls=None",
@@ -325,6 +337,13 @@ def lines_of(spec: u2a.ModalitySpec, folder: Path) -> list[str]:
 def test_the_record_without_a_mistake_passes(tmp_path):
     assert not lines_of(LETTERS, tmp_path)
     assert len(MISTAKES) >= 24
+
+
+def test_a_class_position_of_each_row_passes(tmp_path):
+    def at_the_end(net: Any, inputs: Any) -> Tokens:
+        return replace(embedding(net, inputs), cls=inputs["lengths"])
+
+    assert not lines_of(replace(LETTERS, embedding=at_the_end), tmp_path)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -122,6 +122,9 @@ def test_prediction_sets_and_calibration_reach_the_command_line(started: Path, p
         calibrated = pattern["calibrated"]
         assert calibrated["n"] == COUNTS["test"]
         assert 0 <= calibrated["coverage"] <= 1
+        assert (calibrated["rises"] is None) == (not pattern["dropped"])
+    lines = CliRunner().invoke(main, ["eval", str(started), "--sweep"]).stdout
+    assert "confidence rises when a modality is taken away: " in lines
     with pytest.raises(U2AError, match="between 0 and 1"):
         u2a.load(started).predict({"text": "the sea"}, coverage=1.5)
 

@@ -22,12 +22,19 @@ def baselines(run: str | None, as_json: bool, **options: Any) -> None:
 
     Differences are RUN's, with 95 % intervals over paired resamples; the last lines say where it is behind.
     """
-    from u2a.report.baselines import LABELS, run_baselines
+    from u2a.report.baselines import run_baselines
 
     result = run_baselines(run, **options)
     if as_json:
         print_json(result)
         return
+    print_baselines(result)
+
+
+def print_baselines(result: dict[str, Any]) -> None:
+    """Each pattern's score, the baselines' below it, and the verdict in words."""
+    from u2a.report.baselines import LABELS
+
     out.print(f"run {result['run']}, split {result['split']}, {result['metric']} in percent")
     for row in result["patterns"]:
         without = f"without {', '.join(row['missing'])}" if row["missing"] else "complete"

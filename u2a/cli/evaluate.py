@@ -8,37 +8,49 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
+from u2a.cli.baselines import print_baselines
 from u2a.common.streams import dots, print_table
 from u2a.errors import U2AError
 
 if TYPE_CHECKING:
     from u2a.evaluation.scoring import Scenario
     from u2a.recipe.sections import Recipe
+    from u2a.runs.folder import Run
 
 
-def eval_command(folder: str | None, *, sweep: bool, rates: str | None, as_json: bool, **options: Any) -> None:
+def eval_command(
+    folder: str | None, *, sweep: bool, rates: str | None, baselines: bool, as_json: bool, **options: Any
+) -> None:
     """``u2a eval``; `options` are those of `u2a.evaluation.trained.evaluate_run`."""
     from u2a.common.distributed import is_main_process
     from u2a.evaluation import trained as api
 
+    if baselines and not sweep:
+        raise U2AError("--baselines compares every pattern; use it with --sweep, or: u2a baselines RUN")
     if rates is not None:
         if sweep or options["drop"] or options["keep"]:
             raise U2AError("--rates weighs every pattern; use it without --drop, --keep and --sweep")
         return rates_command(folder, rates, as_json=as_json, **options)
     if sweep:
-        return sweep_command(folder, as_json=as_json, **options)
+        return sweep_command(folder, baselines=baselines, as_json=as_json, **options)
     scenario, run = api.evaluate_run(folder, **options)
     if not is_main_process():
         return None
     if as_json:
-        return print_json({"run": str(run), **_conditions(options), **scenario.as_dict()})
+        return print_json({"run": str(run), **_notes(run), **_conditions(options), **scenario.as_dict()})
     click.echo(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
     print_table(*_scenario_table(scenario))
     return _print_calibration([scenario], run.recipe())
 
 
 def sweep_command(
-    folder: str | None, *, as_json: bool, drop: Sequence[str], keep: Sequence[str], **options: Any
+    folder: str | None,
+    *,
+    baselines: bool,
+    as_json: bool,
+    drop: Sequence[str],
+    keep: Sequence[str],
+    **options: Any,
 ) -> None:
     """``u2a eval --sweep``: every availability pattern from one pass of the encoders."""
     from u2a.common.distributed import is_main_process
@@ -51,10 +63,21 @@ def sweep_command(
         return None
     if as_json:
         patterns = [scenario.as_dict() for scenario in scenarios]
-        return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
+        beside = {"baselines": _baselines(run, options)} if baselines else {}
+        return print_json(
+            {"run": str(run), **_notes(run), **_conditions(options), "patterns": patterns, **beside}
+        )
     click.echo(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
     print_table(*_sweep_table(scenarios, run.recipe()))
-    return _print_calibration(scenarios, run.recipe())
+    _print_calibration(scenarios, run.recipe())
+    return print_baselines(_baselines(run, options)) if baselines else None
+
+
+def _baselines(run: Run, options: dict[str, Any]) -> dict[str, Any]:
+    from u2a.report.baselines import run_baselines
+
+    chosen = {name: options[name] for name in ("split", "checkpoint", "sets", "seed")}
+    return run_baselines(str(run), **chosen)
 
 
 def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
@@ -74,6 +97,23 @@ def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
         sets = f"{100 * found['coverage']:.1f} %", f"{found['set_size']:.2f}"
         lines.append([*marks, *errors, *scores, *sets])
     print_table([*names, "ECE", "calibrated", *headers, "90 % sets hold", "mean size"], lines)
+    for scenario in rows:
+        own = "+".join(name for name in names if name not in scenario.dropped)
+        if (group := scenario.calibrated["set_from"]) != own:
+            wide = "hold every class" if group == "none" else f"are those of {group}"
+            click.echo(f"{own}: too few validation samples for 90 % sets of its own: they {wide}")
+    before, after = (_mean(rows, key) for key in ("rises", "rises_calibrated"))
+    if before is not None and after is not None:
+        click.echo(
+            f"confidence rises when a modality is taken away: {100 * before:.1f} % of cases, "
+            f"calibrated {100 * after:.1f} %"
+        )
+
+
+def _mean(rows: Sequence[Scenario], key: str) -> float | None:
+    """Over the patterns that have the figure, weighted by their samples."""
+    known = [(row.calibrated[key], row.calibrated["n"]) for row in rows if row.calibrated[key] is not None]
+    return sum(value * n for value, n in known) / sum(n for _, n in known) if known else None
 
 
 def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: Any) -> None:
@@ -85,11 +125,12 @@ def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: A
     if not is_main_process():
         return None
     if as_json:
-        return print_json({"run": str(run), **_conditions(options), **found})
+        return print_json({"run": str(run), **_notes(run), **_conditions(options), **found})
     missing = ", ".join(f"{name} {100 * rate:g} %" for name, rate in found["rates"].items())
     click.echo(f"run {run}, split {options['split']}, N {found['n']}; missing: {missing}")
     low, high = found["interval"]
-    click.echo(f"expected {found['metric']} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    what = f"expected {found['metric']}" if found["exact"] else f"mean of the patterns' {found['metric']}"
+    click.echo(f"{what} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f})")
     if found["worst"]:
         worst = found["worst"]
         without = ", ".join(worst["missing"]) or "nothing"
@@ -104,6 +145,15 @@ def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: A
     if found["nothing_left"] > 1e-12:
         rows.append(["everything", f"{100 * found['nothing_left']:.2f}", "no prediction"])
     return print_table(("missing", "% of samples", found["metric"]), rows)
+
+
+def _notes(run: Run) -> dict[str, Any]:
+    """What was said of the plugins' versions, where there was something."""
+    from u2a.plugins.loading import registry
+    from u2a.runs.owners import check_owners
+
+    notes = check_owners(run.folder, run.recipe(), registry())
+    return {"notes": notes} if notes else {}
 
 
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +193,7 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
     "--rates", metavar="M=RATE,...", help="Expected score when M is missing at that rate, each by itself."
 )
 @click.option("--sweep", is_flag=True, help="Score every availability pattern from one pass.")
+@click.option("--baselines", is_flag=True, help="With --sweep: beside what the same frozen encoders give.")
 @click.option(
     "--without-mask-tokens",
     "mask_tokens",

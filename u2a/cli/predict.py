@@ -66,7 +66,7 @@ def predict(
         return
     prediction = model.predict(values, coverage=coverage)
     if as_json:
-        print_json(prediction.as_dict(top))
+        print_json({**prediction.as_dict(top), **({"notes": model.notes} if model.notes else {})})
         return
     for name, p in islice(prediction.probabilities.items(), top):
         click.echo(f"{p:7.2%}  {name}" + ("  *" if name in prediction.labels else ""))

@@ -37,8 +37,8 @@ def report(
 ) -> None:
     """What a missing modality costs RUN (the newest if none is named): one HTML file, JSON and CSV.
 
-    The first run is told in detail. Further runs of the same task add what they tell together: means and
-    bands over seeds, and a map of training against test rates.
+    Runs that differ from the first in their seed alone are one recipe: all figures are means over them. Runs
+    trained with other missing data add a map of training against test rates.
     """
     from u2a.report.write import write_report
 

@@ -44,7 +44,10 @@ def _say_verdict(run: str) -> None:
 
     try:
         lines = training_verdict(run)
-    except U2AError as error:
-        lines = [f"not compared with baselines: {error}"]
+    except (KeyboardInterrupt, MemoryError) as error:
+        lines = [f"not compared with baselines: {type(error).__name__}; later: u2a baselines {run}"]
+    except Exception as error:  # the training is done and saved, whatever happens here
+        kind = "" if isinstance(error, U2AError) else f"{type(error).__name__}: "
+        lines = [f"not compared with baselines: {kind}{' '.join(str(error).split())}"]
     for line in lines:
         out.print(line)

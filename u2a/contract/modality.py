@@ -50,6 +50,7 @@ class Tokens:
         rows_P: long tensor, how many rows each present sample owns, in order (video: its frames);
             None = one each. Class and mask tokens are averaged over a sample's rows.
         extra: what the embedding must hand to the encoder (names to anything).
+        n_mask_tokens: K, how many mask tokens the core has appended; 0 as an embedding returns tokens.
     """
 
     hidden_NLD: Tensor
@@ -57,6 +58,7 @@ class Tokens:
     cls: tuple[int, ...] | Tensor | None = (0,)
     rows_P: Tensor | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    n_mask_tokens: int = 0
 
 
 class Preprocessor(Protocol):

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _IN_ATTENTION = re.compile(r"(^|[._])(attn|attention|SelfAttention)(\.|$)")
-_OF_POSITIONS = re.compile(r"(^|\.)pos_")  # DeBERTa's, of its relative positions
+_OF_POSITIONS = re.compile(r"(^|\.)(pos_|linear_pos|gru_rel_pos)")  # of relative ones
 _ROLES = {
-    "query": re.compile(r"(^|\.)(q|query|q_proj|q_lin|query_proj)$"),
-    "key": re.compile(r"(^|\.)(k|key|k_proj|k_lin|key_proj)$"),
-    "value": re.compile(r"(^|\.)(v|value|v_proj|v_lin|value_proj)$"),
-    "output": re.compile(r"(^|\.)(o|o_proj|out_proj|out_lin|dense|Wo)$"),
+    "query": re.compile(r"(^|\.)(q|query|q_proj|q_lin|query_proj|linear_q)$"),
+    "key": re.compile(r"(^|\.)(k|key|k_proj|k_lin|key_proj|linear_k)$"),
+    "value": re.compile(r"(^|\.)(v|value|v_proj|v_lin|value_proj|linear_v)$"),
+    "output": re.compile(r"(^|\.)(o|o_proj|out_proj|out_lin|dense|Wo|linear_out|proj)$"),
 }
 
 

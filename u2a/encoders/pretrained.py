@@ -98,7 +98,8 @@ class _Parts:
         return Architecture(self.model_class, settings=_STILL, unused=_UNUSED)
 
     def config(self, options: PretrainedOptions) -> Any:
-        from u2a.encoders.loading import load_config, model_type
+        from u2a.encoders.loading import load_config
+        from u2a.encoders.refusals import model_type
 
         found, folder = self.found_class(), config_folder(options)
         own = found.config_class

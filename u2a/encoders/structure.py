@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from u2a.contract.modality import Tokens
 from u2a.encoders.architectures import Architecture
+from u2a.encoders.attention import appended, replace_forward
 from u2a.encoders.blocks import block_list
 
 _ASIDE = threading.local()
@@ -37,6 +38,7 @@ class Handed:
 
 def prepare(backbone: nn.Module) -> None:
     """Let a backbone's blocks stand aside when `first_half` asks for it; otherwise they run as they are."""
+    replace_forward(backbone)
     for block in block_list(backbone):
         block.forward = MethodType(_forward, block)  # bound, so that a copy of the block has its own
     for name, module in backbone.named_modules():
@@ -59,14 +61,15 @@ def second_half(backbone: Any, architecture: Architecture, hidden_NLD: Tensor, h
     """Blocks and final norm on hidden states that K tokens were appended to; [N, L + K, D]."""
     assert handed.hidden_NLD is not None
     L, K = handed.hidden_NLD.shape[1], hidden_NLD.shape[1] - handed.hidden_NLD.shape[1]
-    bias = _shared_bias(backbone, L, K)
+    bias = _shared_bias(backbone, hidden_NLD, L, K)
     for block, (args, kwargs) in zip(block_list(backbone), handed.calls, strict=True):
         args, kwargs = _causal(args, kwargs, hidden_NLD, L) if K else (args, kwargs)
         wider = {key: _widen(key, value, L, K) for key, value in kwargs.items()}
         if bias is not None:
             args, wider = args[:1], {**wider, "position_bias": bias}
         named = zip(("attention_mask", *[""] * len(args)), args, strict=False)
-        output = block(hidden_NLD, *(_widen(key, value, L, K) for key, value in named), **wider)
+        with appended(K):
+            output = block(hidden_NLD, *(_widen(key, value, L, K) for key, value in named), **wider)
         hidden_NLD = output[0] if isinstance(output, tuple) else output
     return backbone.get_submodule(architecture.norm)(hidden_NLD) if architecture.norm else hidden_NLD
 
@@ -130,7 +133,7 @@ def _forward(self: Any, hidden_NLD: Tensor, *args: Any, **kwargs: Any) -> Any:
 
 def _widen(key: str, value: Any, L: int, K: int) -> Any:
     """What a block is handed, for K more tokens at the end."""
-    if not K:
+    if not K or key == "relative_position_embeddings":  # conformers: see `encoders.attention`
         return value
     if key == "position_embeddings" and isinstance(value, tuple):  # cosine and sine: no rotation
         cos, sin = value
@@ -181,9 +184,13 @@ def _widen_bias(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Te
     return nn.functional.pad(output, (0, more, 0, more)) if more > 0 else output
 
 
-def _shared_bias(backbone: Any, L: int, K: int) -> Tensor | None:
-    """T5 makes its relative bias in the first block, from the number of tokens: the same for any padding."""
-    first = getattr(block_list(backbone)[0], "layer", None)
+def _shared_bias(backbone: Any, hidden_NLD: Tensor, L: int, K: int) -> Tensor | None:
+    """T5 and WavLM make their relative bias in the first block, from the number of tokens alone."""
+    first = block_list(backbone)[0]
+    own: Any = getattr(first, "attention", None)
+    if hasattr(own, "compute_bias"):  # WavLM: by rows and heads
+        return _pad_square(own.compute_bias(L, L), L, K).repeat(len(hidden_NLD), 1, 1)
+    first = getattr(first, "layer", None)
     attention = getattr(first[0], "SelfAttention", None) if isinstance(first, nn.ModuleList) else None
     if attention is None:
         return None

@@ -6,22 +6,23 @@ classes.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
+from u2a.evaluation.probes import best_probe
 from u2a.evaluation.scenarios import Pattern
 
-#: Strengths of the probes' regularisation that validation chooses among, strongest first.
-STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
-#: Worse than the best so far by this factor: weaker ones are not tried.
-PATIENCE = 1.02
-#: Copies of the training samples that the MLP sees, each with other modalities missing.
-COPIES = 4
+#: The MLP's epochs at most, and after how many without a lower validation loss it ends.
+EPOCHS, EPOCHS_STALE = 60, 6
+#: An epoch sees so many samples at least: few training samples come in several copies, each with other gaps.
+LEAST = 2000
+#: How much larger its inputs are than the probes', whose mean square is 1 / F.
+WIDE = 10
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class Scaled:
     """Every modality standardised by the present training samples, divided by the root of its width."""
 
     def __init__(self, train: Features) -> None:
-        self.scalers = [
-            StandardScaler().fit(x[there]) for x, there in zip(train.read_NF, train.present_NM.T, strict=True)
-        ]
+        columns = zip(train.read_NF, train.present_NM.T, strict=True)
+        # a modality that no training sample has is nothing to anybody
+        self.scalers = [StandardScaler().fit(x[there] if there.any() else 0 * x) for x, there in columns]
 
     def join(self, side: Features, kept_NM: np.ndarray) -> np.ndarray:
         """All modalities side by side, zeros (their means) where they are not kept."""
         parts = [
-            scaler.transform(x) / np.sqrt(x.shape[1]) * kept_NM[:, [m]]
+            scaler.transform(x) / float(x.shape[1]) ** 0.5 * kept_NM[:, [m]]
             for m, (scaler, x) in enumerate(zip(self.scalers, side.read_NF, strict=True))
         ]
         return np.nan_to_num(np.concatenate(parts, 1))
@@ -101,75 +102,51 @@ def _probe(
 ) -> list[np.ndarray]:
     scaled = Scaled(train)
     x_NF, x_val = scaled.join(train, train.present_NM), scaled.join(validation, validation.present_NM)
-    best: tuple[float, list[LogisticRegression | None]] | None = None
-    for strength in STRENGTHS:
-        models = _fit(x_NF, train.target, strength)
-        loss = _loss(_predict(models, x_val, train.target), validation.target)
-        if best is not None and loss > best[0] * PATIENCE:
-            break
-        if best is None or loss < best[0]:
-            best = loss, models
-    assert best is not None
-    return [_predict(best[1], scaled.join(test, kept_NM), train.target) for kept_NM in kept]
+    probe = best_probe(x_NF, train.target, x_val, validation.target, _n_classes(train, validation))
+    return [probe(scaled.join(test, kept_NM)) for kept_NM in kept]
 
 
-def _fit(x_NF: np.ndarray, target: np.ndarray, strength: float) -> list[LogisticRegression | None]:
-    """One model, or one a class for multi-label tasks; None for a class that is all one value."""
-
-    def fit(y: np.ndarray) -> LogisticRegression | None:
-        if len(np.unique(y)) < 2:
-            return None
-        return LogisticRegression(C=1 / (strength * len(y)), max_iter=300).fit(x_NF, y)
-
-    return [fit(target)] if target.ndim == 1 else [fit(y) for y in target.T]
-
-
-def _predict(models: Sequence[LogisticRegression | None], x_NF: np.ndarray, target: np.ndarray) -> np.ndarray:
-    if target.ndim == 1:
-        (model,) = models
-        p_NC = np.zeros((len(x_NF), target.max() + 1))
-        if model is None:
-            p_NC[:, target[0]] = 1
-        else:
-            p_NC[:, model.classes_] = model.predict_proba(x_NF)
-        return p_NC
-    columns = [
-        np.full(len(x_NF), y[0]) if model is None else model.predict_proba(x_NF)[:, 1]
-        for model, y in zip(models, target.T, strict=True)
-    ]
-    return np.stack(columns, 1)
-
-
-def _loss(p_NC: np.ndarray, target: np.ndarray) -> float:
-    p_NC = np.clip(p_NC, 1e-7, 1 - 1e-7)
-    if target.ndim == 1:
-        known = target < p_NC.shape[1]
-        return float(
-            -np.log(np.where(known, p_NC[np.arange(len(p_NC)), np.where(known, target, 0)], 1e-7)).mean()
-        )
-    return float(-(target * np.log(p_NC) + (1 - target) * np.log(1 - p_NC)).mean())
+def _n_classes(*sides: Features) -> int:
+    """C, or one more than the largest class number that occurs."""
+    target = sides[0].target
+    return target.shape[1] if target.ndim == 2 else 1 + max(int(side.target.max()) for side in sides)
 
 
 def dropout_mlp(
     train: Features, validation: Features, test: Features, patterns: Sequence[Pattern], seed: int = 0
 ) -> list[np.ndarray]:
-    """A small MLP that saw training samples with modalities dropped at random: ``p_NC`` a pattern."""
-    del validation  # its early stop holds out a part of the training samples itself
+    """A small MLP that sees other modalities dropped in every epoch: ``p_NC`` a pattern.
+
+    It ends where the validation loss, averaged over the patterns, falls no longer; the best epoch counts.
+    """
     rng = np.random.default_rng(seed)
-    scaled = Scaled(train)
-    copies = [train.present_NM]
-    for _ in range(COPIES - 1):
-        kept = train.present_NM & (rng.random(train.present_NM.shape) < 0.5)
-        copies.append(np.where(kept.any(1, keepdims=True), kept, train.present_NM))
-    x_NF = np.concatenate([scaled.join(train, kept_NM) for kept_NM in copies]) * 10
-    y = np.concatenate([train.target] * COPIES)
-    model = MLPClassifier((128,), alpha=1e-3, early_stopping=True, max_iter=100, random_state=seed).fit(x_NF, y)
-    found = []
-    for pattern in patterns:
-        p_NC = model.predict_proba(scaled.join(test, test.present_NM & np.array(pattern)) * 10)
-        if train.target.ndim == 1:
-            wide = np.zeros((len(p_NC), train.target.max() + 1))
-            wide[:, model.classes_] = p_NC
-            p_NC = wide
-        found.append(p_NC)
-    return found
+    scaled, classes = Scaled(train), np.arange(_n_classes(train, validation))
+    model = MLPClassifier((128,), alpha=1e-3, random_state=seed)
+    judged = [(scaled.join(validation, validation.present_NM & np.array(p)), p) for p in patterns]
+    best, lowest, stale = model, np.inf, 0
+    copies = np.repeat(np.arange(len(train.target)), max(1, LEAST // len(train.target)))
+    seen = Features(tuple(x[copies] for x in train.read_NF), train.present_NM[copies], train.target[copies])
+    for _ in range(EPOCHS):
+        kept_NM = seen.present_NM & (rng.random(seen.present_NM.shape) < 0.5)
+        loses_N1 = kept_NM.any(1, keepdims=True) & (rng.random((len(kept_NM), 1)) < 0.75)
+        x_NF = WIDE * scaled.join(seen, np.where(loses_N1, kept_NM, seen.present_NM))
+        model.partial_fit(x_NF, seen.target, classes=classes)
+        losses = [_loss(model.predict_proba(WIDE * x), validation, p) for x, p in judged]
+        known = [loss for loss in losses if loss is not None]
+        stale += 1
+        if (loss := sum(known) / max(1, len(known))) < lowest:
+            best, lowest, stale = copy.deepcopy(model), loss, 0
+        if stale >= EPOCHS_STALE:
+            break
+    return [best.predict_proba(WIDE * scaled.join(test, test.present_NM & np.array(p))) for p in patterns]
+
+
+def _loss(p_NC: np.ndarray, side: Features, pattern: Pattern) -> float | None:
+    """The mean task loss of the samples that can have the pattern; None if none can."""
+    rows = having(side, pattern)
+    if not rows.any():
+        return None
+    p_NC, target = np.clip(p_NC[rows], 1e-7, 1 - 1e-7), side.target[rows]
+    if target.ndim == 1:
+        return float(-np.log(p_NC[np.arange(len(target)), target]).mean())
+    return float(-(target * np.log(p_NC) + (1 - target) * np.log(1 - p_NC)).mean())

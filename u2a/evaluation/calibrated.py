@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from u2a.evaluation.calibration import Calibration, Kind, decide, pattern_name
+from u2a.evaluation.calibration import TINY, Calibration, Kind, decide, pattern_name
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.metrics import compute_metric, metric_names
+from u2a.evaluation.rising import rising_confidence
 from u2a.evaluation.scoring import classify
 from u2a.method.model import U2A
 from u2a.recipe.sections import TaskSection
@@ -33,9 +34,10 @@ def calibration_of(
     """What calibration makes of one availability pattern, over the samples that can have it; empty if none can.
 
     Returns:
-        ``n``, ``temperature``, ``ece`` and ``ece_calibrated``; ``coverage``, ``set_size`` and ``set_from`` of
-        prediction sets that promise `coverage`; for multi-label tasks each F1 at 0.5, and ``<name>_fitted``
-        at the fitted thresholds.
+        ``n``, ``temperature``; ``ece``, ``brier``, ``nll`` and ``rises`` (see
+        `u2a.evaluation.rising.rising_confidence`), each also as ``<name>_calibrated``; ``coverage``,
+        ``set_size`` and ``set_from`` of prediction sets that promise `coverage`; for multi-label tasks each F1
+        at 0.5, and ``<name>_fitted`` at the fitted thresholds.
     """
     has_all_N = (encoded.present_NM | ~torch.tensor(pattern)).all(1)
     if not calibration.patterns or not has_all_N.any():
@@ -49,8 +51,10 @@ def calibration_of(
     found = {
         "n": len(target),
         "temperature": calibration.of(name, M).temperature,
-        "ece": expected_calibration_error(raw_NC, target, task.kind),
-        "ece_calibrated": expected_calibration_error(p_NC, target, task.kind),
+        **errors_of_confidence(raw_NC, target, task.kind),
+        **{f"{k}_calibrated": v for k, v in errors_of_confidence(p_NC, target, task.kind).items()},
+        "rises": rising_confidence(model, encoded, Calibration(task.kind), pattern),
+        "rises_calibrated": rising_confidence(model, encoded, calibration, pattern),
         "coverage": reached_coverage(p_NC >= cut, target),
         "set_size": float((p_NC >= cut).sum(1).mean()),
         "set_from": group,
@@ -85,6 +89,23 @@ def reached_coverage(chosen_NC: np.ndarray, target: np.ndarray) -> float:
         return float(chosen_NC[np.arange(len(target)), target].mean())
     held_N = (chosen_NC & (target > 0)).sum(1) / np.maximum(target.sum(1), 1)
     return float(np.where(target.sum(1) > 0, held_N, 1).mean())
+
+
+def errors_of_confidence(p_NC: np.ndarray, target: np.ndarray, kind: Kind) -> dict[str, float]:
+    """Expected calibration error, Brier score and negative log-likelihood, lower is better.
+
+    Brier: the squared distance from the truth, summed over the classes (multi-label: their mean); NLL: of the
+    true class (multi-label: the mean over the classes).
+    """
+    bounded_NC = np.clip(p_NC, TINY, 1 - TINY)
+    if kind == "single_label":
+        truth_NC = np.eye(p_NC.shape[1])[target]
+        brier, nll = ((p_NC - truth_NC) ** 2).sum(1), -np.log((bounded_NC * truth_NC).sum(1))
+    else:
+        brier = ((p_NC - target) ** 2).mean(1)
+        nll = -(target * np.log(bounded_NC) + (1 - target) * np.log(1 - bounded_NC)).mean(1)
+    error = expected_calibration_error(p_NC, target, kind)
+    return {"ece": error, "brier": float(brier.mean()), "nll": float(nll.mean())}
 
 
 def expected_calibration_error(p_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:

@@ -39,6 +39,7 @@ class Encoded:
         present_NM: bool, presence in the data.
         target: ``[N]`` long or ``[N, C]`` float.
         place_N: long, places in the split, ascending.
+        keys: the N samples' keys.
     """
 
     cls_NMD: Tensor
@@ -46,6 +47,7 @@ class Encoded:
     present_NM: Tensor
     target: Tensor
     place_N: Tensor
+    keys: tuple[str, ...]
 
 
 def encode_split(
@@ -71,8 +73,10 @@ def encode_split(
     columns = encode_columns(
         model, split, preprocessors, task, place, _selected, places=places, workers=workers, on_batch=on_batch
     )
-    cls_NMD, mask_NMTD, *others = (column.cpu() for column in columns)
-    return Encoded(cls_NMD, mask_NMTD.expand(-1, -1, len(model.names), -1), *others)
+    cls_NMD, mask_NMTD, present_NM, target, place_N = (column.cpu() for column in columns)
+    keys = split.keys()
+    mask_NMMD = mask_NMTD.expand(-1, -1, len(model.names), -1)
+    return Encoded(cls_NMD, mask_NMMD, present_NM, target, place_N, tuple(keys[i] for i in place_N.tolist()))
 
 
 def _selected(model: U2A, batch: Batch) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from u2a.contract.modality import Example, Preprocessor
 from u2a.data.feeding.batches import Collator, Sample, unwrap
 from u2a.errors import BadSample, U2AError
 from u2a.evaluation.calibration import Calibration, pattern_name
+from u2a.evaluation.shown import table
 from u2a.method.finite import refuse_non_finite
 from u2a.method.model import U2A
 from u2a.plugins.loading import registry
@@ -30,10 +31,10 @@ class Prediction:
 
     Attributes:
         labels: the most probable class, or, for a multi-label task, every class that reaches its threshold
-        (fitted
-            on validation data for this availability pattern; 0.5 without such data).
+            (fitted on validation data for this availability pattern; 0.5 without such data).
         probabilities: class name to probability (calibrated likewise), the most probable first.
-        used: the modalities that were given; filled: those that were stood in for.
+        used: the modalities that were given.
+        filled: those that were stood in for.
         set: the prediction set, if a coverage was asked for: it holds the true class with that probability
             (multi-label: lacks at most the remaining share of the labels, in expectation). It may be empty.
         set_from: the group of validation patterns that the set's promise rests on; ``none`` = too few samples,
@@ -46,6 +47,20 @@ class Prediction:
     filled: tuple[str, ...]
     set: tuple[str, ...] | None = None
     set_from: str | None = None
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {p:.1%}" for name, p in list(self.probabilities.items())[:3])
+        filled = f"; filled in {', '.join(self.filled)}" if self.filled else ""
+        return (
+            f"Prediction({', '.join(self.labels) or 'no label'}: {shown}; used {', '.join(self.used)}{filled})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, f"{p:.1%}", "*" if name in self.labels else "") for name, p in self.probabilities.items()
+        ]
+        filled = f"; filled in {', '.join(self.filled)}" if self.filled else ""
+        return table(("class", "probability", ""), rows[:10], f"used {', '.join(self.used)}{filled}")
 
     def as_dict(self, top: int | None = None) -> dict[str, Any]:
         """Plain values for JSON, with the `top` most probable classes."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 import torch
 from torch import Tensor
 
 from u2a.common.seeds import rng
+from u2a.data.reading.missing import count_missing
 from u2a.errors import U2AError
 from u2a.evaluation.calibrated import calibration_of
 from u2a.evaluation.calibration import Calibration
@@ -142,8 +143,8 @@ def ranks(keys: Sequence[str], modality: str, present_N: Tensor, seed: int = 0) 
 
 
 def count_kept(share: Decimal, n: int) -> int:
-    """That share of n samples, halves rounded up, in exact decimal arithmetic: 0.7 of 90 is 63."""
-    return int((share * n).to_integral_value(ROUND_HALF_UP))
+    """How many of n samples keep a modality: all that `data.missing` leaves at the rate ``1 - share``."""
+    return n - count_missing(1 - share, n)
 
 
 def keep_mask(

@@ -16,6 +16,7 @@ from torch import Tensor
 from u2a.errors import U2AError
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.metrics import scores
+from u2a.evaluation.shown import table
 from u2a.method.finite import explain_head
 from u2a.method.model import U2A
 from u2a.recipe.sections import TaskSection
@@ -66,6 +67,23 @@ class Scenario:
     kept: Mapping[str, float] = field(default_factory=dict)
     calibrated: Mapping[str, Any] = field(default_factory=dict)
     majority: float | None = None
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{n} {v:.4f} ({v - self.complete[n]:+.4f})" for n, v in self.scores.items())
+        empty = f" ({self.n_empty} more would have nothing)" if self.n_empty else ""
+        return f"Scenario({self._pattern()}: {shown}; {self.n} samples{empty})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (n, f"{v:.4f}", f"{self.complete[n]:.4f}", f"{v - self.complete[n]:+.4f}")
+            for n, v in self.scores.items()
+        ]
+        return table(("metric", self._pattern(), "complete", "change"), rows, f"{self.n} samples")
+
+    def _pattern(self) -> str:
+        parts = [f"without {', '.join(self.dropped)}"] if self.dropped else []
+        parts += [f"{name} in {share:.0%}" for name, share in self.kept.items()]
+        return "; ".join(parts) or "complete"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -131,11 +149,6 @@ class Scorer:
         if key not in self._complete:
             self._complete[key] = scores(self.complete_NC[usable_N], self.encoded.target[usable_N], self.task)
         return self._complete[key]
-
-
-def score_scenario(model: U2A, encoded: Encoded, task: TaskSection, dropped: Sequence[str] = ()) -> Scenario:
-    """`Scorer.drop` for a single pattern."""
-    return Scorer(model, encoded, task).drop(dropped)
 
 
 def check_dropped(names: Sequence[str], dropped: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from u2a.data.reading.split import Split
 from u2a.errors import CheckpointError
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.encoding import BATCH_SIZE, Encoded, encode_split
+from u2a.evaluation.explain import Explanation, explain
 from u2a.evaluation.predict import Prediction, Predictor
 from u2a.evaluation.scenarios import (
     check_conditions,
@@ -27,10 +28,11 @@ from u2a.evaluation.scenarios import (
     without_mask_tokens,
 )
 from u2a.evaluation.scoring import Scenario, Scorer
+from u2a.evaluation.shown import table
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
 from u2a.runs.build import build_model
-from u2a.runs.checkpoint import current, load_current
+from u2a.runs.checkpoint import current, learnable, load_current
 from u2a.runs.folder import Run, find_run
 from u2a.runs.owners import check_owners
 
@@ -46,12 +48,14 @@ class Model:
         recipe: the run's resolved recipe.
         network: the `u2a.method.model.U2A` module, in evaluation mode, on the device.
         run: the run folder it came from.
+        notes: what is to be known of its numbers: plugins of another version than it was trained with.
     """
 
     def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
         plugins = registry()
         self.run, self.recipe, self.place = run, recipe, place
-        for note in check_owners(run.folder, recipe, plugins):
+        self.notes = check_owners(run.folder, recipe, plugins)
+        for note in self.notes:
             if place.main:
                 console.print(note, markup=False, highlight=False, soft_wrap=True)
         current(run.checkpoints, checkpoint.upper())  # before the encoders, which take long
@@ -93,12 +97,42 @@ class Model:
             for prediction in self.predictor.predict([self.predictor.read(one) for one in part], coverage)
         ]
 
+    def explain(self, inputs: Mapping[str, Any], *, label: str | None = None) -> Explanation:
+        """What each modality of a sample contributed to a class's probability, exactly, from one encoding.
+
+        Args:
+            inputs: one sample, as `predict` takes it.
+            label: the class; the most probable one if None.
+        """
+        return explain(self.predictor, self.predictor.read(inputs), label)
+
+    def __repr__(self) -> str:
+        task, names = self.recipe.task, ", ".join(self.network.names)
+        scores = self.meta.get("validation") or {}
+        shown = "".join(f"; validation {n} {scores[n]:.4f}" for n in (task.headline,) if n in scores)
+        what = f"{len(task.classes)} classes, {task.kind}; step {self.meta['step']}"
+        return f"Model({self.run}: {names}; {what}{shown})"
+
+    def _repr_html_(self) -> str:
+        learned = sum(p.numel() for _, p in learnable(self.network))
+        rows = [
+            ("run", str(self.run)),
+            ("modalities", ", ".join(f"{n} ({o.kind})" for n, o in self.recipe.modalities.items())),
+            ("classes", ", ".join(self.recipe.task.classes[:20])),
+            ("learned parameters", f"{learned:,}"),
+            *((f"validation {n}", f"{v:.4f}") for n, v in (self.meta.get("validation") or {}).items()),
+        ]
+        return table(("", "u2a model"), rows)
+
     def encode(self, split: str | Split = "test", *, places: np.ndarray | None = None) -> Encoded:
         """One pass of the encoders over (places of) a split of the recipe's data, or one opened otherwise."""
         workers = self.recipe.data.workers
+        opened = evaluation_split(self.recipe, split) if isinstance(split, str) else split
+        if self.place.main and not opened.used.all():
+            console.print(opened.notes[0], markup=False, highlight=False, soft_wrap=True)
         return encode_split(
             self.network,
-            evaluation_split(self.recipe, split) if isinstance(split, str) else split,
+            opened,
             self.preprocessors,
             self.recipe.task,
             self.place,
@@ -130,9 +164,8 @@ class Model:
         )
         if not shares:
             return with_calibration(scorer.drop(drop), scorer, self.calibration)
-        keys = evaluation_split(self.recipe, split).keys()
         names = self.network.names
-        kept_NM = keep_mask(keys, names, encoded.present_NM, shares, seed)
+        kept_NM = keep_mask(encoded.keys, names, encoded.present_NM, shares, seed)
         kept_NM = kept_NM & torch.tensor([name not in drop for name in names])
         return scorer.keep(kept_NM, drop, {name: float(share) for name, share in shares.items()})
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from u2a.errors import U2AError
-from u2a.evaluation.calibration import Calibration, fit_calibration, pattern_name
+from u2a.evaluation.calibration import Calibration, fit_calibration
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.metrics import higher_is_better
 from u2a.evaluation.scenarios import Pattern, patterns
@@ -76,25 +76,3 @@ def pattern_logits(model: U2A, encoded: Encoded) -> dict[Pattern, tuple[np.ndarr
             logits_NC = classify(model, encoded, encoded.present_NM & kept_M)
             found[pattern] = logits_NC[has_all_N].numpy(), encoded.target[has_all_N].numpy()
     return found
-
-
-def rising_confidence(model: U2A, encoded: Encoded, calibration: Calibration) -> float:
-    """Share of (sample, modality taken away) whose confidence rises (Ma et al., ICML 2023, ask that it not do).
-
-    The confidence is the highest probability, calibrated; ``Calibration(kind)`` without patterns leaves it raw.
-    """
-    M = len(model.names)
-    confidence: dict[Pattern, np.ndarray] = {}
-    for pattern in patterns(M):
-        logits_NC = classify(model, encoded, encoded.present_NM & torch.tensor(pattern)).numpy()
-        name = pattern_name(model.names, pattern)
-        confidence[pattern] = calibration.probabilities(logits_NC, name, M).max(1)
-    rises = pairs = 0
-    for pattern, before_N in confidence.items():
-        has_all_N = (encoded.present_NM | ~torch.tensor(pattern)).all(1).numpy()
-        for m in range(M):
-            fewer = tuple(kept and i != m for i, kept in enumerate(pattern))
-            if pattern[m] and fewer in confidence:
-                rises += int((confidence[fewer] > before_N + 1e-9)[has_all_N].sum())
-                pairs += int(has_all_N.sum())
-    return rises / pairs if pairs else math.nan

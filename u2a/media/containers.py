@@ -45,7 +45,8 @@ def open_container(member: bytes, kind: Literal["audio", "video"]) -> Iterator[I
         raise BadSample(f"the file has no {kind} frames, or is cut off before them") from None
     except av.error.FFmpegError as error:
         raise BadSample(f"cannot be decoded as {kind}: {error.strerror}") from None
-    except (ValueError, OverflowError, MemoryError) as error:  # of PyAV, for frames that contradict each other
+    # Of PyAV: frames that contradict each other, streams that appear in mid-file.
+    except (ValueError, OverflowError, MemoryError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadSample(f"cannot be decoded as {kind}: {reason}") from None
 

@@ -17,6 +17,9 @@ from u2a.errors import BadSample
 from u2a.media.containers import chosen_stream, open_container
 from u2a.media.frames import pixel_shape, upright
 from u2a.media.pictures import decode_rgb
+from u2a.media.quiet import no_warnings
+from u2a.media.sounds import decode_mono
+from u2a.media.texts import decode_text
 
 if TYPE_CHECKING:
     from av import AudioStream, VideoFrame, VideoStream
@@ -71,7 +74,7 @@ def picture(data: bytes, width: int) -> Image.Image | str:
     if facts.format == "image":
         return _thumbnail(data, width)
     if facts.format == "audio":
-        return draw_wave(_samples(data), width)
+        return draw_wave(decode_mono(data, MAX_SECONDS)[0], width)
     if facts.format == "video":
         return _film(data, width)
     raise BadSample("is no format that can be shown")
@@ -79,9 +82,9 @@ def picture(data: bytes, width: int) -> Image.Image | str:
 
 def _image_size(data: bytes) -> tuple[int, int] | None:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with no_warnings(), Image.open(io.BytesIO(data)) as image:
             return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # a damaged header can raise nearly anything inside a codec
         return None
 
 
@@ -119,8 +122,8 @@ def _seconds(container: InputContainer, stream: VideoStream | AudioStream) -> fl
 
 def _text(data: bytes) -> str | None:
     try:
-        text = data.decode()
-    except UnicodeDecodeError:
+        text = decode_text(data)
+    except BadSample:
         return None
     return None if "\0" in text else text
 
@@ -143,7 +146,7 @@ def _film(data: bytes, width: int) -> Image.Image:
         strip.paste(ImageOps.fit(frame, (each - 1, each)), (n * each, 0))
     if not sound:
         return strip
-    wave = draw_wave(_samples(data), width)
+    wave = draw_wave(decode_mono(data, MAX_SECONDS)[0], width)
     both = Image.new("RGB", (width, strip.height + wave.height + 2), PAPER)
     both.paste(strip, (0, 0))
     both.paste(wave, (0, strip.height + 2))
@@ -160,22 +163,6 @@ def _spread(container: InputContainer) -> Iterator[VideoFrame]:
             yield frame
         if not wanted:
             return
-
-
-def _samples(data: bytes) -> NDArray[np.float32]:
-    """Mono samples of the first MAX_SECONDS."""
-    parts, seconds = [], 0.0
-    with open_container(data, "audio") as container:
-        for frame in container.decode(chosen_stream(container, "audio")):
-            wave = frame.to_ndarray().astype(np.float32)
-            channels = len(frame.layout.channels)
-            parts.append(wave.mean(0) if len(wave) == channels else wave.reshape(-1, channels).mean(1))
-            seconds += frame.samples / frame.sample_rate
-            if seconds > MAX_SECONDS:
-                break
-    if not parts:
-        raise BadSample("has no sound")
-    return np.concatenate(parts)
 
 
 def draw_wave(samples: NDArray[np.float32], width: int, height: int = 36) -> Image.Image:

@@ -89,7 +89,8 @@ class UnimodalBranch(nn.Module):
         valid_NL = tokens.valid_NL
         if valid_NL is not None:
             valid_NL = torch.cat([valid_NL, valid_NL.new_ones(added_NKD.shape[:2])], 1)
-        return replace(tokens, hidden_NLD=torch.cat([hidden_NLD, added_NKD], 1), valid_NL=valid_NL)
+        hidden_NLD = torch.cat([hidden_NLD, added_NKD], 1)
+        return replace(tokens, hidden_NLD=hidden_NLD, valid_NL=valid_NL, n_mask_tokens=added_NKD.shape[1])
 
     def _check_tokens(self, tokens: Tokens) -> None:
         if not isinstance(tokens, Tokens) or tokens.hidden_NLD.dim() != 3:
@@ -99,6 +100,11 @@ class UnimodalBranch(nn.Module):
             raise PluginError(f"embedding gave width {tokens.hidden_NLD.shape[2]}, but the spec says {width}")
         if tokens.rows_P is not None and int(tokens.rows_P.sum()) != len(tokens.hidden_NLD):
             raise PluginError("Tokens.rows_P does not add up to the rows of hidden_NLD")
+        if isinstance(tokens.cls, Tensor) and tokens.cls.shape != tokens.hidden_NLD.shape[:1]:
+            rows = len(tokens.hidden_NLD)
+            raise PluginError(
+                f"Tokens.cls is {list(tokens.cls.shape)}; as a tensor it has one position a row, [{rows}]"
+            )
 
     def _check_hidden(self, hidden_NLD: Tensor, tokens: Tokens) -> None:
         N, L, D = tokens.hidden_NLD.shape

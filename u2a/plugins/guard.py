@@ -1,8 +1,8 @@
 """Importing a plugin changes nothing for anybody else: global state is recorded before and put back after.
 
 Python has no walls between packages: a plugin that no recipe uses may set torch's default dtype, leave the
-working folder or turn warnings into errors. What cannot be put back (threads that were started, a library
-that was patched, a program that was ended) is not looked after here.
+working folder or turn warnings into errors. Threads and exit functions are named by `u2a.plugins.left_behind`;
+a library that was patched is not looked after.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def put_back(changed: list[str]) -> Iterator[None]:
         for place in PLACES:
             with contextlib.suppress(Exception):
                 module = sys.modules[place.module]
-                if place in before and not _same(place.read(module), before[place]):
+                if place in before and not (place.same or _same)(place.read(module), before[place]):
                     changed.append(place.name)
                     place.write(module, before[place])
 

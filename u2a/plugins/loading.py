@@ -64,7 +64,12 @@ def load_registry() -> Registry:
                     registry.left_out.append(owner)
                     continue
                 now[:] = [owner]
-                registry.load(owner, partial(_load_entry, entry), partial(_version_hint, found.requires))
+                registry.load(
+                    owner,
+                    entry.value.partition(":")[0],
+                    partial(_load_entry, entry),
+                    partial(_version_hint, found.requires),
+                )
         for path in _names(FILES, os.pathsep):
             _load_file(registry, Path(path), now)
     if unknown := sorted(left_out - known):
@@ -123,7 +128,7 @@ def _load_file(registry: Registry, path: Path, now: list[Owner]) -> None:
     if found is None or not found.origin or Path(found.origin).resolve() != path:
         raise PluginError(f"--plugin {path}: there is another module {name!r}; give the file another name")
     now[:] = [owner := Owner(name, path.name, digest)]
-    registry.load(owner, partial(importlib.import_module, name))
+    registry.load(owner, name, partial(importlib.import_module, name))
     if failed := [failure for failure in registry.failures if failure.owner is owner]:
         raise PluginError(f"--plugin {path}: {failed[0].reason}")
 

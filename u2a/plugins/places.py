@@ -11,25 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Place:
-    """One piece of global state.
-
-    Attributes:
-        name: as people call it.
-        read, write: take it and put it back; both are given the module.
-        module: the library that it belongs to; left alone while that is not loaded.
-    """
-
-    name: str
-    read: Callable[[Any], Any]
-    write: Callable[[Any, Any], object]
-    module: str = "sys"
+from u2a.plugins.place import Place
+from u2a.plugins.places_of_torch import TORCH
 
 
 def _write_environment(_: ModuleType, before: dict[str, str]) -> None:
@@ -42,6 +28,11 @@ def _write_environment(_: ModuleType, before: dict[str, str]) -> None:
 def _write_path(_: ModuleType, before: list[str]) -> None:
     """As it was, with what is new behind it: a plugin may bring a folder of its own, but shadow nothing."""
     sys.path[:] = [*before, *dict.fromkeys(one for one in sys.path if one not in before)]
+
+
+def _write_finders(_: ModuleType, before: list[Any]) -> None:
+    """As with `sys.path`: a plugin may find modules that nobody else does, but none before others."""
+    sys.meta_path[:] = [*before, *(one for one in sys.meta_path if one not in before)]
 
 
 _SIGNALS = tuple(map(int, signal.valid_signals()))
@@ -88,11 +79,6 @@ def _write_logging(logging: Any, before: tuple[Any, ...]) -> None:
     logging.disable(disabled)
 
 
-def _read_flushing(_: ModuleType) -> bool:
-    smallest = sys.float_info.min
-    return smallest / 2 == 0
-
-
 def _read_decimal(context: Any) -> dict[str, Any]:
     names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
     traps = [signal for signal, on in context.traps.items() if on]
@@ -105,24 +91,6 @@ def _write_gc(_: ModuleType, before: tuple[bool, tuple[int, int, int]]) -> None:
 
 
 _HOOKS = ("excepthook", "displayhook", "unraisablehook")
-_SDP = ("flash_sdp", "mem_efficient_sdp", "math_sdp", "cudnn_sdp")
-
-
-def _read_attention(torch: Any) -> list[bool]:
-    return [getattr(torch.backends.cuda, f"{name}_enabled")() for name in _SDP]
-
-
-def _write_attention(torch: Any, before: list[bool]) -> None:
-    for name, value in zip(_SDP, before, strict=True):
-        getattr(torch.backends.cuda, f"enable_{name}")(value)
-
-
-_CUDNN = ("enabled", "benchmark", "deterministic", "allow_tf32")
-
-
-def _write_cudnn(torch: Any, before: list[bool]) -> None:
-    for name, value in zip(_CUDNN, before, strict=True):
-        setattr(torch.backends.cudnn, name, value)
 
 
 def _locale() -> Any:
@@ -140,6 +108,12 @@ PLACES = (
     Place("the working folder", lambda _: os.getcwd(), lambda _, before: os.chdir(before)),
     Place("the environment", lambda _: dict(os.environ), _write_environment),
     Place("sys.path", lambda _: list(sys.path), _write_path),
+    Place(
+        "sys.meta_path",
+        lambda s: list(s.meta_path),
+        _write_finders,
+        same=lambda now, before: now[: len(before)] == before,  # libraries add theirs behind
+    ),
     Place("signal handlers", _read_signals, _write_signals),
     Place("the umask", _read_umask, lambda _, before: os.umask(before)),
     Place("built-in functions", lambda _: dict(vars(builtins)), _write_builtins),
@@ -189,53 +163,6 @@ PLACES = (
         lambda m, x: dict.update(m.rcParams, x),
         "matplotlib",
     ),
-    Place(
-        "torch's default dtype",
-        lambda m: m.get_default_dtype(),
-        lambda m, x: m.set_default_dtype(x),
-        "torch",
-    ),
-    Place(
-        "torch's default device",
-        lambda m: m.get_default_device(),
-        lambda m, x: m.set_default_device(None if x.type == "cpu" else x),
-        "torch",
-    ),
-    Place("torch's gradient mode", lambda m: m.is_grad_enabled(), lambda m, x: m.set_grad_enabled(x), "torch"),
-    Place("torch's threads", lambda m: m.get_num_threads(), lambda m, x: m.set_num_threads(x), "torch"),
-    Place("torch's seed", lambda m: m.get_rng_state(), lambda m, x: m.set_rng_state(x), "torch"),
-    Place(
-        "torch's deterministic mode",
-        lambda m: m.get_deterministic_debug_mode(),
-        lambda m, x: m.set_deterministic_debug_mode(x),
-        "torch",
-    ),
-    Place(
-        "torch's matrix precision",
-        lambda m: m.get_float32_matmul_precision(),
-        lambda m, x: m.set_float32_matmul_precision(x),
-        "torch",
-    ),
-    Place(
-        "torch's anomaly mode",
-        lambda m: m.is_anomaly_enabled(),
-        lambda m, x: m.autograd.set_detect_anomaly(x),
-        "torch",
-    ),
-    Place(
-        "torch's autocast",
-        lambda m: [m.is_autocast_enabled(device) for device in ("cpu", "cuda")],
-        lambda m, x: [m.set_autocast_enabled(d, on) for d, on in zip(("cpu", "cuda"), x, strict=True)],
-        "torch",
-    ),
-    Place("torch's attention kernels", _read_attention, _write_attention, "torch"),
-    Place("cuDNN's flags", lambda m: [getattr(m.backends.cudnn, n) for n in _CUDNN], _write_cudnn, "torch"),
-    Place("the flushing of denormal numbers", _read_flushing, lambda m, x: m.set_flush_denormal(x), "torch"),
-    Place(
-        "torch's way to share memory",
-        lambda m: m.get_sharing_strategy(),
-        lambda m, x: m.set_sharing_strategy(x),
-        "torch.multiprocessing",
-    ),
+    *TORCH,
 )
 LIBRARIES = frozenset(place.module for place in PLACES)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
@@ -24,6 +24,7 @@ from u2a.errors import PluginError
 from u2a.plugins.checks import S, check_logger, check_metric, check_spec
 from u2a.plugins.guard import put_back
 from u2a.plugins.hooks import call, hooks_of
+from u2a.plugins.left_behind import left_behind
 
 if TYPE_CHECKING:
     from u2a.contract.blame import Owner
@@ -58,16 +59,25 @@ class Registry:
         """Register one plugin object; what it did wrong becomes a `Failure`, never an exception."""
         self._try(owner, lambda: plugin)
 
-    def load(self, owner: Owner, load: Callable[[], object], hint: Callable[[], str] = str) -> None:
+    def load(
+        self, owner: Owner, module: str, load: Callable[[], object], hint: Callable[[], str] = str
+    ) -> None:
         """`add` what `load` imports, and leave global state as it was.
 
         Args:
+            module: the name of what is imported.
             hint: makes what is added to the reason if the import fails.
         """
         changed: list[str] = []
+        left: list[str] = []
         heavy = "torch" not in sys.modules
-        with nullcontext() if owner.distribution == "u2a" else put_back(changed):  # ours are known
+        with ExitStack() as guards:
+            if owner.distribution != "u2a":  # ours are known
+                guards.enter_context(put_back(changed))
+                guards.enter_context(left_behind(left, module.partition(".")[0]))
             self._try(owner, load, hint)
+        if left:
+            self.notes.setdefault(owner, []).extend(left)
         if changed:
             text = f"changed {', '.join(changed)} when loaded; it was put back"
             self.notes.setdefault(owner, []).append(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -66,6 +67,21 @@ def parse_recipe(
     if faults:
         raise RecipeError("\n".join(f"{source}: {fault}" for fault in faults))
     return recipe
+
+
+def as_recipe(value: str | Path | Mapping[str, Any] | Recipe, sets: Sequence[str] = ()) -> Recipe:
+    """A recipe from a file, a dict as TOML would give it (paths relative to the working directory), or itself.
+
+    Raises:
+        RecipeError: it cannot be used; or `sets` beside a `Recipe`.
+    """
+    if isinstance(value, Recipe):
+        if sets:
+            raise RecipeError("sets are for a recipe file or a dict; change a Recipe before it is validated")
+        return value
+    if isinstance(value, Mapping):
+        return parse_recipe(deepcopy(dict(value)), sets, source="recipe", folder=Path.cwd())
+    return load_recipe(value, sets)
 
 
 def parse_options(name: str, sets: Sequence[str], plugins: Registry) -> ModalityOptions:

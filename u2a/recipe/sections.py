@@ -225,7 +225,7 @@ class ModelSection(Section):
 class LrFactors(Section):
     """How fast each part learns, relative to ``training.lr``."""
 
-    lora: float = Field(1.0, ge=0, description="LoRA of frozen encoders")
+    lora: float = Field(3.0, ge=0, description="LoRA of frozen encoders")
     encoder: float = Field(1.0, ge=0, description="of a modality that is trained whole")
     mask_tokens: float = Field(1.0, ge=0, description="the mask tokens")
     projection: float = Field(1.0, ge=0, description="projections to a common width (fusion = sum)")
@@ -258,7 +258,15 @@ class TrainingSection(Section):
     eps: float = Field(1e-8, gt=0, description="AdamW's")
     clip_norm: float = Field(1.0, ge=0, description="largest gradient norm; 0 = no clipping")
     patience: int = Field(
-        3, ge=0, description="epochs without a better validation after which training ends; 0 = never"
+        5, ge=0, description="epochs without a better validation after which training ends; 0 = never"
+    )
+    start_from: PathOrUrl | None = Field(
+        None, description="a run folder whose adapter this training begins with, as far as it fits"
+    )
+    save_minutes: float = Field(
+        10.0,
+        ge=0,
+        description="most minutes of training that a killed process loses; 0 = save after epochs only",
     )
     alignment_weight: float = Field(0.20, ge=0, description="lambda of eq. 7")
     detach_target: bool = Field(True, description="stop the alignment loss's gradient at what is aligned to")

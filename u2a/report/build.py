@@ -1,4 +1,4 @@
-"""The report's content as plain values: one run in detail, and what several runs tell together."""
+"""The report's content as plain values: one recipe in detail, from all its seeds, and several together."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from u2a.evaluation.metrics import higher_is_better
 from u2a.recipe.sections import Recipe
 from u2a.report.values.analysis import Analysis
 from u2a.report.values.availability import Curve, curves
+from u2a.report.values.details import Detail, told
 from u2a.report.values.expected import model_of_use
 from u2a.report.values.patterns import PatternValues, pattern_rows
 from u2a.report.values.predictions import metric_labels
@@ -29,7 +30,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Brief:
-    """What is kept of every run beside the one in detail."""
+    """What is kept of every run, of whatever recipe."""
 
     about: dict[str, Any]
     signature: dict[str, Any]
@@ -37,6 +38,11 @@ class Brief:
     patterns: list[PatternValues]
     availability: list[Curve]
     rates: dict[Condition, float]
+
+    def is_of(self, other: Brief) -> bool:
+        """Whether both differ in their seed alone."""
+        # The condition, too: a signature does not tell at which rate a table was drawn.
+        return (self.signature, self.condition) == (other.signature, other.condition)
 
 
 def build_report(
@@ -51,7 +57,7 @@ def build_report(
     """Encode the split once for every run and tell all that follows; plain values for JSON.
 
     Args:
-        runs: run folders, None for the newest; the first one is told in detail.
+        runs: run folders, None for the newest; the recipe of the first is told in detail, from all its seeds.
         seed: of resamples and of the missing tables that the rates are tested with.
         say: is told what is being done.
 
@@ -64,18 +70,25 @@ def build_report(
     conditions = conditions_of([run.recipe(tuple(sets)) for run in found])
     report: dict[str, Any] = {}
     briefs: list[Brief] = []
+    details: list[Detail] = []
+    notes: list[str] = []
     for run in found:
         model = api.load(run.folder, checkpoint=checkpoint, sets=sets)
+        notes += model.notes
         say(f"{run}: encoding split {split}")
         opened = bare_split(model.recipe, split)
         analysis = Analysis(model.network, model.encode(opened), model.recipe.task, opened.keys(), seed=seed)
         if briefs:
             _check_same(report, model, opened)
-        briefs.append(_brief(model, analysis, opened, conditions, seed))
+        say(f"{run}: scoring {len(opened)} samples")
+        brief = _brief(model, analysis, opened, conditions, seed)
+        if not briefs or brief.is_of(briefs[0]):
+            details.append(analysis.detail())
+        briefs.append(brief)
         if len(briefs) == 1:
-            say(f"{run}: scoring {len(opened)} samples")
-            report = _detail(model, analysis, opened)
-    return report | _together(briefs, conditions, seed)
+            report = _detail(model, opened)
+    parts = told(details, report["modalities"], report["classes_of_task"], seed)
+    return report | {"notes": notes} | parts | _together(briefs, conditions, seed)
 
 
 def bare_split(recipe: Recipe, split: str) -> Split:
@@ -84,7 +97,7 @@ def bare_split(recipe: Recipe, split: str) -> Split:
     return evaluation_split(recipe.model_copy(update={"data": data}), split)
 
 
-def _detail(model: api.Model, analysis: Analysis, opened: Split) -> dict[str, Any]:
+def _detail(model: api.Model, opened: Split) -> dict[str, Any]:
     task = model.recipe.task
     label, class_label = metric_labels(task)
     return {
@@ -105,10 +118,6 @@ def _detail(model: api.Model, analysis: Analysis, opened: Split) -> dict[str, An
             "n_incomplete": int((~opened.present_NM.all(1)).sum()),
             "fingerprint": opened.fingerprint,
         },
-        "classes": analysis.classes(),
-        "tokens": analysis.tokens(),
-        "contributions": analysis.contributions(),
-        "calibration": analysis.calibration(),
     }
 
 
@@ -147,8 +156,8 @@ def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None
 
 
 def _together(briefs: list[Brief], conditions: Sequence[Condition], seed: int) -> dict[str, Any]:
-    first = briefs[0]  # the condition, too: a signature does not tell at which rate a table was drawn
-    peers = [b for b in briefs if (b.signature, b.condition) == (first.signature, first.condition)]
+    first = briefs[0]
+    peers = [brief for brief in briefs if brief.is_of(first)]
     metric = next(iter(first.patterns[0].scores))
     higher = higher_is_better(metric)
     rows = pattern_rows([brief.patterns for brief in peers], higher, seed)

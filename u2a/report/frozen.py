@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from u2a.common.seeds import stable_seed
 from u2a.data.feeding.held_out import held_out
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
+from u2a.evaluation import kept_tokens
 from u2a.evaluation.baselines import Features
 from u2a.evaluation.encoding import encode_columns
 from u2a.evaluation.tokens import token_columns
@@ -28,14 +28,40 @@ Side = tuple[Split, np.ndarray | None]
 
 
 def frozen_features(model: Model, scored: Side) -> tuple[Features, Features, Features]:
-    """Tokens to fit on, to choose strengths on (see `validation_side`), and to score."""
+    """Tokens to fit on, to choose strengths on (see `_validation`), and to score.
+
+    What the head start encoded is read from the run folder.
+    """
     frozen = build_model(model.recipe, registry()).to(model.place.device).eval()
     train = evaluation_split(model.recipe, "train")
     choice, held_N = _validation(model.recipe, train)
-    draw = np.random.default_rng(stable_seed("baselines", model.recipe.seed))
-    fit_places = np.sort(draw.permutation(np.flatnonzero(~held_N))[:MOST])
-    fitted, chosen_on = _read(frozen, model, (train, fit_places)), _read(frozen, model, choice)
+    fitted, chosen_on = _kept(model, train, held_N, choice)
+    if fitted is None:
+        draw = np.random.default_rng(stable_seed("baselines", model.recipe.seed))
+        fit_places = np.sort(draw.permutation(np.flatnonzero(~held_N))[:MOST])
+        fitted = _read(frozen, model, (train, fit_places))
+    chosen_on = chosen_on or _read(frozen, model, choice)
     return fitted, chosen_on, chosen_on if _same(scored, choice) else _read(frozen, model, scored)
+
+
+def _kept(
+    model: Model, train: Split, held_N: np.ndarray, choice: Side
+) -> tuple[Features | None, Features | None]:
+    """What the training kept of the samples to fit on and to choose on, where that is all of them."""
+    fitted, chosen_on = (
+        kept_tokens.kept(model.run.folder, side, train.fingerprint) for side in ("train", "val")
+    )
+    if fitted is None:
+        return None, None
+    validates = model.recipe.data.holdout is not None or choice[0].name != "train"
+    if validates:
+        if len(fitted.target) != (~held_N).sum():
+            fitted = None
+        n = len(choice[0]) if choice[1] is None else len(choice[1])
+        return fitted, chosen_on if chosen_on is not None and len(chosen_on.target) == n else None
+    if len(fitted.target) != len(held_N):
+        return None, None
+    return kept_tokens.rows_of(fitted, ~held_N), kept_tokens.rows_of(fitted, held_N)
 
 
 def _same(one: Side, other: Side) -> bool:
@@ -73,7 +99,4 @@ def _read(frozen: U2A, model: Model, side: Side) -> Features:
         places=places,
         workers=recipe.data.workers or 0,
     )
-    *tokens, present_NM, target, _ = (column.cpu() for column in columns)
-    M = len(frozen.names)
-    read_NF = [torch.cat([tokens[3 * m], tokens[3 * m + 1]], 1).double().numpy() for m in range(M)]
-    return Features(tuple(read_NF), present_NM.numpy(), target.numpy())
+    return kept_tokens.features_of(columns, len(frozen.names))

@@ -57,7 +57,7 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
         lead=lead(report),
         rule=rule(report),
         averages=AVERAGES.get(report["metric"]["name"]),
-        of_first=of_first(report),
+        of_seeds=of_seeds(report),
         style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
@@ -105,9 +105,9 @@ def rule(report: dict[str, Any]) -> str:
     return text + ("." if report["over_seeds"] else "; other seeds of the training are not covered.")
 
 
-def of_first(report: dict[str, Any]) -> str:
-    """Marks what is of one run where others are means of several."""
-    return f"Of the first run (seed {report['runs'][0]['seed']}). " if report["over_seeds"] else ""
+def of_seeds(report: dict[str, Any]) -> str:
+    """Marks what is a mean over runs."""
+    return f"Mean of {report['over_seeds']['n']} seeds. " if report["over_seeds"] else ""
 
 
 def lead(report: dict[str, Any]) -> str:

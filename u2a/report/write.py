@@ -29,7 +29,7 @@ def write_report(
     """Write ``report.html``, ``report.json`` and CSV files; the same runs give the same bytes.
 
     Args:
-        runs: run folders, the first one told in detail; the newest run if there are none.
+        runs: run folders, the first one's recipe told in detail; the newest run if there are none.
         out: the folder; ``report`` in the first run's if None.
         figures: where to save the charts as PNG and PDF, too.
 

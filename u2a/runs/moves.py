@@ -45,3 +45,11 @@ def record_move(run: Run, recipe: Recipe) -> None:
     moved = before.model_copy(update={"data": data, "modalities": recipe.modalities})
     if moved.resolved() != before.resolved():
         write_text(run.recipe_file, dump_recipe(moved))
+
+
+def record_epochs(run: Run, recipe: Recipe) -> None:
+    """Write the epochs of an extended training into the run's recipe."""
+    before = run.recipe()
+    if before.training.epochs != recipe.training.epochs:
+        training = before.training.model_copy(update={"epochs": recipe.training.epochs})
+        write_text(run.recipe_file, dump_recipe(before.model_copy(update={"training": training})))

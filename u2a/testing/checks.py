@@ -36,6 +36,6 @@ def run_checks(case: Case) -> Iterator[tuple[Check, list[str]]]:
 
 def all_checks() -> list[Check]:
     """The checks, in the order of a sample's way through a modality."""
-    for part in ("parts", "registration", "record", "backbone", "tokens", "frozen", "learning"):
+    for part in ("parts", "registration", "record", "backbone", "tokens", "position", "frozen", "learning"):
         import_module(f"u2a.testing.{part}")  # each registers its checks
     return CHECKS

@@ -5,7 +5,6 @@ Shape suffixes as in `u2a.modality`.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,6 @@ from u2a.testing.case import Case, Findings, check, far
 ENCODER = "u2a/modality.py, Encoder"
 EMBEDDING = "u2a/modality.py, Tokens and Embedding"
 SPEC = "u2a/modality.py, ModalitySpec"
-#: A learned class token among a backbone's parameters.
-_CLASS = re.compile(r"(^|[._])(cls|class|distillation)(_?(token|embedding|embed|emb))?(_[A-Z]+)?$")
 TARGETS = "u2a/modality.py, ModalitySpec.lora_targets"
 
 
@@ -38,11 +35,26 @@ def token_shapes(case: Case) -> Findings:
         yield f"hidden_NLD is {tokens.hidden_NLD.dtype}"
     if (N if tokens.rows_P is None else len(tokens.rows_P)) != P:
         yield f"{P} samples gave {N} rows, rows_P {tokens.rows_P}"
-    places = range(L)[:1] if tokens.cls is None else tokens.cls
+    places = class_places(tokens)
     if not places or not all(0 <= place < L for place in places):
         yield f"class positions {tokens.cls} among {L} tokens"
     if tokens.valid_NL is not None:
         yield from _validity(tokens)
+
+
+def class_places(tokens: Tokens) -> list[int]:
+    """All positions that are a class token of some row; the first where there is none."""
+    if isinstance(tokens.cls, Tensor):
+        return tokens.cls.tolist()
+    L = tokens.hidden_NLD.shape[1]
+    return [place + L if place < 0 else place for place in (tokens.cls or (0,))] if tokens.cls != () else []
+
+
+def _of_cls(tokens: Tokens, x_NL: Tensor) -> Tensor:
+    """What stands at the class positions, of every row."""
+    if isinstance(tokens.cls, Tensor):
+        return x_NL.gather(1, tokens.cls[:, None])
+    return x_NL[:, class_places(tokens)]
 
 
 def _validity(tokens: Tokens) -> Findings:
@@ -52,25 +64,8 @@ def _validity(tokens: Tokens) -> Findings:
         yield f"valid_NL is {valid_NL.dtype} {tuple(valid_NL.shape)}"
     elif (valid_NL[:, 1:] & ~valid_NL[:, :-1]).any():
         yield "padding stands before real tokens"
-    elif not valid_NL[:, list(tokens.cls or (0,))].all():
+    elif not _of_cls(tokens, valid_NL).all():
         yield "a class position is padding"
-
-
-@check("class positions that are the backbone's own class token, or None for the mean", EMBEDDING)
-def class_position(case: Case) -> Findings:
-    cls = case.tokens.cls
-    if not isinstance(cls, tuple):
-        return
-    before_NLD, backbone = case.tokens.hidden_NLD, case.backbone().eval()
-    own = [(name, p) for name, p in backbone.named_parameters() if _CLASS.search(name)]
-    for _, parameter in own:
-        _perturb(parameter)
-    changed_NL = (case.tokens_of(backbone).hidden_NLD - before_NLD).abs().amax(-1) > 0
-    places = changed_NL.all(0).nonzero().flatten().tolist()
-    if places and not set(cls) <= set(places):
-        yield f"cls is {cls}, but {own[0][0]} stands at {', '.join(map(str, places))}"
-    elif not places and not _equal_rows(before_NLD[:, list(cls)]):
-        yield f"what stands at {cls} differs by sample, so it is no class token; cls=None takes the mean"
 
 
 @check("four adapted nn.Linear a block: query, key, value, attention output", TARGETS)
@@ -123,9 +118,9 @@ def bfloat16(case: Case) -> Findings:
 def mask_token(case: Case) -> Findings:
     branch = case.branch()
     cls_PD, mask_PKD = _encode(branch, case.inputs)
-    if _equal_rows(mask_PKD[:, 0]):
+    if equal_rows(mask_PKD[:, 0]):
         yield "the mask token's output is the same for different samples, as if it attended to nothing"
-    _perturb(branch.mask_tokens_KD)
+    perturb(branch.mask_tokens_KD)
     other_cls_PD, other_mask_PKD = _encode(branch, case.inputs)
     if not far(mask_PKD, other_mask_PKD, 1e-5):
         yield "another mask token leaves the last position's output as it was"
@@ -136,7 +131,7 @@ def mask_token(case: Case) -> Findings:
 @check("mask tokens without position embedding: two that change places change outputs with each other", ENCODER)
 def mask_token_positions(case: Case) -> Findings:
     branch = case.branch(n_mask_tokens=2)
-    _perturb(branch.mask_tokens_KD)
+    perturb(branch.mask_tokens_KD)
     cls_PD, mask_PKD = _encode(branch, case.inputs)
     with torch.no_grad():
         branch.mask_tokens_KD.copy_(branch.mask_tokens_KD.flip(0))
@@ -176,7 +171,7 @@ def batches(case: Case) -> Findings:
         alone_cls_PD, alone_mask_PKD = _encode(branch, case.preprocessor.collate([example]))
         if distance := far(cls_PD[p], alone_cls_PD[0]) or far(mask_PKD[p], alone_mask_PKD[0]):
             yield f"member {p} alone differs by {distance:.2g} from the same member in the batch"
-    if _equal_rows(cls_PD):
+    if equal_rows(cls_PD):
         yield "the class token is the same for different members"
 
 
@@ -201,7 +196,7 @@ def missing_samples(case: Case) -> Findings:
 def save_and_load(case: Case) -> Findings:
     model, fresh = _model(case), _model(case, seed=9)
     for _, parameter in learnable(model):
-        _perturb(parameter, 0.1)
+        perturb(parameter, 0.1)
     meta = {"modalities": {branch.name: {"base": branch.base} for branch in model.branches}}
     optimizer = torch.optim.AdamW([p for _, p in learnable(model)])
     with tempfile.TemporaryDirectory() as folder:
@@ -228,11 +223,11 @@ def _encode(branch: UnimodalBranch, inputs: Inputs, seed: int = 0) -> tuple[Tens
         return read.cls_PH, read.mask_PKH
 
 
-def _perturb(parameter: nn.Parameter, scale: float = 1.0) -> None:
+def perturb(parameter: nn.Parameter, scale: float = 1.0) -> None:
     noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         parameter.add_(noise.to(parameter.dtype), alpha=scale)
 
 
-def _equal_rows(x_PD: Tensor) -> bool:
+def equal_rows(x_PD: Tensor) -> bool:
     return len(x_PD) > 1 and not far(x_PD[1:], x_PD[:1].expand_as(x_PD[1:]), 1e-6)

@@ -55,10 +55,12 @@ def _some(names: Sequence[str]) -> str:
 def class_counts(split: Split, used_N: NDArray[np.bool_], n_classes: int) -> NDArray[np.int64]:
     """How many used samples have each class."""
     counts, start = np.zeros(n_classes, np.int64), 0
+    stored_used = split.used.copy()  # of all samples in the indexes
+    stored_used[stored_used] = used_N
     for index, _, class_ids in split.indexes():
         ends = index.array("label_ends")
         owner = start + np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-        ids = class_ids[index.array("label_ids")][used_N[owner]]
+        ids = class_ids[index.array("label_ids")][stored_used[owner]]
         counts += np.bincount(ids, minlength=n_classes)
         start += len(ends)
     return counts

@@ -136,7 +136,17 @@ def _train(recipe: str, job: Job, nproc: int) -> int:
     start = [*many, "-m", "u2a", "--"] if nproc > 1 else ["-m", "u2a"]  # torchrun would take --run for its own
     sets = [part for value in job.sets for part in ("--set", value)]
     job.run.folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, *start, "train", recipe, *sets, "--run", str(job.run), "--resume"]
+    command = [
+        sys.executable,
+        *start,
+        "train",
+        recipe,
+        *sets,
+        "--run",
+        str(job.run),
+        "--resume",
+        "--no-baselines",
+    ]
     process = subprocess.Popen(command)
     try:
         return process.wait()

@@ -6,6 +6,7 @@ mask tokens.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import torch.distributed as dist
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from u2a.common.distributed import World
 from u2a.common.seeds import stable_seed
+from u2a.evaluation import kept_tokens
 from u2a.evaluation.tokens import token_columns
 from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
 from u2a.method.model import U2A
@@ -24,12 +26,21 @@ from u2a.training.indexed_data import TrainingData
 CACHE_BYTES = 2 << 30
 
 
-def head_start(model: U2A, data: TrainingData, recipe: Recipe, place: World) -> Summary:
-    """Fit what stands behind the encoders on the frozen encoders' tokens of the training samples."""
+def head_start(model: U2A, data: TrainingData, recipe: Recipe, place: World, folder: Path) -> Summary:
+    """Fit what stands behind the encoders on the frozen encoders' tokens of the training samples.
+
+    The tokens are kept in the run's folder, for baselines.
+    """
     most = _most_samples(model)
-    train = _tokens(model, data.encode_training(model, token_columns, most))
+    columns = data.encode_training(model, token_columns, most)
+    train = _tokens(model, columns)
     held_out = data.encode_validation(model, token_columns, most)
     validation = None if held_out is None else _tokens(model, held_out)
+    if place.main:
+        for name, found in (("train", columns), ("val", held_out)):
+            if found is not None:
+                side = kept_tokens.features_of(found, len(model.names))
+                kept_tokens.keep(folder, name, side, data.fingerprint)
     modules = cast(ReadOuts, model.read_outs), cast(ModalityHead, model.head)
     summary = [Summary()]
     if place.main:

@@ -31,6 +31,9 @@ from u2a.training.gaps import gaps
 class TrainingData:
     """The training plan, its loader, and validation on the ``val`` split or a seeded hold-out, if any."""
 
+    #: Fingerprints that older versions gave the same training data.
+    also_known_as: tuple[str, ...] = ()
+
     def __init__(self, recipe: Recipe, place: World, registry: Registry) -> None:
         self.recipe, self.place = recipe, place
         training = recipe.training

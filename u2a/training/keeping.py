@@ -21,12 +21,26 @@ from u2a.runs.folder import Run
 
 @dataclass(frozen=True)
 class Facts:
-    """What must be the same where a training goes on: each with what it is called for people."""
+    """What must be the same where a training goes on: each with what it is called for people.
+
+    Attributes:
+        also_known_as: fingerprints that older versions gave the same training data; not recorded.
+    """
 
     steps_per_epoch: int
     total_steps: int
     data_fingerprint: str
     validation_fingerprint: str | None
+    also_known_as: tuple[str, ...] = ()
+
+    def recorded(self) -> dict[str, Any]:
+        """What a checkpoint says of its training."""
+        return {key: value for key, value in vars(self).items() if key != "also_known_as"}
+
+    def extends(self, meta: Mapping[str, Any]) -> bool:
+        """Whether this is the schedule of a checkpoint with more epochs."""
+        same_epochs = meta.get("steps_per_epoch") == self.steps_per_epoch
+        return same_epochs and meta.get("total_steps", 0) < self.total_steps
 
     def check(self, run: Run, meta: Mapping[str, Any]) -> None:
         """Refuse a checkpoint that was made with others.
@@ -41,7 +55,10 @@ class Facts:
         }
         for key, what in names.items():
             mine = getattr(self, key)
-            if meta.get(key, mine) != mine:
+            if key == "total_steps" and self.extends(meta):
+                continue
+            mine_too = self.also_known_as if key == "data_fingerprint" else ()
+            if meta.get(key, mine) not in (mine, *mine_too):
                 raise U2AError(f"{run}: cannot resume: {what} has changed since ({meta[key]} is now {mine})")
 
 
@@ -82,7 +99,7 @@ class Keeper:
         """Write a checkpoint (on the first process) and make it LAST, and BEST if it is."""
         if self.place.main:
             known = {
-                **vars(self.facts),
+                **self.facts.recorded(),
                 "best": self.best,
                 "stale": self.stale,
                 "validation": validation.scores if validation else {},
@@ -112,6 +129,8 @@ class Keeper:
     def follow(self, meta: Mapping[str, Any]) -> None:
         """Stand where the checkpoint that `restore` read was saved."""
         self.saved, self.best, self.stale = meta["step"], meta["best"], meta.get("stale", 0)
+        if self.facts.extends(meta):  # whoever asks for more epochs does not want them to end at once
+            self.stale = 0
 
     def _is_better(self, value: float) -> bool:
         if self.best is None or math.isnan(self.best):

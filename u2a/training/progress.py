@@ -29,7 +29,7 @@ class TrainingProgress:
         self.first = self.last_done = 0
         self.started = self.spoken = time.monotonic()
         self.elsewhere = 0.0
-        if not quiet and console.is_terminal:
+        if not quiet and (console.is_terminal or console.is_jupyter):
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),

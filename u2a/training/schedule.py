@@ -18,6 +18,15 @@ def learning_rate(t: int, steps_per_epoch: int, training: TrainingSection) -> fl
     return training.lr * (1 - (t - warm) / (total - warm)) ** training.power
 
 
+def extended(before: int, done: int, steps_per_epoch: int, training: TrainingSection) -> str:
+    """What a person should know of a training that was to have `before` steps and goes on to more."""
+    rate = learning_rate(done, steps_per_epoch, training)
+    return (
+        f"extended from {before // steps_per_epoch} to {training.epochs} epochs: from step {done} on, the "
+        f"learning rate is that of a training of {training.epochs} epochs ({rate:.3g} now)"
+    )
+
+
 def parameter_groups(model: U2A, factors: LrFactors) -> list[dict[str, Any]]:
     """The learnable tensors by part, each with its ``factor`` on the learning rate."""
     parts: dict[str, list[nn.Parameter]] = {name: [] for name in LrFactors.model_fields}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +14,12 @@ from u2a.errors import U2AError
 from u2a.evaluation.trained import Model, load
 from u2a.plugins.loading import registry
 from u2a.plugins.registry import Registry
-from u2a.recipe.file import load_recipe
+from u2a.recipe.file import as_recipe, load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.folder import Run, latest_run, new_run
-from u2a.runs.moves import record_move, without_places
+from u2a.runs.moves import record_epochs, record_move, without_places
 from u2a.runs.owners import check_owners, owners_of
-from u2a.training.agreement import flat, hold_together, made_by_all, told_by_first
+from u2a.training.agreement import flat, hold_together, told_by_first
 from u2a.training.lock import training_in
 from u2a.training.trainer import Trainer
 
@@ -49,14 +49,14 @@ def _train(recipe: Recipe, run: Run, place: World) -> bool:
     keys = flat(without_machine(recipe.resolved()), "recipe value of ")
     hold_together({"version of u2a": version("u2a"), "set of plugins": owners, **keys}, place)
     exists, resumes = told_by_first(lambda: _look(recipe, run, plugins), place)
-    trainer = made_by_all(lambda: Trainer(recipe, run, place, plugins), place)
-    hold_together({"set of training samples": trainer.data.fingerprint, **trainer.encoders}, place)
+    trainer = Trainer(recipe, run, place, plugins)
     if not exists and place.main:
         run.create(recipe, plugins)
     if resumes:
         trainer.resume()
         if place.main:
             record_move(run, recipe)
+            record_epochs(run, recipe)
     elif exists and place.main:
         run.forget_after(0)  # what was logged before the first checkpoint is done again
     if place.main:
@@ -72,7 +72,7 @@ def _look(recipe: Recipe, run: Run, plugins: Registry) -> tuple[bool, bool]:
     """Whether the run is there, and whether it has a checkpoint to go on from."""
     if not run.exists:
         return False, False
-    check_same(recipe, run)
+    check_same(recipe, run, extend=True)
     for note in check_owners(run.folder, recipe, plugins):
         out.print(note)
     return True, (run.checkpoints / "LAST").exists()
@@ -95,13 +95,18 @@ def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack)
     return run
 
 
-def check_same(recipe: Recipe, run: Run) -> None:
+def check_same(recipe: Recipe, run: Run, *, extend: bool = False) -> None:
     """Refuse a run that was trained with another recipe; where it is computed may differ.
+
+    Args:
+        extend: more epochs will do.
 
     Raises:
         U2AError: names the keys that differ.
     """
     before, now = without_machine(run.recipe().resolved()), without_machine(recipe.resolved())
+    if extend and now["training"]["epochs"] > before["training"]["epochs"]:
+        now["training"]["epochs"] = before["training"]["epochs"]
     if keys := list(_differing(before, now)):
         raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys)} differ)")
     if list(before["modalities"]) != list(now["modalities"]):
@@ -113,7 +118,7 @@ def check_same(recipe: Recipe, run: Run) -> None:
 def without_machine(resolved: dict[str, Any]) -> dict[str, Any]:
     """A recipe without what may differ from machine to machine: places, device, loaders, loggers."""
     kept = without_places(resolved)
-    machine = dict.fromkeys(("device", "loggers", "workers", "cache_dir", "cache_gb"))
+    machine = dict.fromkeys(("device", "loggers", "save_minutes", "workers", "cache_dir", "cache_gb"))
     return kept | {section: {**kept[section], **machine} for section in ("training", "data")}
 
 
@@ -128,7 +133,7 @@ def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str = "") ->
 
 
 def train(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     run: str | Path | None = None,
     resume: bool = False,
@@ -137,16 +142,14 @@ def train(
     """Train a recipe as ``u2a train`` does, and load the result.
 
     Args:
-        recipe: a recipe file, or a validated recipe.
+        recipe: a recipe file, a dict as TOML would give it, or a validated recipe.
         run: the run folder; ``runs/<name>-<number>`` if None.
         resume: go on with the run if there is one.
-        sets: recipe overrides such as ``training.epochs=3``, for a recipe file.
+        sets: recipe overrides such as ``training.epochs=3``, for a recipe file or a dict.
 
     Raises:
         u2a.errors.U2AError: what ``u2a train`` refuses, or `sets` beside a `Recipe`.
     """
-    if sets and isinstance(recipe, Recipe):
-        raise U2AError("sets are for a recipe file; change a Recipe before it is validated")
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, sets)
+    loaded = as_recipe(recipe, sets)
     trained, _ = train_recipe(loaded, None if run is None else str(run), resume)
     return load(trained.folder)

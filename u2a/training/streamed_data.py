@@ -41,8 +41,15 @@ class StreamingData(TrainingData):
     def _open(self) -> None:
         recipe, data, training = self.recipe, self.recipe.data, self.recipe.training
         _check(recipe)
-        self.addresses = tuple(address for address, _ in shard_addresses(data.shards, "train"))
-        self.fingerprint = fingerprint(map(show, self.addresses))  # a signature is no part of the data
+        shards = shard_addresses(data.shards, "train")
+        self.addresses = tuple(address for address, _ in shards)
+        self.sha256 = {address: entry.sha256 for address, entry in shards if entry is not None}
+        places = fingerprint(map(show, self.addresses))  # a signature is no part of the data
+        listed = len(self.sha256) == len(
+            self.addresses
+        )  # by dataset.json, whose word is checked as they are read
+        self.fingerprint = fingerprint(self.sha256.values()) if listed else places
+        self.also_known_as = (places,)  # by older versions
         assert data.samples_per_epoch is not None
         self.plan = StreamPlan(data.samples_per_epoch // training.batch_size)
         if not self.plan.steps_per_epoch:
@@ -91,6 +98,7 @@ class StreamingData(TrainingData):
         training, task, place = self.recipe.training, self.recipe.task, self.place
         options = StreamOptions(
             addresses=self.addresses,
+            sha256=self.sha256,
             modalities=tuple(self.recipe.modalities),
             classes=task.classes,
             multi_label=task.kind == "multi_label",

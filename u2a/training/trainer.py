@@ -24,16 +24,18 @@ from u2a.recipe.sections import Recipe
 from u2a.runs import checkpoint
 from u2a.runs.build import build_model
 from u2a.runs.folder import Run
-from u2a.training.agreement import share_state, told_by_first
+from u2a.runs.start_from import take_adapter
+from u2a.training.agreement import hold_together, made_by_all, share_state, told_by_first
 from u2a.training.head_start import head_start
 from u2a.training.indexed_data import TrainingData
 from u2a.training.keeping import Facts, Keeper
 from u2a.training.loggers import Loggers, check_loggers
 from u2a.training.objective import build_objective
 from u2a.training.progress import TrainingProgress, format_scores
-from u2a.training.schedule import learning_rate, parameter_groups
+from u2a.training.schedule import extended, learning_rate, parameter_groups
 from u2a.training.signals import StopSignal
 from u2a.training.streamed_data import StreamingData
+from u2a.training.timed import SaveClock
 
 
 class Trainer:
@@ -54,11 +56,12 @@ class Trainer:
         check_loggers(recipe, registry)
 
         kind = StreamingData if recipe.data.streaming else TrainingData
-        self.data = kind(recipe, place, registry)
+        self.data = made_by_all(lambda: kind(recipe, place, registry), place)
         self.plan = self.data.plan
         self.total = training.epochs * self.plan.steps_per_epoch
 
-        self.model = build_model(recipe, registry).to(place.device)
+        self.model = made_by_all(lambda: build_model(recipe, registry), place).to(place.device)
+        hold_together({"set of training samples": self.data.fingerprint, **self._encoders}, place)
         self.objective = build_objective(self.model, recipe, place)
         self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
         self.optimizer = torch.optim.AdamW(
@@ -71,10 +74,15 @@ class Trainer:
         self.done, self.owes_validation = 0, False
         self.skipped = SkippedSteps(self.total)
         facts = Facts(
-            self.plan.steps_per_epoch, self.total, self.data.fingerprint, self.data.validation_fingerprint
+            self.plan.steps_per_epoch,
+            self.total,
+            self.data.fingerprint,
+            self.data.validation_fingerprint,
+            self.data.also_known_as,
         )
         self.keeper = Keeper(run, self.model, self.optimizer, recipe.task, place, facts)
 
+        self.clock = SaveClock(training.save_minutes if place.main else 0)
         self.stop = StopSignal(alone=place.size == 1)
         self.progress = TrainingProgress(self.total, training.batch_size, quiet=not place.main)
         names = training.loggers if place.main else ()
@@ -111,6 +119,8 @@ class Trainer:
                 self._report(line)
                 if self.done % self.plan.steps_per_epoch == 0:
                     last = self._end_epoch()
+                elif self.clock.due:  # on the first process alone, which writes alone
+                    self._save()
         return last
 
     def train_step(self, micro_batches: list[Batch]) -> dict[str, float]:
@@ -138,12 +148,13 @@ class Trainer:
     def resume(self) -> None:
         """Continue from the run's LAST checkpoint, exactly: tensors, optimizer, data position, seeds.
 
-        The first process reads it and gives it to all others.
+        The first process reads it and gives it to all others. With more epochs than the checkpoint's, the
+        schedule is that of so many epochs from here on.
 
         Raises:
             CheckpointError: damaged, or made for other data, weights or batches.
         """
-        meta = told_by_first(self.keeper.restore, self.place)
+        meta, training = told_by_first(self.keeper.restore, self.place), self.recipe.training
         self.keeper.follow(meta)
         share_state(self.model, self.optimizer, self.place)
         self.done, self.skipped.count = meta["step"], meta.get("skipped_steps", 0)
@@ -152,9 +163,11 @@ class Trainer:
         self.owes_validation = judged and self.data.validates and not meta["validation"]
         if self.place.main:
             self.run.forget_after(self.done)
+            if meta["total_steps"] < self.total:
+                self.progress.say(extended(meta["total_steps"], self.done, self.plan.steps_per_epoch, training))
 
     @property
-    def encoders(self) -> dict[str, Any]:
+    def _encoders(self) -> dict[str, Any]:
         """The identity of each modality's pretrained weights, wherever they lie."""
         places = ("id", "revision")
         return {
@@ -164,16 +177,22 @@ class Trainer:
 
     def _begin(self) -> dict[str, float]:
         """The head start, if the recipe has one: validated and kept as the checkpoint of step 0."""
-        if not self._starts_ahead:
-            return self._end_epoch() if self.total == 0 else {}
-        summary = head_start(self.model, self.data, self.recipe, self.place)
+        if place := self.recipe.training.start_from:
+            said, whole = take_adapter(place, self.model, list(self.recipe.task.classes))
+            self.progress.say(said)
+            if whole:
+                return self._end_epoch()
+        if self.model.read_outs is None or not self.recipe.training.head_start:
+            return self._end_epoch() if self.total == 0 or place else {}
+        summary = head_start(self.model, self.data, self.recipe, self.place, self.run.folder)
         for line in summary.lines():
             self.progress.say(line)
         return self._end_epoch()
 
     @property
     def _starts_ahead(self) -> bool:
-        return self.model.read_outs is not None and self.recipe.training.head_start
+        training = self.recipe.training
+        return bool(training.start_from) or (self.model.read_outs is not None and training.head_start)
 
     def _update(self, lr: float, norm: float) -> bool:
         """Take the step, unless a gradient is not finite; the norm is the same on every process."""
@@ -255,6 +274,7 @@ class Trainer:
             self.progress.say(f"epoch {self.epoch}/{self.recipe.training.epochs}  validation  {scores}")
             self._record("validation", {**validation.scores, "selected": validation.selected})
         self.keeper.keep(self.done, validation, self._standing())
+        self.clock.reset()
         if self._out_of_patience() and self.done < self.total:
             self.progress.say(f"no better validation in {self.keeper.stale} epochs: the training ends here")
         return validation.scores if validation else {}
@@ -274,3 +294,4 @@ class Trainer:
 
     def _save(self) -> None:
         self.keeper.save(self.done, None, self._standing())
+        self.clock.reset()

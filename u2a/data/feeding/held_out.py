@@ -14,4 +14,5 @@ def held_out(train: Split, recipe: Recipe) -> tuple[np.ndarray, bool]:
     """Bool ``[N]``, True = held out (``data.holdout``), and whether twins or groups were kept together."""
     share = recipe.data.holdout
     groups_N = twin_groups([index for index, _, _ in train.indexes()]) if share else None
+    groups_N = None if groups_N is None else groups_N[train.used]
     return holdout(len(train), share, recipe.seed, groups_N), groups_N is not None

@@ -47,6 +47,7 @@ class StreamOptions:
 
     Attributes:
         addresses: all shards of the split; each reading process takes its part.
+        sha256: what shards must be, by address, where dataset.json says so.
         batch_size: samples of one micro-batch of one process.
         first: the optimizer step that the stream begins with.
         folder: where a shard from elsewhere lies while it is read.
@@ -54,6 +55,7 @@ class StreamOptions:
     """
 
     addresses: tuple[str, ...]
+    sha256: Mapping[str, str]
     modalities: tuple[str, ...]
     classes: tuple[str, ...]
     multi_label: bool
@@ -132,8 +134,14 @@ def _passes(addresses: Sequence[str], options: StreamOptions) -> Iterator[RawSam
     while True:
         order = list(addresses)
         rng("stream", options.seed, options.first, options.rank, number).shuffle(order)
+        found = False
         for address in order:
-            yield from read_shard(address, options)
+            for sample in read_shard(address, options):
+                found = True
+                yield sample
+        if not found:
+            wanted = ", ".join(options.modalities)
+            raise ShardError(f"{len(order)} shards: no sample has any of the recipe's modalities ({wanted})")
         number += 1
 
 
@@ -149,6 +157,10 @@ def read_shard(address: str, options: StreamOptions) -> Iterator[RawSample]:
             scan = scan_shard(path)
         except ShardError as error:
             raise ShardError(str(error).replace(str(path), show(address))) from None
+        if scan.sha256 != options.sha256.get(address, scan.sha256):
+            raise ShardError(
+                f"{show(address)}: is not the shard that dataset.json lists; pack or copy it again"
+            )
         names = list(scan.classes)
         with open(path, "rb") as stream:
             for i in range(len(scan)):
@@ -162,7 +174,7 @@ def read_shard(address: str, options: StreamOptions) -> Iterator[RawSample]:
                         stream.seek(scan.spans[name][0][i])
                         members[name] = stream.read(scan.spans[name][1][i])
                 if not members:
-                    raise ShardError(f"{where}: has none of the recipe's modalities")
+                    continue  # it has other modalities than the recipe's
                 yield RawSample(key, members, labels, where)
 
 

@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2a.common.values import MISSING_WORDS, missing_word
+from u2a.contract.blame import reason_of
 from u2a.data.reading.missing import apply_missing, count_presence
 from u2a.data.reading.opening import open_recipe_split
 from u2a.data.reading.split import Split
 from u2a.data.shards.dataset import split_names
 from u2a.data.shards.twins import has_digests, twin_notes
 from u2a.errors import BadSample
-from u2a.media.probe import probe
+from u2a.media.partial import noting_losses
+from u2a.media.probe import MAX_SECONDS, probe
+from u2a.media.sounds import decode_mono
 from u2a.recipe.sections import Recipe
 
 #: Members of each modality and split that are opened to measure them.
@@ -93,7 +96,7 @@ def labels_of(split: Split) -> list[tuple[int, ...]]:
     for index, _, class_ids in split.indexes():
         ids, ends = class_ids[index.array("label_ids")].tolist(), index.array("label_ends").tolist()
         found += [tuple(ids[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
-    return found
+    return [labels for labels, used in zip(found, split.used, strict=True) if used]
 
 
 def sizes_of(split: Split) -> NDArray[np.int64]:
@@ -106,7 +109,7 @@ def sizes_of(split: Split) -> NDArray[np.int64]:
             if name in columns:
                 part[:, m] = stored[:, columns[name]]
         parts.append(part)
-    return np.concatenate(parts)
+    return np.concatenate(parts)[split.used]
 
 
 def _report(split: Split, recipe: Recipe, wrong: list[str]) -> SplitReport:
@@ -121,7 +124,8 @@ def _report(split: Split, recipe: Recipe, wrong: list[str]) -> SplitReport:
             some = places[np.linspace(0, len(places) - 1, min(PROBED, len(places))).astype(int)]
             found, formats[name] = _probe(split, name, some, wrong)
             measures[name] = {"bytes": _three(sizes_NM[places, m]), **found}
-    unlabelled = sum(int((~index.array("labelled")).sum()) for index, _, _ in split.indexes())
+    labelled = np.concatenate([index.array("labelled") for index, _, _ in split.indexes()])[split.used]
+    unlabelled = int((~labelled).sum())
     return SplitReport(
         samples=len(split),
         unlabelled=unlabelled,
@@ -139,11 +143,19 @@ def _probe(
     numbers: dict[str, list[float]] = defaultdict(list)
     formats: Counter[str] = Counter()
     for i in map(int, places):
+        member = split.members(i, (name,))[name]
         try:
-            facts = probe(split.members(i, (name,))[name])
+            with noting_losses() as losses:
+                facts = probe(member)
+                if facts.format == "audio":
+                    decode_mono(member, MAX_SECONDS)
         except BadSample as error:
             wrong.append(f"{split.where(i)}: {name}: {error}")
             continue
+        except Exception as error:  # of a decoder, for one file: it must not stop the rest
+            wrong.append(f"{split.where(i)}: {name}: cannot be decoded: {reason_of(error)}")
+            continue
+        wrong += [f"{split.where(i)}: {name}: {lost}" for lost in losses]
         formats[facts.format] += 1
         for measure, value in facts.numbers.items():
             numbers[measure].append(value)

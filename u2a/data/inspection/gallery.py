@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from u2a.contract.blame import reason_of
 from u2a.data.inspection.findings import DataReport, labels_of
 from u2a.data.reading.split import Split
 from u2a.errors import BadSample, U2AError
@@ -64,6 +65,8 @@ def _card(split: Split, name: str, i: int) -> Card:
             tiles[modality] = picture(data, TILE)
         except BadSample as error:
             tiles[modality] = f"({error})"
+        except Exception as error:  # of a decoder, for one file: the page shows the others
+            tiles[modality] = f"(cannot be decoded: {reason_of(error)})"
     return Card(name, split.key(i), tiles)
 
 

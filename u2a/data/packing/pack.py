@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 def pack_manifest(
     recipe: Recipe,
-    manifest: str | Path,
+    manifest: str | Path | Manifest,
     out: str | Path,
     *,
     overwrite: bool = False,
@@ -52,7 +52,7 @@ def pack_manifest(
 
     Args:
         recipe: names the modalities and the classes.
-        manifest: see `u2a.data.packing.manifest`.
+        manifest: see `u2a.data.packing.manifest`; or one that is open, which `reading` does not change.
         out: the folder to make.
         overwrite: replace the data set that `out` holds, once the new one is complete.
         plugins: where the recipe's modalities come from; the installed ones by default.
@@ -67,7 +67,9 @@ def pack_manifest(
     target = Path(os.path.realpath(out))
     check_target(target, overwrite)
     plugins, options = plugins or registry(), PackOptions(**how)
-    source = Manifest(Path(manifest), read_extensions(recipe, plugins), options=reading)
+    source = manifest
+    if not isinstance(source, Manifest):
+        source = Manifest(Path(source), read_extensions(recipe, plugins), options=reading)
     plan = plan_rows(source, recipe.task, options)
     told = [*source.told(), *plan.rule.told()]
     keys = source.words.keys.copy()
@@ -151,7 +153,9 @@ class _Work:
     def write_split(self, name: str) -> SplitSummary:
         """All samples of a split; shards that an earlier run finished stay as they are."""
         journal = self.stage.journal.splits.setdefault(name, SplitJournal())
-        summary = SplitSummary(skipped=journal.skipped.copy(), absent=journal.absent.copy())
+        summary = SplitSummary(
+            skipped=journal.skipped.copy(), absent=journal.absent.copy(), damaged=journal.damaged.copy()
+        )
         rows = planned_rows(self.source, self.plan, name)
         for row in islice(rows, journal.rows):
             if row.key not in summary.skipped:
@@ -186,6 +190,8 @@ class _Work:
             summary.count(result.row, result.sample.present)
             if result.absent:
                 summary.absent[key] = result.absent
+            if result.damaged:
+                summary.damaged[key] = result.damaged
         elif self.options.on_error == "skip":
             summary.skipped[key] = (result.modality, result.reason)
         else:
@@ -194,7 +200,11 @@ class _Work:
 
     def _record(self, name: str, writer: SplitWriter, summary: SplitSummary, covered: int) -> SplitJournal:
         journal = SplitJournal(
-            entries=writer.entries.copy(), rows=covered, skipped=summary.skipped, absent=summary.absent
+            entries=writer.entries.copy(),
+            rows=covered,
+            skipped=summary.skipped,
+            absent=summary.absent,
+            damaged=summary.damaged,
         )
         self.stage.journal.splits[name] = journal
         self.stage.save()

@@ -17,6 +17,7 @@ from u2a.contract.modality import Preprocessor
 from u2a.data.packing.manifest import Cell, Row
 from u2a.data.shards.samples import Sample
 from u2a.errors import BadSample, NoContent, PluginError, U2AError
+from u2a.media.partial import noting_losses
 from u2a.media.recode import Recode
 
 _LFS = b"version https://git-lfs"
@@ -25,12 +26,18 @@ _PREFETCH = 16
 
 @dataclass(frozen=True)
 class Packed:
-    """A sample ready to be written; `absent`: modalities that its files turned out not to hold, and why."""
+    """A sample ready to be written.
+
+    Attributes:
+        absent: modalities that its files turned out not to hold, and why.
+        damaged: modalities of which a part was lost, and how much.
+    """
 
     row: Row
     sample: Sample
     members: dict[str, bytes]
     absent: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class RowPacker:
         names: dict[str, str] = {}  # modality to its member
         stored: dict[Path, str] = {}
         absent: dict[str, str] = {}
+        damaged: dict[str, str] = {}
         for modality, cell in row.cells.items():
             try:
                 name = stored.get(cell.content) if isinstance(cell.content, Path) else None
@@ -94,18 +102,23 @@ class RowPacker:
                     name = f"{modality}.{extension}"
                 else:
                     member = members[name]
-                self._check(modality, member)
+                with noting_losses() as losses:
+                    self._check(modality, member)
             except NoContent as error:
                 absent[modality] = str(error)
                 continue
             except (BadSample, PluginError) as error:
                 return Refused(row, modality, str(error))
+            except MemoryError:
+                return Refused(row, modality, "needs more memory than there is to decode")
+            if losses:
+                damaged[modality] = losses[0]
             members[name], names[modality] = member, name
             if isinstance(cell.content, Path):
                 stored[cell.content] = name
         if absent and (not names or not self.keep_incomplete):
             return Refused(row, *next(iter(absent.items())))
-        return Packed(row, self._sample(row, names), members, absent)
+        return Packed(row, self._sample(row, names), members, absent, damaged)
 
     def _sample(self, row: Row, names: Mapping[str, str]) -> Sample:
         single = self.single_label and row.labels is not None

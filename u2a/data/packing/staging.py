@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from u2a.common.files import sync_folder, write_text
 from u2a.data.shards.dataset import FILE_NAME, LOCK_NAME, ShardEntry, read_dataset
 from u2a.data.shards.index import index_path
+from u2a.data.storage.locks import EXCLUSIVE, NOW, Lock
 from u2a.errors import U2AError
 
 JOURNAL = "journal.json"
@@ -30,7 +30,7 @@ class SplitJournal(BaseModel):
     """How far a split has come: finished shards, and the rows of the source that they cover.
 
     `skipped` are keys of covered rows that were left out, `absent` keys of samples that were packed without
-    the modalities named; each with the reason.
+    the modalities named, `damaged` keys of samples that lost a part of one; each with the reason.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,6 +39,7 @@ class SplitJournal(BaseModel):
     rows: int = 0
     skipped: dict[str, tuple[str, str]] = {}
     absent: dict[str, dict[str, str]] = {}
+    damaged: dict[str, dict[str, str]] = {}
 
 
 class Journal(BaseModel):
@@ -102,26 +103,36 @@ def staged(target: Path, plan: str, overwrite: bool) -> Iterator[Stage]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.with_name(f".{target.name}.packing")
-    folder.mkdir(exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise U2AError(f"{target}: another process is packing it") from None
-    stage = None
-    try:
-        stage = Stage(folder, plan)
-        stage.clear()
-        yield stage
-        check_target(target, overwrite)  # again: packing takes hours
-        _put_in_place(folder, target)
-        for name in (JOURNAL, LOCK):  # not before: a run that is killed until then is continued
-            (target / name).unlink(missing_ok=True)
-    finally:
-        lock.release()
-        (folder / LOCK).unlink(missing_ok=True)
-        if stage is not None and not (folder / JOURNAL).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    with _hold(folder, target) as lock:
+        try:
+            stage = Stage(folder, plan)
+            stage.clear()
+            yield stage
+            check_target(target, overwrite)  # again: packing takes hours
+            _put_in_place(folder, target)
+            for name in (JOURNAL, LOCK):  # not before: a run that is killed until then is continued
+                (target / name).unlink(missing_ok=True)
+        finally:
+            if lock.at(folder / LOCK):  # not in place, nor the next process's folder
+                if (folder / JOURNAL).exists():
+                    (folder / LOCK).unlink()
+                else:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hold(folder: Path, target: Path) -> Lock:
+    """Make the folder and lock it; one that was put in place or removed meanwhile is made again."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            lock = Lock(folder / LOCK, EXCLUSIVE | NOW)
+        except BlockingIOError:
+            raise U2AError(f"{target}: another process is packing it") from None
+        except FileNotFoundError:
+            continue
+        if lock.at(folder / LOCK):
+            return lock
+        lock.close()
 
 
 def _put_in_place(folder: Path, target: Path) -> None:

@@ -19,7 +19,7 @@ class SplitSummary:
     """What a data set holds of one split; `presence` counts samples by the modalities that they have.
 
     `skipped` names samples that were left out, with modality and reason; `absent` names samples whose files
-    turned out not to hold a modality, with the reason for each.
+    turned out not to hold a modality, `damaged` samples that lost a part of one, with the reason for each.
     """
 
     samples: int = 0
@@ -29,6 +29,7 @@ class SplitSummary:
     labels: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, tuple[str, str]] = field(default_factory=dict)
     absent: dict[str, dict[str, str]] = field(default_factory=dict)
+    damaged: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def count(self, row: Row, present: tuple[str, ...]) -> None:
         """Add a sample that has these modalities."""
@@ -60,6 +61,7 @@ class Summary(dict[str, SplitSummary]):
                 "labels": dict(split.labels),
                 "skipped": {key: {"modality": m, "reason": why} for key, (m, why) in split.skipped.items()},
                 "absent": split.absent,
+                "damaged": split.damaged,
             }
             for name, split in self.items()
         }
@@ -74,6 +76,13 @@ def odd_data(summary: Summary, recipe: Recipe) -> Iterator[str]:
             yield f"no sample has {name!r}; if it should, the manifest needs a column {name!r} or '{name}_path'"
     for split_name, split in summary.items():
         here = {name for pattern in split.presence for name in pattern}
+        if split.damaged:
+            key, parts = next(iter(split.damaged.items()))
+            name, lost = next(iter(parts.items()))
+            yield (
+                f"{split_name}: {len(split.damaged)} samples have damaged parts, which were left out; "
+                f"the first is {key!r}: {name}: {lost}"
+            )
         if without := [name for name in recipe.modalities if name in held and name not in here]:
             yield f"no sample of {split_name} has {' or '.join(map(repr, without))}"
         if split.unlabelled:

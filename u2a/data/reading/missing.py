@@ -79,6 +79,11 @@ class Table:
     kept_NM: NDArray[np.bool_]
 
 
+def count_missing(rate: Decimal, n: int) -> int:
+    """How many of n samples a rate takes: rounded down as in the paper's protocol; exact: 0.7 of 90 is 63."""
+    return int(rate * n)
+
+
 def draw_kept(
     keys: Sequence[str], modalities: Sequence[str], *, split: str, rate: Decimal, missing: str, seed: int
 ) -> NDArray[np.bool_]:
@@ -87,7 +92,7 @@ def draw_kept(
     Args:
         keys: the samples' keys.
         modalities: M names, in recipe order.
-        rate: ``int(rate * N)`` samples are drawn; exact, so 0.7 of 90 is 63.
+        rate: of N samples, `count_missing` are drawn.
         missing: a modality, which every drawn sample loses; or ``each`` (``both`` for two modalities): the
             drawn samples are divided evenly, and each part loses one; or ``any``: each drawn sample keeps a
             uniform proper non-empty subset.
@@ -96,7 +101,7 @@ def draw_kept(
     N, M = len(keys), len(modalities)
     digests = [hashlib.sha256(f"missing\x1f{seed}\x1f{split}\x1f{key}".encode()).digest() for key in keys]
     rank_N2 = np.frombuffer(b"".join(digests), ">u8").reshape(N, 4)[:, :2]
-    drawn = np.argsort(rank_N2[:, 0], kind="stable")[: int(rate * N)]
+    drawn = np.argsort(rank_N2[:, 0], kind="stable")[: count_missing(rate, N)]
     kept_NM = np.ones((N, M), bool)
     if missing in modalities:
         kept_NM[drawn, list(modalities).index(missing)] = False
@@ -131,7 +136,7 @@ def draw_table(split: Split, *, rate: float, missing: str, seed: int) -> Table:
         seed=seed,
         fingerprint=split.fingerprint,
         samples=len(split),
-        drawn=int(exact * len(split)),
+        drawn=count_missing(exact, len(split)),
         spared=int((~(split.present_NM & kept_NM).any(1)).sum()),
         presence=count_presence(after_NM, split.modalities),
     )

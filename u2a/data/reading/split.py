@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import dataclass
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +13,17 @@ from numpy.typing import NDArray
 
 from u2a.contract.paths import is_url
 from u2a.data.reading.split_checks import check_labels, check_modalities, check_shard, presence
+from u2a.data.reading.stored import StoredShard, opener
 from u2a.data.shards.dataset import Shards, fingerprint, index_addresses, shard_addresses, split_names
 from u2a.data.shards.index import ShardIndex
 from u2a.data.storage.cache import Cache, RemoteShard
-from u2a.data.storage.local import ShardFile
 from u2a.data.storage.remote import show
 from u2a.errors import ShardError
 
 __all__ = ["Split", "open_split", "split_names"]
 
-#: Shards that a process keeps open at once.
-OPEN_SHARDS = 64
 #: Remote indexes that are fetched at once.
 FETCHERS = 16
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """What a split keeps of each shard in memory."""
-
-    address: str
-    index: Path
-    bytes: int
-    sha256: str
-    columns: dict[str, int]  # modality -> column of the index
-    class_ids: NDArray[np.int64]  # the shard's class numbers -> the recipe's
-
-
-class _Open:
-    """A shard and its index, open in this process."""
-
-    def __init__(self, shard: _Shard, cache: Cache) -> None:
-        self.index = ShardIndex(shard.address, shard.index)
-        self.read: Callable[[int, int], bytes]
-        if is_url(shard.address):
-            self.read = partial(cache.read, RemoteShard(shard.address, shard.bytes, shard.sha256))
-        else:
-            self.read = ShardFile(Path(shard.address), shard.bytes).read
-
-
-def _opener(shards: list[_Shard], cache: Cache) -> Callable[[int], _Open]:
-    return lru_cache(OPEN_SHARDS)(lambda number: _Open(shards[number], cache))
 
 
 class Split:
@@ -74,7 +42,7 @@ class Split:
         self,
         name: str,
         modalities: tuple[str, ...],
-        shards: list[_Shard],
+        shards: list[StoredShard],
         present_NM: NDArray[np.bool_],
         shard_sizes: list[int],
         fingerprint: str,
@@ -89,7 +57,7 @@ class Split:
         self._shards = shards
         self._starts = np.cumsum([0, *shard_sizes])
         self.cache = cache
-        self._open = _opener(shards, cache)
+        self._open = opener(shards, cache)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -98,17 +66,25 @@ class Split:
         return {name: value for name, value in self.__dict__.items() if name != "_open"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _open=_opener(state["_shards"], state["cache"]))
+        self.__dict__.update(state, _open=opener(state["_shards"], state["cache"]))
 
     def with_presence(self, present_NM: NDArray[np.bool_], fingerprint: str, notes: tuple[str, ...]) -> Split:
         """The same split with other presence over the same data."""
         other = copy(self)
-        other.present_NM, other.fingerprint, other.notes = present_NM, fingerprint, notes
+        other.present_NM, other.fingerprint, other.notes = present_NM, fingerprint, (*self.notes, *notes)
         return other
 
     def keys(self) -> list[str]:
         """The original keys of all samples, in order."""
-        return [key for index, _, _ in self.indexes() for key in index.all_keys()]
+        stored = (key for index, _, _ in self.indexes() for key in index.all_keys())
+        return [key for key, used in zip(stored, self.used, strict=True) if used]
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """Of all samples in the indexes, the N that have any of the recipe's modalities."""
+        everything = (np.ones(shard.samples, bool) for shard in self._shards)
+        parts = (shard.used_S for shard in self._shards)
+        return np.concatenate([a if b is None else b for a, b in zip(everything, parts, strict=True)])
 
     def indexes(self) -> Iterator[tuple[ShardIndex, dict[str, int], NDArray[np.int64]]]:
         """Each shard's index, with its column of each modality and the recipe's number of each class."""
@@ -164,7 +140,8 @@ class Split:
         if not 0 <= i < len(self):
             raise IndexError(f"sample {i} of {len(self)}")
         number = int(np.searchsorted(self._starts, i, side="right")) - 1
-        return number, i - int(self._starts[number])
+        row, rows = i - int(self._starts[number]), self._shards[number].rows
+        return number, row if rows is None else int(rows[row])
 
 
 def _identity(index: ShardIndex) -> str:
@@ -200,7 +177,8 @@ def open_split(
 
     Raises:
         ShardError: names the file, and the sample where there is one: missing or changed shard, missing
-            index, a sample with none of the modalities, a label outside the classes, a missing label.
+            index, a label outside the classes, a missing label; or no sample has any of the modalities (samples
+            that have none of them are left out, and counted in ``notes``).
     """
     addresses = shard_addresses(shards, split)
     cache = cache or Cache()
@@ -217,10 +195,29 @@ def open_split(
     class_ids = {name: number for number, name in enumerate(classes)}
     present, kept = [], []
     for (address, _), index in zip(addresses, opened, strict=True):
-        present.append(presence(index, modalities))
+        present_SM = presence(index, modalities)
+        used_S = np.asarray(present_SM.any(axis=1))
+        present.append(present_SM[used_S])
         ids = check_labels(index, class_ids, multi_label=multi_label, labelled=labelled)
         columns = {name: column for column, name in enumerate(index.info.modalities)}
-        kept.append(_Shard(address, index.path, index.info.bytes, index.info.sha256, columns, ids))
-    sizes = [info.samples for info in infos]
+        kept.append(
+            StoredShard(
+                address,
+                index.path,
+                index.info.bytes,
+                index.info.sha256,
+                columns,
+                ids,
+                len(used_S),
+                None if used_S.all() else used_S,
+            )
+        )
+    sizes = [len(present_SM) for present_SM in present]
     content = fingerprint(map(_identity, opened))
-    return Split(split, tuple(modalities), kept, np.concatenate(present), sizes, content, cache)
+    found = Split(split, tuple(modalities), kept, np.concatenate(present), sizes, content, cache)
+    if left_out := int((~found.used).sum()):
+        if not len(found):
+            raise ShardError(f"split {split!r}: no sample has any of the recipe's modalities")
+        wanted = ", ".join(modalities)
+        found.notes = (f"{split}: {left_out} samples have none of {wanted}: left out, {len(found)} remain",)
+    return found

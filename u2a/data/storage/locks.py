@@ -31,6 +31,13 @@ class Lock:
             self.close()
             raise
 
+    def at(self, path: Path) -> bool:
+        """Whether the locked file is still the one at `path`: who held it before may have removed it."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), path.stat())
+        except FileNotFoundError:
+            return False
+
     def __enter__(self) -> Lock:
         return self
 

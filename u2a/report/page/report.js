@@ -33,7 +33,8 @@ for (const section of document.querySelectorAll("[data-use]")) {
   };
   const wilson = (center, variance, df, mixed) => {
     const p = Math.min(1, Math.max(0, center)), spread = p * (1 - p), q2 = student(df) ** 2;
-    const n = variance > 0 && spread > 0 ? Math.min(spread / variance, mixed ? Infinity : use.most) : use.most;
+    const least = use.few ? Math.max(1, (Math.sqrt(q2 / variance) - q2) / 2) : 0;
+    const n = variance > 0 && (spread > 0 || use.few) ? Math.min(Math.max(spread / variance, least), mixed && spread > 0 ? Infinity : use.most) : use.most;
     const middle = (p + q2 / (2 * n)) / (1 + q2 / n);
     const half = Math.sqrt(q2) / (1 + q2 / n) * Math.sqrt(spread / n + q2 / (4 * n * n));
     return [Math.max(0, middle - half), Math.min(1, middle + half)];

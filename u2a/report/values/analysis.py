@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +19,8 @@ from u2a.method.model import U2A
 from u2a.method.selection import subsets
 from u2a.recipe.sections import TaskSection
 from u2a.report.values.availability import Curve, curve
-from u2a.report.values.calibration import calibration
-from u2a.report.values.class_intervals import class_intervals
-from u2a.report.values.contributions import Coalition, contributions
+from u2a.report.values.contributions import Coalition, of_run
+from u2a.report.values.details import Detail
 from u2a.report.values.patterns import PatternValues
 from u2a.report.values.predictions import Predictions
 from u2a.report.values.pseudovalues import PseudoValues, on
@@ -78,31 +76,11 @@ class Analysis:
                 )
         return found
 
-    def classes(self) -> list[dict[str, Any]]:
-        """A row a class that occurs: complete, each modality missing, and the same without mask tokens.
-
-        ``complete`` is of all samples, ``complete_beside`` of those that are left with each modality missing:
-        what a loss is measured from. ``change_interval`` holds for all classes and modalities together.
-        """
-        complete_C, counts_C = self.complete.class_scores(), self.complete.truth_NC.sum(0)
-        by_missing = {
-            "complete_beside": dict.fromkeys(self.without, self.complete),
-            "missing": {name: predictions for name, (predictions, _) in self.without.items()},
-            "missing_without_mask_tokens": self._without_mask_tokens(),
-        }
-        scores = {part: self._class_scores(found) for part, found in by_missing.items()}
-        intervals = class_intervals(self.complete, self.without, self.seed)
-        return [
-            {"class": name, "n": int(counts_C[c]), "complete": float(complete_C[c])}
-            | {part: {m: _number(found_C[c]) for m, found_C in found.items()} for part, found in scores.items()}
-            | {"change_interval": {m: found[c] for m, found in intervals.items()}}
-            for c, name in enumerate(self.task.classes)
-            if counts_C[c]
-        ]
-
-    def contributions(self) -> dict[str, Any]:
-        """Shapley values overall (with intervals) and by class, and the interaction of each pair."""
-        return contributions(self.coalition, self.names, self.task.classes, self.seed)
+    def detail(self) -> Detail:
+        """Classes, contributions, mask tokens and calibration: what `u2a.report.values.details.told` needs."""
+        tokens = token_quality(self.encoded, self.complete.truth_NC, self.names)
+        parts = of_run(self.coalition, len(self.names), self.seed)
+        return Detail(self.complete, self.without, self._without_mask_tokens(), tokens, parts)
 
     def availability(self) -> list[Curve]:
         """The expected headline score as each modality becomes rarer (paper Fig. 2)."""
@@ -114,21 +92,6 @@ class Analysis:
                 present_N = self.encoded.present_NM[:, m]
                 found.append(curve(self.complete, without, (whole, bare), usable_N, name, present_N, self.seed))
         return found
-
-    def tokens(self) -> list[dict[str, Any]]:
-        """Mask token against class token, for every direction."""
-        return token_quality(self.encoded, self.complete.truth_NC, self.names)
-
-    def calibration(self) -> list[dict[str, Any]]:
-        """Calibration complete and with each modality missing."""
-        rows: list[dict[str, Any]] = [
-            {"missing": None, "n": len(self.keys)} | calibration(self.complete, self.seed)
-        ]
-        for name, (predictions, usable_N) in self.without.items():
-            rows.append(
-                {"missing": name, "n": int(usable_N.sum())} | calibration(predictions.at(usable_N), self.seed)
-            )
-        return rows
 
     def _pseudo(self, S: int, usable_N: Tensor) -> PseudoValues:
         """Of the headline score with the modalities of the bits of S, on the usable samples; computed once."""
@@ -166,16 +129,6 @@ class Analysis:
             found[name] = Predictions.of(logits_NC, self.encoded.target, self.task)
         return found
 
-    def _class_scores(self, by_missing: dict[str, Predictions]) -> dict[str, Tensor]:
-        """Class scores on the samples that are left without the modality, ``[C]`` each."""
-        return {name: found.at(self.without[name][1]).class_scores() for name, found in by_missing.items()}
-
 
 def _bits(pattern: Pattern) -> int:
     return sum(1 << m for m, kept in enumerate(pattern) if kept)
-
-
-def _number(value: Tensor | float) -> float | None:
-    """A plain float; None for NaN, which JSON does not know."""
-    number = float(value)
-    return None if np.isnan(number) else number

@@ -39,7 +39,7 @@ class Curve:
         modality: its name; n: samples that have another one, on which every point is scored.
         score_K: expected at each of `SHARES`; value_NK: pseudo-values, NaN for other samples.
         draw_sd_K: standard deviation of the score over draws of who keeps the modality.
-        most: see `u2a.report.values.pseudovalues.PseudoValues`.
+        most, unseen_K: see `u2a.report.values.pseudovalues.PseudoValues`.
     """
 
     modality: str
@@ -48,6 +48,7 @@ class Curve:
     value_NK: Array
     draw_sd_K: Array
     most: float
+    unseen_K: Array
 
 
 def curve(
@@ -72,7 +73,7 @@ def curve(
     have_N, n = present_N.numpy(), int(usable_N.sum())
     n_have = int(have_N.sum())
     draw = np.random.default_rng(stable_seed("availability", seed, name))
-    scores, values, deviations = [], [], []
+    scores, values, deviations, unseen = [], [], [], []
     for share in SHARES:
         n_kept = count_kept(share, n_have)
         part = n_kept / n_have if n_have else 1.0
@@ -92,11 +93,15 @@ def curve(
             )
             rest = float(np.mean(rests))
         values.append(value_N)
+        unseen.append(part * pseudo[0].unseen + (1 - part) * pseudo[1].unseen)
         usable_values_N = value_N[usable_N.numpy()]
         scores.append(float(usable_values_N.mean()) + rest)
         both_N = (whole_N - bare_N)[have_N & usable_N.numpy()]
         deviations.append(_deviation(both_N, n_kept, n_have) / n)
-    return Curve(name, n, np.array(scores), np.stack(values, 1), np.array(deviations), pseudo[0].most)
+    drawn = np.array(deviations)
+    return Curve(
+        name, n, np.array(scores), np.stack(values, 1), drawn, pseudo[0].most, np.array(unseen, dtype=float)
+    )
 
 
 def _draw(have_N: NDArray[np.bool_], n_kept: int, draw: np.random.Generator) -> NDArray[np.bool_]:
@@ -130,9 +135,9 @@ def curves(runs: Sequence[Sequence[Curve]]) -> list[dict[str, Any]]:
     for same in zip(*runs, strict=True):
         first = same[0]
         score_SK = np.stack([one.score_K for one in same])
-        found = Scores(
-            np.stack([one.value_NK for one in same]), score_SK.mean(0), first.most, share=False, mixed=True
-        )
+        value_SNK = np.stack([one.value_NK for one in same])
+        unseen_K = np.mean([one.unseen_K for one in same], 0)
+        found = Scores(value_SNK, score_SK.mean(0), first.most, share=False, mixed=True, unseen_K=unseen_K)
         rows.append(
             {
                 "modality": first.modality,

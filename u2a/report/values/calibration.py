@@ -5,15 +5,16 @@ Shape suffixes: N samples, C classes, K cases (samples; multi-label: samples and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from u2a.common.seeds import stable_seed
-from u2a.report.values.intervals import Z, degrees_of_freedom, of_mean, student
+from u2a.report.values.intervals import Z, degrees_of_freedom, of_mean, satterthwaite, student
 from u2a.report.values.predictions import Predictions
 
 Array = NDArray[np.float64]
@@ -22,7 +23,49 @@ BINS = 15
 SIMULATED = 200
 
 
-def calibration(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
+def calibration(runs: Sequence[Predictions], seed: int = 0) -> dict[str, Any]:
+    """Means over runs, which differ in their seed alone, of proper scores and calibration errors; one curve.
+
+    Args:
+        runs: predictions of the same samples.
+
+    Returns:
+        ``brier`` and ``nll``: ``value`` and ``interval``, which counts samples and seeds; ``ece`` in 0..1,
+        ``ece_by_seed``; ``ece_calibrated``, the mean of a calibrated model of the same confidences, and
+        ``ece_limit``, which the mean error of such runs is above in at most 5 % of data sets;
+        ``bins`` of all runs' cases: for each that holds one, ``confidence``, ``outcome`` (means), ``count``.
+    """
+    found = [_of_run(run, seed) for run in runs]
+    count_B, sure_B, came_B = np.sum([one.bins for one in found], 0)
+    eces = [one.ece for one in found]
+    return {
+        "brier": _mean(np.stack([one.brier_N for one in found])),
+        "nll": _mean(np.stack([one.nll_N for one in found])),
+        "ece": float(np.mean(eces)),
+        "ece_by_seed": eces,
+        "ece_calibrated": float(np.mean([one.drawn for one in found])),
+        "ece_limit": float(np.mean([np.quantile(one.drawn, 0.95) for one in found])),
+        "bins": [
+            {"confidence": float(c / n), "outcome": float(r / n), "count": int(n)}
+            for n, c, r in zip(count_B, sure_B, came_B, strict=True)
+            if n
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Of one run: what each sample adds to the proper scores; the error, a calibrated model's; of each
+    bin the cases, their confidence and their outcome."""
+
+    brier_N: Array
+    nll_N: Array
+    ece: float
+    drawn: Array
+    bins: Array
+
+
+def _of_run(predictions: Predictions, seed: int) -> _Run:
     """Proper scores, expected calibration error with what a calibrated model would show, and the curve.
 
     Single-label: the confidence is the largest probability, and the outcome whether that class is right; Brier
@@ -31,11 +74,6 @@ def calibration(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
     those of each case, averaged over classes. The calibration error is the mean distance of confidence and
     outcome over `BINS` equal bins, weighted by their cases. It is above 0 for a calibrated model, too: each bin
     has few cases. So outcomes are drawn with the model's own confidences as their probabilities.
-
-    Returns:
-        ``brier`` and ``nll``: ``value`` and ``interval``; ``ece`` in 0..1; ``ece_calibrated``, the mean of a
-        calibrated model of the same confidences, and ``ece_limit``, above which it is in 5 % of data sets; for
-        each bin that holds a case ``confidence``, ``outcome`` (means) and ``count``.
     """
     p_NC, truth_NC = predictions.probability_NC.double(), predictions.truth_NC.double()
     least = torch.finfo(torch.float32).tiny
@@ -55,20 +93,11 @@ def calibration(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
     count_B, sure_B, came_B = (
         np.bincount(bin_K, values, BINS) for values in (np.ones(len(bin_K)), sure_K, came_K)
     )
-    bins = [
-        {"confidence": float(c / n), "outcome": float(r / n), "count": int(n)}
-        for n, c, r in zip(count_B, sure_B, came_B, strict=True)
-        if n
-    ]
     drawn = _calibrated(bin_K, sure_K, np.asarray(sure_B, np.float64), seed)
-    return {
-        "brier": _mean(brier_N),
-        "nll": _mean(nll_N),
-        "ece": float(np.abs(sure_B - came_B).sum() / count_B.sum()),
-        "ece_calibrated": float(drawn.mean()),
-        "ece_limit": float(np.quantile(drawn, 0.95)),
-        "bins": bins,
-    }
+    ece = float(np.abs(sure_B - came_B).sum() / count_B.sum())
+    return _Run(
+        brier_N.numpy(), nll_N.numpy(), ece, drawn, np.stack([count_B, sure_B, came_B]).astype(np.float64)
+    )
 
 
 def _calibrated(bin_K: NDArray[np.int64], sure_K: Array, sure_B: Array, seed: int) -> Array:
@@ -81,10 +110,13 @@ def _calibrated(bin_K: NDArray[np.int64], sure_K: Array, sure_B: Array, seed: in
     return np.array(errors)
 
 
-def _mean(value_N: Tensor) -> dict[str, Any]:
-    values_N = value_N.numpy()
-    n, center = len(values_N), float(values_N.mean())
+def _mean(value_SN: Array) -> dict[str, Any]:
+    """The mean over samples and runs, with Student's interval and the degrees of freedom of both."""
+    value_N, (S, n) = value_SN.mean(0), value_SN.shape
+    center = float(value_N.mean())
     if n < 2:
         return {"value": center, "interval": [np.nan, np.nan]}
-    q = student(Z, degrees_of_freedom(values_N))
-    return {"value": center, "interval": of_mean(center, values_N.var(ddof=1) / n, q)}
+    seeds = float(value_SN.mean(1).var(ddof=1) / S) if S > 1 else 0.0
+    samples = float(value_N.var(ddof=1) / n)
+    q = student(Z, satterthwaite(samples, degrees_of_freedom(value_N), seeds, S))
+    return {"value": center, "interval": of_mean(center, samples + seeds, q)}

@@ -71,6 +71,7 @@ def model_of_use(
     center_NK = np.where(used_NK, value_NK - scores.centers, 0) / np.maximum(used_NK.sum(0), 1)
     N, S = len(value_NK), len(runs)
     covariance_KK = center_NK.T @ center_NK * (N / max(N - 1, 1))
+    covariance_KK += np.sqrt(np.outer(scores.unseen, scores.unseen))  # the same few samples in every pattern
     mean_SK = seed_means(scores.value_SNK, used_NK)
     seeds_KK = np.atleast_2d(np.cov(mean_SK.T)) / S if S > 1 else np.zeros_like(covariance_KK)
     bounds = scores.bounds(higher_is_better, seed)
@@ -78,6 +79,8 @@ def model_of_use(
         "n": N,
         "seeds": S,
         "most": scores.most,
+        "few": bool(scores.unseen.any()),
+        "exact": scores.share,
         "higher_is_better": higher_is_better,
         "student": STUDENT,
         "patterns": [
@@ -102,11 +105,12 @@ def expected(
     """The expected score at these rates.
 
     Returns:
-        ``rates``; ``score`` and ``interval`` (95 %); ``worst``: the worst pattern of those that come about, its
-        ``missing``, ``score`` and ``bound`` (all patterns together, 95 %); ``bound``: no pattern that comes
-        about is worse;
-        ``patterns``: ``missing``, ``share`` of the samples and ``score``; ``nothing_left``: the share of the
-        samples without any modality, which have no prediction.
+        ``rates``; ``exact``: whether the score is that of the mix, else the mean of the patterns' scores, which
+        for F1 and average precision is not quite the same; ``score`` and ``interval`` (95 %); ``worst``: the
+        worst pattern of those that come about, its ``missing``, ``score`` and ``bound`` (all patterns together,
+        95 %); ``bound``: no pattern that comes about is worse; ``patterns``: ``missing``, ``share`` of the
+        samples and ``score``; ``nothing_left``: the share of the samples without any modality, which have no
+        prediction.
     """
     chance_M = np.array([float(rates.get(name, 0)) for name in names])
     patterns = model["patterns"]
@@ -127,8 +131,16 @@ def expected(
     worst = min(met, key=lambda p: sign * p["score"], default=None)
     return {
         "rates": {name: float(chance) for name, chance in zip(names, chance_M, strict=True)},
+        "exact": model["exact"],
         "score": score,
-        "interval": of_score(center, own + seeds, df, model["most"], mixed=bool((share_K > 0).sum() > 1)),
+        "interval": of_score(
+            center,
+            own + seeds,
+            df,
+            model["most"],
+            mixed=bool((share_K > 0).sum() > 1),
+            few=model["few"],
+        ),
         "worst": worst and {part: worst[part] for part in ("missing", "score", "bound")},
         "bound": sign * min((sign * p["bound"] for p in met), default=np.nan),
         "patterns": [

@@ -31,7 +31,14 @@ def of_share(share: float, n: int, z: float = Z) -> list[float]:
 
 
 def of_score(
-    center: float, variance: float, df: float, most: float, z: float = Z, *, mixed: bool = False
+    center: float,
+    variance: float,
+    df: float,
+    most: float,
+    z: float = Z,
+    *,
+    mixed: bool = False,
+    few: bool = False,
 ) -> list[float]:
     """Wilson's interval of a score in 0..1 that is no plain share: with the effective number of samples.
 
@@ -42,14 +49,18 @@ def of_score(
         center: the score less its bias; variance: of it; df: degrees of freedom of the variance.
         mixed: the score mixes several patterns of each sample, which tell more than one does: no limit, unless
             there is no variance at all.
+        few: the variance counts what classes of few samples do not show. Next to 0 or 1 no share has so much:
+            the score stands for at least half of the samples at which the interval of 0 or 1 is as long as q
+            standard errors.
     """
     if np.isnan(center):
         return NOTHING
     center, spread = float(np.clip(center, 0, 1)), float(np.clip(center, 0, 1) * (1 - np.clip(center, 0, 1)))
-    n = most
-    if variance > 0 and spread > 0:
-        n = spread / variance if mixed else min(spread / variance, most)
-    q2 = student(z, df) ** 2
+    n, q2 = most, student(z, df) ** 2
+    if variance > 0 and (spread > 0 or few):
+        least = (np.sqrt(q2 / variance) - q2) / 2 if few else 0.0
+        n = max(spread / variance, least, 1.0 if few else 0.0)
+        n = n if mixed and spread > 0 else min(n, most)
     middle = (center + q2 / (2 * n)) / (1 + q2 / n)
     half = np.sqrt(q2) / (1 + q2 / n) * np.sqrt(spread / n + q2 / (4 * n * n))
     return [max(0.0, float(middle - half)), min(1.0, float(middle + half))]
@@ -75,6 +86,12 @@ def degrees_of_freedom(value_N: Array) -> float:
     center = value_N - value_N.mean()
     excess = (center**4).mean() / variance**2 - 1
     return float(np.clip(2 * n / max(excess, 1e-9), min(FEWEST, n - 1), max(n - 1, 1)))
+
+
+def satterthwaite(sample_variance: float, sample_df: float, seed_variance: float, n_seeds: int) -> float:
+    """Degrees of freedom of the sum of both variances."""
+    parts = sample_variance**2 / sample_df + (seed_variance**2 / (n_seeds - 1) if n_seeds > 1 else 0)
+    return (sample_variance + seed_variance) ** 2 / parts if parts > 0 else np.inf
 
 
 def outside(interval: Sequence[float], value: float = 0.0) -> bool:

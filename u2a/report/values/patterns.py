@@ -89,7 +89,8 @@ def pattern_scores(runs: Sequence[Sequence[PatternValues]]) -> Scores:
     value_SNK = np.stack([np.stack([one.own.value_N for one in run], 1) for run in runs])
     score_K = np.mean([[one.own.score for one in run] for run in runs], 0)
     complete = runs[0][0].own
-    return Scores(value_SNK, score_K, complete.most, complete.share)
+    unseen_K = np.mean([[one.own.unseen for one in run] for run in runs], 0)
+    return Scores(value_SNK, score_K, complete.most, complete.share, unseen_K=unseen_K)
 
 
 def pattern_differences(runs: Sequence[Sequence[PatternValues]]) -> Differences:

@@ -34,6 +34,7 @@ class PseudoValues:
         most: how many independent decisions the score rests on at most.
         share: whether the score is a share of the samples.
         undefined: left-out samples or groups without which the score is undefined; they tell nothing.
+        unseen: variance of the score beyond what the values' spread shows, from classes of few samples.
     """
 
     score: float
@@ -41,6 +42,7 @@ class PseudoValues:
     most: int
     share: bool = False
     undefined: int = 0
+    unseen: float = 0.0
 
 
 def of_score(predictions: Predictions) -> PseudoValues:
@@ -57,7 +59,8 @@ def of_score(predictions: Predictions) -> PseudoValues:
         return PseudoValues(score, _ratio(2 * hit_N, entry_N)[1][:, 0], most)
     if predictions.metric in METRICS:
         score_C, value_NC = _classes(predictions)
-        return PseudoValues(score, _macro(score, score_C, value_NC), most)
+        unseen = _unseen(predictions, value_NC) if predictions.metric == "map" else 0.0
+        return PseudoValues(score, _macro(score, score_C, value_NC), most, unseen=unseen)
     return _of_plugin(predictions, score, most)
 
 
@@ -118,6 +121,21 @@ def _macro(score: float, score_C: Array, value_NC: Array) -> Array:
     n, occurs_C = len(value_NC), ~np.isnan(score_C)
     alone_C = score_C - n * (score_C - score)
     return np.where(np.isnan(value_NC), alone_C, value_NC)[:, occurs_C].mean(1)
+
+
+def _unseen(predictions: Predictions, value_NC: Array) -> float:
+    """Variance of a mean average precision that its classes of few samples do not show.
+
+    A class whose four samples all rank first has values without any spread, and yet could have been another.
+    So each class adds what two more of its samples, one ranked first and one last, would: with them its score
+    is p, and p (1 - p) / n the most that the variance of n samples' precision can be, of which they are 2 in
+    n + 1. This vanishes with the square of n.
+    """
+    n_C = predictions.truth_NC.sum(0).double().numpy()
+    n_K, value_NK = n_C[n_C > 1], value_NC[:, n_C > 1]
+    p_K = (n_K * np.clip(value_NK.mean(0), 0, 1) + 1) / (n_K + 2)
+    added_K = p_K * (1 - p_K) / n_K * 2 / (n_K + 1)
+    return float(added_K.sum() / max(1, (n_C > 0).sum()) ** 2)
 
 
 def _average_precision(p_N: NDArray[np.float32], truth_N: NDArray[np.bool_]) -> tuple[float, Array]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from u2a.common.seeds import stable_seed
-from u2a.report.values.intervals import LEVEL, Z, degrees_of_freedom, of_score, of_share
+from u2a.report.values.intervals import LEVEL, Z, degrees_of_freedom, of_score, of_share, satterthwaite
 from u2a.report.values.pseudovalues import PseudoValues
 from u2a.report.values.sources import largest, redraw, resamples, seed_means
 
@@ -31,6 +31,7 @@ class Scores:
         score_K: the scores themselves, their means over seeds.
         most: how many decisions each rests on at most; share: whether each is a share of the samples; mixed:
             whether each mixes several patterns.
+        unseen_K: variances beyond the values' spread (see `PseudoValues`).
     """
 
     value_SNK: Array
@@ -38,13 +39,15 @@ class Scores:
     most: float
     share: bool
     mixed: bool = False
+    unseen_K: Array | None = None
 
     @classmethod
     def of_seeds(cls, found: Sequence[PseudoValues]) -> Scores:
         """One score, of every seed."""
         value_SNK = np.stack([values.value_N for values in found])[:, :, None]
         score = np.mean([values.score for values in found])
-        return cls(value_SNK, np.array([score]), found[0].most, found[0].share)
+        unseen_K = np.array([np.mean([values.unseen for values in found])])
+        return cls(value_SNK, np.array([score]), found[0].most, found[0].share, unseen_K=unseen_K)
 
     @property
     def centers(self) -> Array:
@@ -52,6 +55,11 @@ class Scores:
         used_NK = ~np.isnan(self.value_SNK[0])
         center_K = seed_means(self.value_SNK, used_NK).mean(0)
         return np.where(used_NK.any(0), center_K, np.nan)
+
+    @property
+    def unseen(self) -> Array:
+        """`unseen_K`, zeros if there are none."""
+        return np.zeros(len(self.score_K)) if self.unseen_K is None else self.unseen_K
 
     def intervals(self, z: float = Z) -> list[list[float]]:
         """Of each score; with more standard errors where it is one of many."""
@@ -66,12 +74,11 @@ class Scores:
             if len(value_N) < 2:
                 found.append([np.nan, np.nan])
                 continue
-            sample_variance = value_N.var(ddof=1) / len(value_N)
+            sample_variance = value_N.var(ddof=1) / len(value_N) + self.unseen[k]
             variance = sample_variance + seed_variance
-            df = _satterthwaite(
-                sample_variance, degrees_of_freedom(value_N), seed_variance, len(self.value_SNK)
-            )
-            found.append(of_score(float(value_N.mean()), variance, df, self.most, z, mixed=self.mixed))
+            df = satterthwaite(sample_variance, degrees_of_freedom(value_N), seed_variance, len(self.value_SNK))
+            few, center = bool(self.unseen[k] > 0), float(value_N.mean())
+            found.append(of_score(center, variance, df, self.most, z, mixed=self.mixed, few=few))
         return found
 
     def bounds(self, higher_is_better: bool, seed: int = 0) -> list[float]:
@@ -98,9 +105,3 @@ class Scores:
     def _seed_variance(self, used_NK: NDArray[np.bool_]) -> Array:
         mean_SK = seed_means(self.value_SNK, used_NK)
         return mean_SK.var(0, ddof=1) / len(mean_SK) if len(mean_SK) > 1 else np.zeros(mean_SK.shape[1])
-
-
-def _satterthwaite(sample_variance: float, sample_df: float, seed_variance: float, n_seeds: int) -> float:
-    """Degrees of freedom of the sum of both variances."""
-    parts = sample_variance**2 / sample_df + (seed_variance**2 / (n_seeds - 1) if n_seeds > 1 else 0)
-    return (sample_variance + seed_variance) ** 2 / parts if parts > 0 else np.inf

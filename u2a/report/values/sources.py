@@ -1,9 +1,9 @@
 """How far figures would move: with other test samples, with other seeds, and many figures at once.
 
 A row is one figure: a mean of pseudo-values (`u2a.report.values.pseudovalues`) over test samples and seeds,
-or a difference of two. Both sources add their variance; leaving the samples' part in that of the seeds errs
-on the careful side, and three seeds need that. Rows share samples and seeds, so that their largest error
-follows from the same resamples of samples and the same redrawn seeds.
+or a difference of two. Both sources add their variance. The samples' part stays in that of the seeds, which
+errs on the careful side (docs/report.md has the cost), and three seeds need that. Rows share samples and seeds,
+so that their largest error follows from the same resamples of samples and the same redrawn seeds.
 
 Shape suffixes: N samples, K rows, S seeds of one recipe, R resamples.
 """

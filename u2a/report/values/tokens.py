@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -53,3 +54,21 @@ def _mean(values_P: Tensor) -> float | None:
 def _by_class(values_P: Tensor, truth_PC: Tensor) -> list[float | None]:
     sums_C, counts_C = values_P @ truth_PC, truth_PC.sum(0)
     return [float(s / n) if n else None for s, n in zip(sums_C, counts_C, strict=True)]
+
+
+def token_rows(runs: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """`token_quality` of runs that differ in their seed alone: means over them, ``mse_by_seed`` of each."""
+    rows = []
+    for same in zip(*runs, strict=True):
+        row: dict[str, Any] = {part: same[0][part] for part in ("source", "target", "n")}
+        row |= {part: _over([one[part] for one in same]) for part in ("mse", "cosine", "spread")}
+        for part in ("class_mse", "class_cosine"):
+            row[part] = [_over(values) for values in zip(*(one[part] for one in same), strict=True)]
+        rows.append(row | {"mse_by_seed": [one["mse"] for one in same]})
+    return rows
+
+
+def _over(values: Sequence[float | None]) -> float | None:
+    """The mean over runs; None where no sample counts, which is so in all of them."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,93 @@
+"""Baselines against scikit-learn, and where their training samples have gaps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from u2a.evaluation import baselines, kept_tokens
+from u2a.evaluation.baselines import Features
+from u2a.evaluation.probes import STRENGTHS, best_probe
+
+
+def side(n: int, seed: int, *, multi_label: bool = False, C: int = 4, width: int = 6) -> Features:
+    """Two modalities whose features tell the class; the second by a second opinion."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(C, size=n)
+    centres = np.random.default_rng(7).normal(size=(2, C, width))
+    read = tuple((centres[m][label] + rng.normal(size=(n, width))).astype(np.float32) for m in range(2))
+    target = np.eye(C, dtype=np.float32)[label] if multi_label else label
+    return Features(read, np.ones((n, 2), bool), target)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("strength", [0.3, 0.003])
+def test_a_probe_is_scikit_learns_logistic_regression(multi_label: bool, strength: float) -> None:
+    one = side(150, 0, multi_label=multi_label)
+    x = one.read_NF[0]
+    probe = best_probe(x, one.target, x, one.target, 4, strengths=[strength])
+
+    def reference(y: np.ndarray) -> np.ndarray:
+        return LogisticRegression(C=1 / (strength * len(y)), max_iter=5000, tol=1e-8).fit(x, y).predict_proba(x)
+
+    if multi_label:
+        wanted = np.stack([reference(y)[:, 1] for y in one.target.T], 1)
+    else:
+        wanted = reference(one.target)
+    assert np.abs(probe(x) - wanted).max() < 5e-3
+
+
+def test_the_strength_is_that_of_least_validation_loss() -> None:
+    train, judged = side(40, 0), side(300, 1)
+    x, y = train.read_NF[0], judged.read_NF[0]
+    p = best_probe(x, train.target, y, judged.target, 4)(y)
+    loss = -np.log(p[np.arange(len(y)), judged.target]).mean()
+    alone = []
+    for strength in STRENGTHS:
+        fit = LogisticRegression(C=1 / (strength * len(x)), max_iter=5000).fit(x, train.target)
+        alone.append(-np.log(fit.predict_proba(y)[np.arange(len(y)), judged.target]).mean())
+    assert loss == pytest.approx(min(alone), rel=0.01)
+
+
+def test_a_class_or_modality_that_no_training_sample_has_breaks_nothing() -> None:
+    train, judged, test = side(30, 0), side(20, 1), side(20, 2)
+    judged.target[0] = 19  # of a class that is not among the training samples
+    few = np.minimum(train.target, 2)
+    gone = Features(train.read_NF, train.present_NM & np.array([True, False]), few)
+    found = baselines.dropout_mlp(gone, judged, test, [(True, True), (True, False)])
+    probes = baselines.zero_filled_probe(gone, judged, test, [(True, True)])
+    for p_NC in (*found, *probes):
+        assert p_NC.shape == (20, 20)
+        assert np.isfinite(p_NC).all()
+    alone = baselines.dedicated_probe(gone, judged, test, (True, False))
+    assert (alone.argmax(1) == np.minimum(test.target, 2)).mean() > 0.5
+
+
+def test_the_mlp_uses_what_is_there() -> None:
+    train, judged, test = side(200, 0), side(80, 1), side(200, 2)
+    patterns = [(True, True), (True, False), (False, True)]
+    scores = [
+        (p_NC.argmax(1) == test.target).mean() for p_NC in baselines.dropout_mlp(train, judged, test, patterns)
+    ]
+    assert scores[0] > scores[1] - 0.02
+    assert min(scores) > 0.6
+
+
+def test_kept_tokens_are_those_of_the_same_data_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = side(30, 0)
+    kept_tokens.keep(tmp_path, "train", one, "this data")
+    found = kept_tokens.kept(tmp_path, "train", "this data")
+    assert found is not None
+    assert all(np.array_equal(a, b) for a, b in zip(found.read_NF, one.read_NF, strict=True))
+    assert kept_tokens.kept(tmp_path, "train", "other data") is None
+    assert kept_tokens.kept(tmp_path, "val", "this data") is None
+    (tmp_path / "frozen-train.safetensors").write_bytes(b"half")
+    assert kept_tokens.kept(tmp_path, "train", "this data") is None
+    monkeypatch.setattr(kept_tokens, "MOST_BYTES", 100)
+    kept_tokens.keep(tmp_path, "val", one, "this data")
+    assert kept_tokens.kept(tmp_path, "val", "this data") is None

@@ -1,0 +1,127 @@
+"""Films whose rate, pixels, streams or names are not the usual ones; right values are arithmetic."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import tiny
+
+from u2a.errors import BadSample
+from u2a.media.containers import open_container
+from u2a_video.decode import decode_frames
+from u2a_video.preprocess import choose_by_time, choose_frames
+
+
+def film(
+    frames: np.ndarray, times: list[int], *, form: str = "mp4", shape: Fraction = Fraction(1), **tags: str
+) -> bytes:
+    """Frames shown at these hundredths of a second, with pixels of this shape."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=form) as container:
+        container.metadata.update(tags)
+        stream = container.add_stream("libx264", rate=100, options={"qp": "4"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.sample_aspect_ratio = shape
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 100)
+        for pixels, time in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 100)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def greys(count: int) -> np.ndarray:
+    levels = np.linspace(20, 220, count).astype(np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (count, 32, 48, 3))
+
+
+@pytest.mark.parametrize("form", ["mp4", "matroska"])
+def test_equal_parts_are_parts_of_the_time(form):
+    times = [*range(0, 100, 10), 100, 200, 300, 400, 500]  # 10 frames in the first of 6 seconds
+    member = film(greys(15), times, form=form)
+    seen = decode_frames(member, lambda found: choose_by_time(found, 3, None))
+    levels = np.linspace(20, 220, 15)
+    shown = [int(np.abs(levels - frame.mean()).argmin()) for frame in seen]
+    total = 500 + 10
+    expected = [max(n for n, t in enumerate(times) if t <= total * (k + 0.5) / 3) for k in range(3)]
+    assert shown == expected
+    assert shown != choose_frames(15, 3, None)
+
+
+@pytest.mark.parametrize("rate", [24, 29.97, 50])
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 301])
+def test_a_steady_rate_in_rounded_times_is_counted(rate, count):
+    times = [round(1000 * n / rate) for n in range(count)]
+    assert choose_by_time(times, 3, None) == choose_frames(count, 3, None)
+
+
+@pytest.mark.parametrize("form", ["mp4", "matroska", "mpegts"])
+@pytest.mark.parametrize(("shape", "size"), [(Fraction(16, 11), (32, 70)), (Fraction(1, 2), (64, 48))])
+def test_oblong_pixels_are_made_square(form, shape, size):
+    seen = decode_frames(film(greys(3), [0, 10, 20], form=form, shape=shape), lambda times: [1])
+    assert seen[0].shape[:2] == size
+
+
+def test_a_title_that_is_not_utf8_is_no_fault():
+    member = film(greys(3), [0, 10, 20], title="Xyzzy").replace(b"Xyzzy", b"\xe9\xe8\xfc\xdf\xe4")
+    assert len(decode_frames(member, lambda times: [0, 2])) == 2
+
+
+def test_a_stream_without_decoder_is_refused_in_a_line():
+    member = film(greys(3), [0, 10, 20]).replace(b"avc1", b"zzzz")
+    with pytest.raises(BadSample, match="cannot be decoded as video") as caught:
+        decode_frames(member, lambda times: [0])
+    assert "\n" not in str(caught.value)
+
+
+def test_the_default_stream_is_the_film():
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        streams = [container.add_stream("libx264", rate=10, options={"qp": "4"}) for _ in range(2)]
+        streams[0].disposition, streams[1].disposition = av.stream.Disposition(0), av.stream.Disposition.default
+        for stream in streams:
+            stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        for stream, level, count in zip(streams, (40, 200), (1, 4), strict=True):
+            for _ in range(count):
+                pixels = np.full((32, 48, 3), level, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+            container.mux(stream.encode(None))
+    counts: list[int] = []
+    seen = decode_frames(buffer.getvalue(), lambda times: counts.append(len(times)) or [0])
+    assert counts == [4]
+    assert abs(seen[0].mean() - 200) < 6
+
+
+def test_a_size_that_changes_in_mid_film():
+    """Transport streams can be joined like texts; each frame keeps its own proportions."""
+    square = np.zeros((3, 48, 48, 3), np.uint8)
+    member = film(square, [0, 10, 20], form="mpegts") + film(
+        np.zeros((3, 48, 96, 3), np.uint8), [30, 40, 50], form="mpegts"
+    )
+    with open_container(member, "video") as container:
+        assert container.format.name == "mpegts"
+    shapes = [frame.shape[:2] for frame in decode_frames(member, lambda times: range(len(times)))]
+    assert shapes[0] == (48, 48)
+    assert set(shapes) <= {(48, 48), (48, 96)}
+
+
+@pytest.mark.parametrize("form", ["mpegts", "3gp", "asf", "flv", "avi"])
+def test_containers_by_content_not_by_name(form):
+    codec = {"asf": "mpeg4", "avi": "mpeg4"}.get(form, "libx264")
+    member = tiny.clip_bytes(greys(8), format=form, codec=codec, rate=25)
+    assert len(decode_frames(member, lambda times: [0, len(times) - 1])) == 2
+
+
+@pytest.mark.parametrize("kind", [IndexError, ValueError, RuntimeError, MemoryError])
+def test_what_the_library_raises_in_mid_file_is_the_files_fault(kind):
+    with (
+        pytest.raises(BadSample, match="cannot be decoded as video"),
+        open_container(film(greys(3), [0, 1, 2]), "video"),
+    ):
+        raise kind

@@ -1,0 +1,133 @@
+"""Recordings that broke off, were streamed, damaged, or change in mid-stream; right values are arithmetic."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import tiny
+
+from u2a.data.inspection.findings import inspect, open_splits
+from u2a.data.packing.pack import pack_manifest
+from u2a.errors import BadSample
+from u2a.media.partial import noting_losses
+from u2a.media.probe import picture
+from u2a.media.sounds import decode_mono
+from u2a.recipe.file import load_recipe
+
+
+def hertz(wave: np.ndarray, rate: int) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(wave))) * rate / len(wave))
+
+
+def adts(seconds: float, rate: int, layout: str) -> bytes:
+    """AAC without a container: two such files, one after another, are one."""
+    wave = tiny.tone(seconds, rate)
+    channels = 1 if layout == "mono" else 2
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=rate, layout=layout)
+        for start in range(0, len(wave) - 1023, 1024):
+            part = np.repeat(wave[None, start : start + 1024], channels, axis=0)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), "fltp", layout)
+            frame.sample_rate = rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def spoilt(member: bytes, numbers: range) -> bytes:
+    """The file with these packets of its sound overwritten."""
+    damaged = bytearray(member)
+    with av.open(io.BytesIO(member)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(container.streams.audio[0]) if p.size]
+    for number in numbers:
+        at, size = packets[number]
+        damaged[at : at + size] = b"\xff" * size
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFFFDB], ids=hex)
+def test_a_size_that_the_recorder_did_not_know(size):
+    member = bytearray(tiny.sound_bytes(tiny.tone(1.0)))
+    at = member.index(b"data") + 4
+    member[4:8] = member[at : at + 4] = struct.pack("<I", size)
+    wave, rate = decode_mono(bytes(member), 10)
+    assert (len(wave), rate, round(hertz(wave, rate))) == (16000, 16000, 440)
+
+
+@pytest.mark.parametrize("form", ["RF64", "W64", "AIFF", "CAF", "AU"])
+def test_large_and_foreign_containers_of_pcm(form):
+    wave, rate = decode_mono(tiny.sound_bytes(tiny.tone(1.0), format=form, subtype="PCM_16"), 10)
+    assert (len(wave), rate, round(hertz(wave, rate))) == (16000, 16000, 440)
+
+
+@pytest.mark.parametrize(("form", "options"), [("WAV", {}), ("RF64", {"subtype": "PCM_16"}), ("FLAC", {})])
+def test_a_cut_recording_is_used_if_95_percent_are_there(form, options):
+    member = tiny.sound_bytes(tiny.tone(4.0), format=form, **options)
+    with noting_losses() as losses:
+        wave, _ = decode_mono(member[: int(len(member) * 0.97)], 10)
+    assert 0.95 * 64000 < len(wave) < 64000
+    assert len(losses) == 1
+    assert "sound is damaged" in losses[0]
+    with pytest.raises(BadSample, match=r"only [3-6].% of the sound"):
+        decode_mono(member[: len(member) // 2], 10)
+    with noting_losses() as losses:  # what is not looked at cannot be missing
+        assert len(decode_mono(member[: len(member) // 2], 0.5)[0]) == 8001
+    assert losses == []
+
+
+@pytest.mark.parametrize("numbers", [range(20, 21), range(1), range(2)], ids=["one", "first", "two first"])
+def test_a_few_damaged_packets_are_left_out_and_told(numbers):
+    member = tiny.clip_bytes(None, tiny.tone(4.0))
+    with noting_losses() as losses:
+        wave, rate = decode_mono(spoilt(member, numbers), 10)
+    assert abs(len(wave) / rate - 4) < 0.3
+    assert round(hertz(wave[: rate // 2], rate)) == round(hertz(wave[-rate // 2 :], rate)) == 440
+    assert len(losses) == 1
+    with pytest.raises(BadSample, match="of the sound can be decoded"):
+        decode_mono(spoilt(member, range(5, 30)), 10)
+
+
+def test_a_whole_sound_has_no_losses():
+    for member in (tiny.clip_bytes(None, tiny.tone()), tiny.sound_bytes(tiny.tone(), format="MP3")):
+        with noting_losses() as losses:
+            decode_mono(member, 10)
+        assert losses == []
+
+
+def test_channels_and_rate_that_change_in_mid_stream():
+    wave, rate = decode_mono(adts(1.0, 44100, "mono") + adts(1.0, 44100, "stereo"), 10)
+    assert rate == 44100
+    assert abs(len(wave) - 88200) < 5000
+    assert round(hertz(wave[-22050:], rate)) == 440
+    wave, rate = decode_mono(adts(1.0, 44100, "mono") + adts(1.0, 22050, "mono"), 10)
+    assert rate == 44100
+    assert abs(len(wave) - 88200) < 8000
+    assert abs(hertz(wave[-22050:], rate) - 440) < 3
+    assert picture(adts(1.0, 44100, "mono") + adts(1.0, 44100, "stereo"), 90).size[0] == 90
+
+
+def test_packing_and_inspecting_name_samples_that_lost_a_part(tmp_path: Path, checkpoints):
+    whole = tiny.sound_bytes(tiny.tone(0.6))
+    for name, member in (("a", whole), ("b", whole[: int(len(whole) * 0.97)])):
+        (tmp_path / f"{name}.wav").write_bytes(member)
+    rows = ["key,split,label,audio_path", "a,train,x,a.wav", "b,train,y,b.wav"]
+    (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "recipe.toml").write_text(
+        'name = "n"\n[data]\nshards = "./out"\n[task]\nclasses = ["x", "y"]\n'
+        f'[modalities.audio]\nkind = "audio"\nencoder = "{checkpoints["ast"]}"\n'
+    )
+    told: list[str] = []
+    recipe = load_recipe(tmp_path / "recipe.toml")
+    summary = pack_manifest(recipe, tmp_path / "rows.csv", tmp_path / "out", check=True, tell=told.append)
+    assert list(summary["train"].damaged) == ["b"]
+    assert summary.as_dict()["splits"]["train"]["damaged"]["b"]["audio"].endswith("left out")
+    assert any("1 samples have damaged parts" in note and "'b'" in note for note in told)
+    wrong = [line for line in inspect(recipe, open_splits(recipe)).wrong if "damaged" in line]
+    assert len(wrong) == 1
+    assert "sample 'b': audio" in wrong[0]

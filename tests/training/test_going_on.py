@@ -1,0 +1,141 @@
+"""Going on: checkpoints by the clock, finished runs with more epochs, runs begun from another's adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import toys
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from u2a.cli.main import main
+from u2a.runs import checkpoint
+from u2a.training.schedule import learning_rate
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    return toys.make(tmp_path_factory.mktemp("toy"), checkpoints, counts={"train": 60, "val": 8, "test": 8})
+
+
+def u2a(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def train(*words: object, sets: tuple[str, ...] = (), code: int = 0) -> str:
+    return u2a("train", *words, *(part for one in sets for part in ("--set", one)), code=code)
+
+
+def learned(run: Path, pointer: str = "LAST") -> dict[str, torch.Tensor]:
+    return load_file(checkpoint.current(run / "checkpoints", pointer) / "adapter.safetensors")
+
+
+def equal(one: Path, other: Path) -> bool:
+    a, b = learned(one), learned(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(line["step"], line["loss"]) for line in lines if line["type"] == "train"]
+
+
+LONG = ("training.epochs=2", "training.batch_size=1", "model.lora_dropout=0.1")
+
+
+def test_kill_9_in_the_middle_of_an_epoch_loses_no_more_than_save_minutes(toy: Path, tmp_path: Path) -> None:
+    train(toy, "--run", tmp_path / "whole", sets=(*LONG, "training.save_minutes=0"))
+    run = tmp_path / "killed"
+    sets = [part for one in (*LONG, "training.save_minutes=1e-6") for part in ("--set", one)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "u2a", "train", str(toy), "--run", str(run), *sets],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    last = run / "checkpoints/LAST"
+    while not last.exists() or not 10 <= int(last.read_text().split("-")[1]) % 60 <= 50:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
+    assert meta["step"] % 60
+    logged = losses(run)[-1][0]
+    assert logged - meta["step"] <= 1  # every step was saved; at most the one under way is lost
+    said = train(run, "--resume")
+    assert f"from step {meta['step']} of 120" in said
+    assert equal(run, tmp_path / "whole")
+    assert losses(run) == losses(tmp_path / "whole")
+
+
+def test_a_finished_run_goes_on_to_more_epochs(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(toy, "--run", run, sets=("training.epochs=2",))
+    before = losses(run)
+    said = train(toy, "--run", run, "--resume", sets=("training.epochs=5",))
+    steps = before[-1][0]
+    assert f"extended from 2 to 5 epochs: from step {steps} on" in said
+    after = losses(run)
+    assert after[: len(before)] == before
+    assert after[-1][0] == steps // 2 * 5
+    recipe = json.loads(u2a("recipe", "show", run / "recipe.toml", "--json"))
+    assert recipe["training"]["epochs"] == 5
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rates = {line["step"]: line["lr"] for line in lines if line["type"] == "train"}
+    from u2a.recipe.file import load_recipe
+
+    longer = load_recipe(run / "recipe.toml").training
+    assert rates[steps + 1] == learning_rate(steps, steps // 2, longer)
+    assert "in the same run" not in train(run, "--resume")
+    refused = train(toy, "--run", run, "--resume", sets=("training.epochs=3",), code=2)
+    assert "training.epochs differ" in refused
+
+
+def test_a_run_that_patience_ended_goes_on_when_asked_for_more(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    sets = ("training.patience=1", "training.lr=1e-12", "training.lr_factors.head=0")
+    train(toy, "--run", run, sets=(*sets, "training.epochs=2"))
+    train(toy, "--run", run, "--resume", sets=(*sets, "training.epochs=4"))
+    assert losses(run)[-1][0] > losses(run)[0][0]
+
+
+def test_a_run_begins_with_what_another_has_learned(toy: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    train(toy, "--run", first, sets=("training.epochs=2",))
+    same = tmp_path / "same"
+    said = train(toy, "--run", same, sets=("training.epochs=0", f"training.start_from={first}"))
+    assert "tensors" in said
+    assert "begun anew" not in said
+    assert all(torch.equal(a, learned(first, "BEST")[name]) for name, a in learned(same).items())
+    classes = json.loads(u2a("recipe", "show", toy, "--json"))["task"]["classes"]
+    other = tmp_path / "other"
+    renamed = json.dumps([*classes[1:], classes[0]])
+    said = train(
+        toy,
+        "--run",
+        other,
+        sets=("training.epochs=0", f"training.start_from={first}", f"task.classes={renamed}"),
+    )
+    assert "begun anew: head" in said
+    taken, theirs = learned(other), learned(first, "BEST")
+    lora = [name for name in taken if "lora" in name]
+    assert lora
+    assert all(torch.equal(taken[name], theirs[name]) for name in lora)
+    assert not all(torch.equal(taken[n], theirs[n]) for n in taken if n.startswith("head."))
+
+
+def test_what_cannot_be_begun_from_is_refused(toy: Path, tmp_path: Path) -> None:
+    said = train(toy, "--run", tmp_path / "run", sets=(f"training.start_from={tmp_path}",), code=2)
+    assert "training.start_from" in said
+    assert "not a run folder" in said

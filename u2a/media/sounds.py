@@ -1,0 +1,143 @@
+"""The beginning of a sound, from any common file, as a mono waveform."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from u2a.errors import BadSample, NoContent
+from u2a.media.containers import chosen_stream, open_container
+from u2a.media.partial import judge_loss
+from u2a.media.wav import repaired
+
+if TYPE_CHECKING:
+    from av import AudioFrame
+    from av.container import InputContainer
+
+MAX_RATE = 384_000
+MAX_CHANNELS = 64
+_PRIMING = 0.15  # seconds that a codec may need to begin and to end, and that are in the declared length
+
+
+def decode_mono(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
+    """At most the first ``seconds``: float32 [T] in -1..1, the mean of the channels, and the rate in Hz.
+
+    Nothing beyond ``seconds`` is decoded, so a small file that inflates to hours costs no memory. Damaged parts
+    are left out, see `u2a.media.partial.judge_loss`.
+
+    Raises:
+        BadSample: empty, undecodable, less than 95 % of it there, without sound, with an implausible rate or
+            values that are no numbers.
+    """
+    if not member:
+        raise BadSample("empty file")
+    decoded = _with_soundfile(member, seconds)
+    wave_CT, rate = decoded if decoded is not None else _with_ffmpeg(member, seconds)
+    if not wave_CT.size:
+        raise NoContent("the sound has zero length")
+    mono = wave_CT.mean(axis=0, dtype=np.float32)
+    if not np.isfinite(mono).all():
+        raise BadSample("the sound has samples that are not finite numbers")
+    return mono, rate
+
+
+def _with_soundfile(member: bytes, seconds: float) -> tuple[np.ndarray, int] | None:
+    """None where libsndfile does not know the format, or meets damage, which FFmpeg passes over."""
+    import soundfile
+
+    member, declared = repaired(member)
+    try:
+        with soundfile.SoundFile(io.BytesIO(member)) as sound:
+            check_sound(sound.samplerate, sound.channels)
+            rate, frames = sound.samplerate, int(seconds * sound.samplerate) + 1
+            wave_CT = sound.read(frames, dtype="float32", always_2d=True).T
+            whole = min(sound.frames if declared is None else round(declared * rate), frames)
+            guessed = sound.format == "MP3"  # which declares no length
+    except soundfile.LibsndfileError:
+        return None
+    if declared or (wave_CT.shape[1] and not guessed):
+        judge_loss(wave_CT.shape[1] / rate, whole / rate, "sound")
+    return wave_CT, rate
+
+
+def _with_ffmpeg(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
+    """The channels are averaged here: their number may change in mid-stream, as may the rate."""
+    with open_container(member, "audio") as container:
+        parts, lost = _decoded(container, seconds)
+        if not parts and not lost:
+            raise NoContent("the sound has zero length")
+        if not parts:
+            raise BadSample("cannot be decoded as audio: every packet is damaged")
+        have = sum(len(wave) / rate for wave, rate in parts)
+        whole = _seconds_of(container, have, len(parts), lost)
+    judge_loss(have, min(whole, max(seconds, have)), "sound")
+    rate = parts[0][1]
+    return joined(parts, rate)[None, : int(seconds * rate) + 1], rate
+
+
+def _decoded(container: InputContainer, seconds: float) -> tuple[list[tuple[np.ndarray, int]], int]:
+    """Mono parts of at least ``seconds``, and how many packets could not be decoded on the way."""
+    from av.error import FFmpegError
+
+    parts, lost, have = [], 0, 0.0
+    for packet in container.demux(chosen_stream(container, "audio")):
+        try:
+            frames = packet.decode()
+        except FFmpegError:
+            lost += 1
+            continue
+        for frame in frames:
+            check_sound(frame.sample_rate, len(frame.layout.channels))
+            parts.append(_mono(frame))
+            have += frame.samples / frame.sample_rate
+        if have > seconds:
+            break
+    return parts, lost
+
+
+def _seconds_of(container: InputContainer, have: float, parts: int, lost: int) -> float:
+    """How long the sound is: as declared, where that is exact; a lost packet is as long as any other."""
+    stream: Any = chosen_stream(container, "audio")
+    declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
+    if declared and container.format.name in ("flac", "wav", "aiff"):
+        return declared
+    counted = have + lost * have / parts
+    return max(counted, declared - _PRIMING) if "mov" in container.format.name else counted
+
+
+def _mono(frame: AudioFrame) -> tuple[np.ndarray, int]:
+    import av
+
+    planar = av.AudioResampler(format="fltp")
+    parts = [part.to_ndarray() for part in planar.resample(frame)]
+    return np.concatenate(parts, axis=1).mean(axis=0, dtype=np.float32), frame.sample_rate
+
+
+def joined(parts: Sequence[tuple[np.ndarray, int]], rate: int) -> np.ndarray:
+    """Mono waves float [T] of several rates, one after another, all at ``rate`` Hz."""
+    waves = []
+    for own, group in groupby(parts, key=lambda part: part[1]):
+        wave = np.concatenate([part for part, _ in group])
+        if own != rate:
+            import torch
+            from torchaudio.functional import resample
+
+            wave = resample(torch.from_numpy(wave), own, rate).numpy()
+        waves.append(wave)
+    return np.concatenate(waves)
+
+
+def check_sound(rate: int, channels: int) -> None:
+    """Refuse implausible numbers.
+
+    Raises:
+        BadSample: says which.
+    """
+    if not 1000 <= rate <= MAX_RATE:
+        raise BadSample(f"a sampling rate of {rate} Hz is not between 1000 and {MAX_RATE}")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise BadSample(f"{channels} channels are not between 1 and {MAX_CHANNELS}")
