@@ -14,19 +14,24 @@ from u2a.errors import U2AError
 if TYPE_CHECKING:
     from u2a.evaluation.scoring import Scenario
     from u2a.recipe.sections import Recipe
+    from u2a.runs.folder import Run
 
 
-def eval_command(folder: str | None, *, sweep: bool, rates: str | None, as_json: bool, **options: Any) -> None:
+def eval_command(
+    folder: str | None, *, sweep: bool, rates: str | None, baselines: bool, as_json: bool, **options: Any
+) -> None:
     """``u2a eval``; `options` are those of `u2a.evaluation.trained.evaluate_run`."""
     from u2a.common.distributed import is_main_process
     from u2a.evaluation import trained as api
 
+    if baselines and not sweep:
+        raise U2AError("--baselines stands beside every pattern; use it with --sweep")
     if rates is not None:
         if sweep or options["drop"] or options["keep"]:
             raise U2AError("--rates weighs every pattern; use it without --drop, --keep and --sweep")
         return rates_command(folder, rates, as_json=as_json, **options)
     if sweep:
-        return sweep_command(folder, as_json=as_json, **options)
+        return sweep_command(folder, baselines=baselines, as_json=as_json, **options)
     scenario, run = api.evaluate_run(folder, **options)
     if not is_main_process():
         return None
@@ -38,7 +43,13 @@ def eval_command(folder: str | None, *, sweep: bool, rates: str | None, as_json:
 
 
 def sweep_command(
-    folder: str | None, *, as_json: bool, drop: Sequence[str], keep: Sequence[str], **options: Any
+    folder: str | None,
+    *,
+    baselines: bool,
+    as_json: bool,
+    drop: Sequence[str],
+    keep: Sequence[str],
+    **options: Any,
 ) -> None:
     """``u2a eval --sweep``: every availability pattern from one pass of the encoders."""
     from u2a.common.distributed import is_main_process
@@ -49,12 +60,27 @@ def sweep_command(
     scenarios, run = api.sweep_run(folder, **options)
     if not is_main_process():
         return None
+    beside = _baselines(run, options) if baselines else None
     if as_json:
         patterns = [scenario.as_dict() for scenario in scenarios]
-        return print_json({"run": str(run), **_conditions(options), "patterns": patterns})
+        more = {"baselines": beside} if beside else {}
+        return print_json({"run": str(run), **_conditions(options), "patterns": patterns, **more})
     click.echo(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
     print_table(*_sweep_table(scenarios, run.recipe()))
-    return _print_calibration(scenarios, run.recipe())
+    _print_calibration(scenarios, run.recipe())
+    if beside:
+        from u2a.cli.baselines import print_baselines
+
+        print_baselines(beside)
+    return None
+
+
+def _baselines(run: Run, options: dict[str, Any]) -> dict[str, Any]:
+    from u2a.evaluation.trained import load
+    from u2a.report.baselines import run_baselines
+
+    model = load(run.folder, checkpoint=options["checkpoint"], sets=options["sets"])
+    return run_baselines(model, split=options["split"], seed=options["seed"])
 
 
 def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
@@ -143,6 +169,7 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
     "--rates", metavar="M=RATE,...", help="Expected score when M is missing at that rate, each by itself."
 )
 @click.option("--sweep", is_flag=True, help="Score every availability pattern from one pass.")
+@click.option("--baselines", is_flag=True, help="With --sweep: baselines on the same frozen encoders, too.")
 @click.option(
     "--without-mask-tokens",
     "mask_tokens",

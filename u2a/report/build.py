@@ -15,6 +15,8 @@ from u2a.errors import U2AError
 from u2a.evaluation import trained as api
 from u2a.evaluation.metrics import higher_is_better
 from u2a.recipe.sections import Recipe
+from u2a.report.baselines import run_baselines
+from u2a.report.calibrated import calibrated_values
 from u2a.report.values.analysis import Analysis
 from u2a.report.values.availability import Curve, curves
 from u2a.report.values.expected import model_of_use
@@ -46,6 +48,7 @@ def build_report(
     checkpoint: str = "best",
     sets: Sequence[str] = (),
     seed: int = 0,
+    beside_baselines: bool = False,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Encode the split once for every run and tell all that follows; plain values for JSON.
@@ -53,6 +56,7 @@ def build_report(
     Args:
         runs: run folders, None for the newest; the first one is told in detail.
         seed: of resamples and of the missing tables that the rates are tested with.
+        beside_baselines: score baselines on the first run's frozen encoders, too.
         say: is told what is being done.
 
     Raises:
@@ -75,6 +79,7 @@ def build_report(
         if len(briefs) == 1:
             say(f"{run}: scoring {len(opened)} samples")
             report = _detail(model, analysis, opened)
+            report["baselines"] = _baselines(model, split, seed, say) if beside_baselines else None
     return report | _together(briefs, conditions, seed)
 
 
@@ -109,7 +114,17 @@ def _detail(model: api.Model, analysis: Analysis, opened: Split) -> dict[str, An
         "tokens": analysis.tokens(),
         "contributions": analysis.contributions(),
         "calibration": analysis.calibration(),
+        "calibrated": calibrated_values(model, analysis.encoded),
     }
+
+
+def _baselines(model: api.Model, split: str, seed: int, say: Say) -> dict[str, Any] | None:
+    say(f"{model.run}: fitting baselines")
+    try:
+        return run_baselines(model, split=split, seed=seed)
+    except U2AError as error:
+        say(f"{model.run}: without baselines: {error}")
+        return None
 
 
 def _brief(
