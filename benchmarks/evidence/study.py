@@ -80,7 +80,7 @@ def train_arm(recipe: Path, arm: Arm, seed: int, work: Path, kept: Path) -> None
         facts.setdefault("validations", _validations(run))
         arrays |= _logits(model, arm)
         if arm.name == "default":
-            facts["baselines"] = _baselines(run)
+            facts["baselines"] = _baselines(model)
         shutil.rmtree(run)
     facts["seconds"] = time.perf_counter() - began
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -137,9 +137,9 @@ def _validations(run: Path) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, lines) if line["type"] == "validation"]
 
 
-def _baselines(run: Path) -> dict[str, Any] | None:
+def _baselines(model: u2a.Model) -> dict[str, Any] | None:
     try:
-        return run_baselines(str(run))
+        return run_baselines(model)
     except u2a.U2AError as error:
         print(f"baselines: {error}")
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from u2a.cli.main import main
 from u2a.data.feeding.held_out import held_out
 from u2a.data.reading.opening import evaluation_split
 from u2a.evaluation.baselines import Features, dedicated_probe
+from u2a.evaluation.validation import pattern_logits
 from u2a.report import frozen
 from u2a.report.baselines import LABELS, run_baselines, verdict
+from u2a.report.build import build_report
 
 pytestmark = pytest.mark.compares
 COUNTS = {"train": 48, "val": 32, "test": 24}
@@ -99,7 +102,7 @@ def train(recipe: Path, run: Path, *more: str) -> Result:
 def test_a_training_says_in_its_last_lines_where_it_is_behind(plain: Path, tmp_path: Path) -> None:
     done = train(plain, tmp_path / "run")
     assert done.exit_code == 0, done.output
-    wanted = run_baselines(str(tmp_path / "run"), split="val")["verdict"]
+    wanted = run_baselines(u2a.load(tmp_path / "run"), split="val")["verdict"]
     last = done.stdout.splitlines()[-len(wanted) :]
     assert last == [f"beside baselines on 32 validation samples: {wanted[0]}", *wanted[1:]]
     swept = CliRunner().invoke(
@@ -155,4 +158,54 @@ def test_without_validation_data_a_training_names_the_command(
     recipe.write_text(text[: text.index("[model]")].replace('select_on = "complete"\n', ""))
     run = tmp_path / "run"
     assert train(recipe, run).stdout.splitlines()[-1].endswith(f"on the test split: u2a baselines {run}")
-    assert {row["n"] for row in run_baselines(str(run))["patterns"]} == {24}
+    assert {row["n"] for row in run_baselines(u2a.load(run))["patterns"]} == {24}
+
+
+@pytest.fixture(scope="module")
+def trained(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("trained") / "run"
+    done = train(plain, run, "--no-baselines")
+    assert done.exit_code == 0, done.output
+    return run
+
+
+def test_the_report_and_a_sweep_show_the_model_beside_baselines(trained: Path, tmp_path: Path) -> None:
+    wanted = run_baselines(u2a.load(trained))
+    done = CliRunner().invoke(main, ["report", str(trained), "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "report.json").read_text())["baselines"] == json.loads(json.dumps(wanted))
+    page = (tmp_path / "report.html").read_text()
+    table = page[page.index('id="table-baselines"') :].split("</table>")[0]
+    for row in wanted["patterns"]:
+        assert all(f"<td>{100 * row[name]['score']:.1f} <small>" in table for name in LABELS)
+    assert wanted["verdict"][0][1:] in page
+    swept = CliRunner().invoke(main, ["eval", str(trained), "--sweep", "--baselines", "--json"])
+    assert json.loads(swept.stdout)["baselines"] == json.loads(json.dumps(wanted))
+    refused = CliRunner().invoke(main, ["eval", str(trained), "--baselines"])
+    assert refused.exit_code == 2
+    assert "--sweep" in refused.stderr
+
+
+def test_the_report_says_what_calibration_makes_of_each_pattern(trained: Path) -> None:
+    """Temperatures are the checkpoint's; the sets, their coverage and rising confidence are computed anew."""
+    model = u2a.load(trained)
+    found = build_report([str(trained)])["calibrated"]
+    logits = {split: pattern_logits(model.network, model.encode(split)) for split in ("val", "test")}
+    p: dict[str, dict[tuple[bool, ...], np.ndarray]] = {"val": {}, "test": {}}
+    rows = {tuple(row["missing"]): row for row in found}
+    for pattern, missing in (((True, True), ()), ((True, False), ("text",)), ((False, True), ("image",))):
+        row = rows[missing]
+        for split in p:
+            scaled = logits[split][pattern][0].astype(float) / row["temperature"]
+            e = np.exp(scaled - scaled.max(1, keepdims=True))
+            p[split][pattern] = e / e.sum(1, keepdims=True)
+        y_val, y = logits["val"][pattern][1], logits["test"][pattern][1]
+        scores = np.sort(1 - p["val"][pattern][np.arange(len(y_val)), y_val])
+        cut = 1 - scores[int(np.ceil((len(scores) + 1) * 0.9)) - 1]
+        chosen = p["test"][pattern] >= cut - 1e-6
+        assert row["set_size"] == pytest.approx(chosen.sum(1).mean())
+        assert row["coverage"] == pytest.approx(chosen[np.arange(len(y)), y].mean())
+    top = {pattern: values.max(1) for pattern, values in p["test"].items()}
+    rises = [(top[alone] > top[True, True] + 1e-9).mean() for alone in ((True, False), (False, True))]
+    assert rows[()]["rises_calibrated"] == pytest.approx(np.mean(rises))
+    assert rows["text",]["rises_calibrated"] is None  # nothing is left to take away

@@ -17,22 +17,25 @@ from u2a.common.terminal import out
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the MLP and of resamples.")
 @set_option
 @json_option
-def baselines(run: str | None, as_json: bool, **options: Any) -> None:
+def baselines(
+    run: str | None, checkpoint: str, sets: tuple[str, ...], split: str, seed: int, as_json: bool
+) -> None:
     """Score RUN (the newest if none is named) beside baselines on the same frozen encoders, pattern by pattern.
 
     Differences are RUN's, with 95 % intervals over paired resamples; the last lines say where it is behind.
     """
+    from u2a.evaluation.trained import load
     from u2a.report.baselines import run_baselines
 
-    result = run_baselines(run, **options)
+    result = run_baselines(load(run, checkpoint=checkpoint, sets=sets), split=split, seed=seed)
     if as_json:
         print_json(result)
-        return
-    print_baselines(result)
+    else:
+        print_baselines(result)
 
 
 def print_baselines(result: dict[str, Any]) -> None:
-    """Each pattern's score, the baselines' below it, and the verdict in words."""
+    """Each pattern's score, each baseline's with the difference, and the verdict."""
     from u2a.report.baselines import LABELS
 
     out.print(f"run {result['run']}, split {result['split']}, {result['metric']} in percent")

@@ -61,23 +61,25 @@ def sweep_command(
     scenarios, run = api.sweep_run(folder, **options)
     if not is_main_process():
         return None
+    beside = _baselines(run, options) if baselines else None
     if as_json:
         patterns = [scenario.as_dict() for scenario in scenarios]
-        beside = {"baselines": _baselines(run, options)} if baselines else {}
+        more = {"baselines": beside} if beside else {}
         return print_json(
-            {"run": str(run), **_notes(run), **_conditions(options), "patterns": patterns, **beside}
+            {"run": str(run), **_notes(run), **_conditions(options), "patterns": patterns, **more}
         )
     click.echo(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
     print_table(*_sweep_table(scenarios, run.recipe()))
     _print_calibration(scenarios, run.recipe())
-    return print_baselines(_baselines(run, options)) if baselines else None
+    return print_baselines(beside) if beside else None
 
 
 def _baselines(run: Run, options: dict[str, Any]) -> dict[str, Any]:
+    from u2a.evaluation.trained import load
     from u2a.report.baselines import run_baselines
 
-    chosen = {name: options[name] for name in ("split", "checkpoint", "sets", "seed")}
-    return run_baselines(str(run), **chosen)
+    model = load(run.folder, checkpoint=options["checkpoint"], sets=options["sets"])
+    return run_baselines(model, split=options["split"], seed=options["seed"])
 
 
 def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:

@@ -23,6 +23,13 @@ folder_type = click.Path(file_okay=False, writable=True, path_type=Path)
 @click.option("--out", type=folder_type, help="Folder to write; <first run>/report if left out.")
 @click.option("--figures", type=folder_type, help="Save every chart as PNG and PDF there, too.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of resamples and test tables.")
+@click.option(
+    "--baselines/--no-baselines",
+    "beside_baselines",
+    default=True,
+    show_default=True,
+    help="Show the first run beside baselines on the same frozen encoders.",
+)
 @split_option
 @checkpoint_option
 @set_option
@@ -31,6 +38,7 @@ def report(
     out: Path | None,
     figures: Path | None,
     seed: int,
+    beside_baselines: bool,
     split: str,
     checkpoint: str,
     sets: tuple[str, ...],
@@ -43,7 +51,14 @@ def report(
     from u2a.report.write import write_report
 
     page = write_report(
-        runs, out=out, figures=figures, seed=seed, split=split, checkpoint=checkpoint, sets=sets
+        runs,
+        out=out,
+        figures=figures,
+        seed=seed,
+        split=split,
+        checkpoint=checkpoint,
+        sets=sets,
+        beside_baselines=beside_baselines,
     )
     click.echo(f"wrote {page}")
 

@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from u2a.common.seeds import stable_seed
 from u2a.data.reading.split import split_names
+from u2a.errors import U2AError
 from u2a.evaluation import baselines
 from u2a.evaluation.baselines import having
 from u2a.evaluation.metrics import compute_metric, higher_is_better
@@ -18,7 +19,6 @@ from u2a.evaluation.scenarios import Pattern, patterns
 from u2a.evaluation.scoring import classify
 from u2a.evaluation.trained import Model, load
 from u2a.report.frozen import frozen_features, scored_side
-from u2a.runs.folder import find_run
 
 RESAMPLES = 200
 #: How the table calls each baseline.
@@ -31,15 +31,9 @@ LABELS = {
 
 
 def run_baselines(
-    run: str | None,
-    *,
-    split: str | None = "test",
-    checkpoint: str = "best",
-    sets: Sequence[str] = (),
-    seed: int = 0,
-    every: bool = True,
+    model: Model, *, split: str | None = "test", seed: int = 0, every: bool = True
 ) -> dict[str, Any]:
-    """Score a run and the baselines of `LABELS` in availability patterns, on the same samples.
+    """Score a trained model and the baselines of `LABELS` in availability patterns, on the same samples.
 
     Args:
         split: None: what the run was validated on.
@@ -53,9 +47,10 @@ def run_baselines(
         ``verdict``, in words.
 
     Raises:
-        U2AError: no such run or split, or training samples that cannot be read again (streams).
+        U2AError: no such split, or training samples that cannot be read again (streams).
     """
-    model = load(run, checkpoint=checkpoint, sets=sets)
+    if model.recipe.data.streaming:
+        raise U2AError("baselines read the training samples once more, which data.streaming cannot")
     metric = model.recipe.task.selection_metric
     scored = scored_side(model, split)
     train, validation, test = frozen_features(model, scored)
@@ -94,12 +89,11 @@ def training_verdict(run: str) -> list[str]:
     Raises:
         U2AError: see `run_baselines`.
     """
-    recipe = find_run(run).recipe()
-    if recipe.data.streaming:
-        return ["not compared with baselines: their training samples are not read again with data.streaming"]
-    if recipe.data.holdout is None and "val" not in split_names(recipe.data.shards):
+    model = load(run)
+    data = model.recipe.data
+    if data.holdout is None and not data.streaming and "val" not in split_names(data.shards):
         return [f"no validation data to compare with baselines on; on the test split: u2a baselines {run}"]
-    result = run_baselines(run, split=None, every=False)
+    result = run_baselines(model, split=None, every=False)
     n = max((row["n"] for row in result["patterns"]), default=0)
     head, *rest = result["verdict"]
     return [f"beside baselines on {n} validation samples: {head}", *rest]

@@ -15,6 +15,8 @@ from u2a.errors import U2AError
 from u2a.evaluation import trained as api
 from u2a.evaluation.metrics import higher_is_better
 from u2a.recipe.sections import Recipe
+from u2a.report.baselines import run_baselines
+from u2a.report.calibrated import calibrated_values
 from u2a.report.values.analysis import Analysis
 from u2a.report.values.availability import Curve, curves
 from u2a.report.values.details import Detail, told
@@ -52,6 +54,7 @@ def build_report(
     checkpoint: str = "best",
     sets: Sequence[str] = (),
     seed: int = 0,
+    beside_baselines: bool = False,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Encode the split once for every run and tell all that follows; plain values for JSON.
@@ -59,6 +62,7 @@ def build_report(
     Args:
         runs: run folders, None for the newest; the recipe of the first is told in detail, from all its seeds.
         seed: of resamples and of the missing tables that the rates are tested with.
+        beside_baselines: score baselines on the first run's frozen encoders, too.
         say: is told what is being done.
 
     Raises:
@@ -86,7 +90,8 @@ def build_report(
             details.append(analysis.detail())
         briefs.append(brief)
         if len(briefs) == 1:
-            report = _detail(model, opened)
+            report = _detail(model, opened) | {"calibrated": calibrated_values(model, analysis.encoded)}
+            report["baselines"] = _baselines(model, split, seed, say) if beside_baselines else None
     parts = told(details, report["modalities"], report["classes_of_task"], seed)
     return report | {"notes": notes} | parts | _together(briefs, conditions, seed)
 
@@ -119,6 +124,15 @@ def _detail(model: api.Model, opened: Split) -> dict[str, Any]:
             "fingerprint": opened.fingerprint,
         },
     }
+
+
+def _baselines(model: api.Model, split: str, seed: int, say: Say) -> dict[str, Any] | None:
+    say(f"{model.run}: fitting baselines")
+    try:
+        return run_baselines(model, split=split, seed=seed)
+    except U2AError as error:
+        say(f"{model.run}: without baselines: {error}")
+        return None
 
 
 def _brief(

@@ -10,8 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from u2a.report.baselines import LABELS
 from u2a.report.drawing.style import Chart, to_svg
 from u2a.report.tables import class_is_lower, worst_first, worst_loss, worst_missing
+from u2a.report.values.predictions import METRICS
 
 MINUS = "\N{MINUS SIGN}"
 #: How classes enter a score, said where it is shown.
@@ -58,6 +60,9 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
         rule=rule(report),
         averages=AVERAGES.get(report["metric"]["name"]),
         of_seeds=of_seeds(report),
+        of_first=of_first(report),
+        baseline_labels=LABELS,
+        baseline_metric=baseline_metric(report),
         style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
@@ -108,6 +113,18 @@ def rule(report: dict[str, Any]) -> str:
 def of_seeds(report: dict[str, Any]) -> str:
     """Marks what is a mean over runs."""
     return f"Mean of {report['over_seeds']['n']} seeds. " if report["over_seeds"] else ""
+
+
+def baseline_metric(report: dict[str, Any]) -> str:
+    """What the table of baselines shows."""
+    name = report["baselines"]["metric"] if report["baselines"] else report["metric"]["name"]
+    label = METRICS.get(name, (name,))[0]
+    return label[0].upper() + label[1:]
+
+
+def of_first(report: dict[str, Any]) -> str:
+    """Marks what is of one run where others are means of several."""
+    return f"Of the first run (seed {report['runs'][0]['seed']}). " if report["over_seeds"] else ""
 
 
 def lead(report: dict[str, Any]) -> str:

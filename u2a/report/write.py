@@ -25,12 +25,14 @@ def write_report(
     checkpoint: str = "best",
     sets: Sequence[str] = (),
     seed: int = 0,
+    beside_baselines: bool = False,
 ) -> Path:
     """Write ``report.html``, ``report.json`` and CSV files; the same runs give the same bytes.
 
     Args:
         runs: run folders, the first one's recipe told in detail; the newest run if there are none.
         out: the folder; ``report`` in the first run's if None.
+        beside_baselines: score baselines on the first run's frozen encoders, too.
         figures: where to save the charts as PNG and PDF, too.
 
     Returns:
@@ -39,7 +41,13 @@ def write_report(
     first = find_run(runs[0] if runs else None)
     folder = out or first.folder / "report"
     found = build_report(
-        runs or [str(first)], split=split, checkpoint=checkpoint, sets=sets, seed=seed, say=_say
+        runs or [str(first)],
+        split=split,
+        checkpoint=checkpoint,
+        sets=sets,
+        seed=seed,
+        beside_baselines=beside_baselines,
+        say=_say,
     )
     report = without_nan(found)
     folder.mkdir(parents=True, exist_ok=True)
