@@ -98,7 +98,7 @@ def test_whole_clips_are_those_of_transformers_own_processor(tmp_path: Path, nam
     folder, processor = videos(name, tmp_path)
     made = VIDEO.preprocessor(VIDEO.options(kind="video", encoder=str(folder)))
     pixels = made(CLIP, train=False, seed=0)["pixel_values"]
-    frames = decode_frames(CLIP, lambda count: choose_frames(count, 4, None))
+    frames = decode_frames(CLIP, lambda times: choose_frames(len(times), 4, None))
     wanted = own_pixels(processor, frames)
     # resampled 8-bit values may be rounded the other way: Pillow here, torchvision there
     step = 2.5 / 255 / 0.22

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -141,6 +142,11 @@ CHANGES = {
 }
 
 
+def _as_a_terminal() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def values(tmp_path: Path, site: str) -> dict[str, str]:
     """Every probe's value in a fresh process that has loaded the plugins of a folder."""
     code = (
@@ -155,7 +161,9 @@ def values(tmp_path: Path, site: str) -> dict[str, str]:
     probes = json.dumps({name: probe for name, (_, probe, _) in CHANGES.items()})
     env = {**os.environ, "PYTHONPATH": site}
     command = [sys.executable, "-c", code, probes]
-    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, preexec_fn=_as_a_terminal
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found[2] == 0

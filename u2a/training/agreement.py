@@ -54,7 +54,7 @@ def made_by_all(make: Callable[[], T], place: World) -> T:
         made.append(make())
     except U2AError as met:
         error = met
-    if place.size > 1:
+    if place.size > 1 and dist.is_initialized():
         told: list[Any] = [None] * place.size
         dist.all_gather_object(told, None if error is None else (socket.gethostname(), str(error)))
         for rank, one in enumerate(told):
