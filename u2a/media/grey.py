@@ -13,6 +13,7 @@ from u2a.media.metadata import PNG
 _BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1
 _SIGNED, _FLOAT = 2, 3
+_TABLED = 0xFFFF
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
@@ -47,13 +48,22 @@ def to_8_bits(image: Image.Image, data: bytes) -> Image.Image:
     white = (1 << (bits - 1 if form == _SIGNED else bits)) - 1
     if values.min() < 0 or values.max() > white:
         raise BadSample(f"grey values beyond {bits} bits (mode {image.mode}) have no agreed brightness")
-    small = (values.astype(np.uint64) * 255 // white).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC, (0, 1))[1] == _WHITE_IS_ZERO:
-        small = 255 - ((values.astype(np.uint64) * 255 + white - 1) // white).astype(np.uint8)
+    inverted = tags.get(_PHOTOMETRIC, (0, 1))[1] == _WHITE_IS_ZERO
+    if white <= _TABLED:  # one look-up a pixel: some bytes may declare 89 million of them
+        small = _brightness(np.arange(white + 1), white, inverted)[values]
+    else:
+        small = np.stack([_brightness(row, white, inverted) for row in values])
     clear = png_key(data)
     if clear is not None:
         small = np.where(values == clear[0], np.uint8(255), small)
     return Image.fromarray(small)
+
+
+def _brightness(values: np.ndarray, white: int, inverted: bool) -> np.ndarray:
+    wide = values.astype(np.uint64) * 255
+    if inverted:
+        return 255 - ((wide + white - 1) // white).astype(np.uint8)
+    return (wide // white).astype(np.uint8)
 
 
 def png_mask(image: Image.Image, data: bytes) -> np.ndarray | None:
