@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from u2a.cli.base import Command, set_option
@@ -31,10 +29,11 @@ def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool, 
 
     torchrun --nproc-per-node 4 -m u2a -- train RECIPE
     """
+    from u2a.common.distributed import is_main_process
     from u2a.training.start import train_command
 
     run = train_command(recipe, sets, folder, resume)
-    if run is not None and compare and os.environ.get("RANK", "0") == "0":
+    if run is not None and compare and is_main_process():
         _say_verdict(str(run))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -128,9 +128,14 @@ def share_buffers(module: nn.Module, place: World) -> None:
 
     Each process sees other samples, so theirs drift apart; what is validated must be what is saved.
     """
+    share_tensors(module.buffers(), place)
+
+
+def share_tensors(tensors: Iterable[Tensor], place: World) -> None:
+    """Overwrite every process's tensors with the first one's; all have as many, of the same sizes."""
     if place.size > 1:
-        for buffer in module.buffers():
-            dist.broadcast(buffer, src=0)
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
 
 def gather_rows(rows: Tensor, place: World) -> Tensor:

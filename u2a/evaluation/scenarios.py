@@ -46,6 +46,11 @@ def patterns(n_modalities: int, seed: int = 0) -> list[Pattern]:
     return sorted(found, key=lambda p: (-sum(p), [not kept for kept in p]))
 
 
+def missing(names: Sequence[str], pattern: Pattern) -> list[str]:
+    """The modalities that a pattern lacks."""
+    return [name for name, kept in zip(names, pattern, strict=True) if not kept]
+
+
 def sweep(
     model: U2A,
     encoded: Encoded,
@@ -61,7 +66,7 @@ def sweep(
     scorer, names, found = Scorer(model, encoded, task), model.names, []
     for pattern in patterns(len(names), seed):
         if (encoded.present_NM & torch.tensor(pattern)).any():
-            scenario = scorer.drop([n for n, kept in zip(names, pattern, strict=True) if not kept])
+            scenario = scorer.drop(missing(names, pattern))
             found.append(with_calibration(scenario, scorer, calibration))
     return found
 

@@ -14,8 +14,8 @@ from u2a.data.reading.split import split_names
 from u2a.errors import U2AError
 from u2a.evaluation import baselines
 from u2a.evaluation.baselines import having
-from u2a.evaluation.metrics import compute_metric, higher_is_better
-from u2a.evaluation.scenarios import Pattern, patterns
+from u2a.evaluation.metrics import compute_metric, higher_is_better, probabilities
+from u2a.evaluation.scenarios import missing, patterns
 from u2a.evaluation.scoring import classify
 from u2a.evaluation.trained import Model, load
 from u2a.report.frozen import frozen_features, scored_side
@@ -67,14 +67,14 @@ def run_baselines(
         if not there_N.any():
             continue
         logits_NC = classify(model.network, encoded, encoded.present_NM & torch.tensor(pattern))
-        mine_NC = _probabilities(logits_NC, model)[there_N]
+        mine_NC = probabilities(logits_NC, model.recipe.task).numpy()[there_N]
         others = {
             "majority": baselines.majority(train, len(there_N), mine_NC.shape[1]),
             "probe": baselines.dedicated_probe(train, validation, test, pattern),
             **{name: of_patterns[k] for name, of_patterns in shared.items()},
         }
         target = test.target[there_N]
-        row: dict[str, Any] = {"missing": _missing(names, pattern), "n": int(there_N.sum())}
+        row: dict[str, Any] = {"missing": missing(names, pattern), "n": int(there_N.sum())}
         row["score"] = _score(metric, mine_NC, target)
         for name, p_NC in others.items():
             row[name] = _beside(metric, mine_NC, _wide(p_NC[there_N], mine_NC.shape[1]), target, seed)
@@ -97,15 +97,6 @@ def training_verdict(run: str) -> list[str]:
     n = max((row["n"] for row in result["patterns"]), default=0)
     head, *rest = result["verdict"]
     return [f"beside baselines on {n} validation samples: {head}", *rest]
-
-
-def _missing(names: Sequence[str], pattern: Pattern) -> list[str]:
-    return [name for name, kept in zip(names, pattern, strict=True) if not kept]
-
-
-def _probabilities(logits_NC: torch.Tensor, model: Model) -> np.ndarray:
-    single = model.recipe.task.kind == "single_label"
-    return (logits_NC.softmax(1) if single else logits_NC.sigmoid()).numpy()
 
 
 def _wide(p_NC: np.ndarray, n_classes: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 from u2a.evaluation.calibrated import calibration_of
 from u2a.evaluation.calibration import pattern_name
 from u2a.evaluation.encoding import Encoded
-from u2a.evaluation.scenarios import patterns
+from u2a.evaluation.scenarios import missing, patterns
 from u2a.evaluation.trained import Model
 
 
@@ -22,6 +22,5 @@ def calibrated_values(model: Model, encoded: Encoded) -> list[dict[str, Any]] | 
     rows = []
     for pattern in patterns(len(names)):
         if found := calibration_of(model.network, encoded, task, model.calibration, pattern):
-            missing = [name for name, kept in zip(names, pattern, strict=True) if not kept]
-            rows.append({"missing": missing, "pattern": pattern_name(names, pattern), **found})
+            rows.append({"missing": missing(names, pattern), "pattern": pattern_name(names, pattern), **found})
     return rows or None

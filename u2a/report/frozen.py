@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 
 from u2a.common.seeds import stable_seed
@@ -32,7 +35,11 @@ def frozen_features(model: Model, scored: Side) -> tuple[Features, Features, Fea
 
     What the head start encoded is read from the run folder.
     """
-    frozen = build_model(model.recipe, registry()).to(model.place.device).eval()
+
+    @cache
+    def frozen() -> U2A:  # where all tokens are kept, it is not needed
+        return build_model(model.recipe, registry()).to(model.place.device).eval()
+
     train = evaluation_split(model.recipe, "train")
     choice, held_N = _validation(model.recipe, train)
     fitted, chosen_on = _kept(model, train, held_N, choice)
@@ -48,9 +55,8 @@ def _kept(
     model: Model, train: Split, held_N: np.ndarray, choice: Side
 ) -> tuple[Features | None, Features | None]:
     """What the training kept of the samples to fit on and to choose on, where that is all of them."""
-    fitted, chosen_on = (
-        kept_tokens.kept(model.run.folder, side, train.fingerprint) for side in ("train", "val")
-    )
+    fitted = kept_tokens.kept(model.run.folder, "train", train.fingerprint)
+    chosen_on = kept_tokens.kept(model.run.folder, "val", choice[0].fingerprint)
     if fitted is None:
         return None, None
     validates = model.recipe.data.holdout is not None or choice[0].name != "train"
@@ -87,10 +93,10 @@ def _validation(recipe: Recipe, train: Split) -> tuple[Side, np.ndarray]:
     return (train, np.flatnonzero(held_N)), held_N
 
 
-def _read(frozen: U2A, model: Model, side: Side) -> Features:
+def _read(frozen: Callable[[], U2A], model: Model, side: Side) -> Features:
     recipe, (split, places) = model.recipe, side
     columns = encode_columns(
-        frozen,
+        frozen(),
         split,
         model.preprocessors,
         recipe.task,
@@ -99,4 +105,4 @@ def _read(frozen: U2A, model: Model, side: Side) -> Features:
         places=places,
         workers=recipe.data.workers or 0,
     )
-    return kept_tokens.features_of(columns, len(frozen.names))
+    return kept_tokens.features_of(columns, len(model.network.names))

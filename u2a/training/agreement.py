@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 
-from u2a.common.distributed import World
+from u2a.common.distributed import World, share_tensors
 from u2a.errors import U2AError
 from u2a.method.model import U2A
 from u2a.runs.checkpoint import adapter_state, learnable, optimizer_state
@@ -100,8 +100,7 @@ def share_state(model: U2A, optimizer: torch.optim.Optimizer, place: World) -> N
     """Give every process the first one's learned tensors, statistics and optimizer state."""
     if place.size == 1:
         return
-    for tensor in adapter_state(model).values():
-        dist.broadcast(tensor, src=0)
+    share_tensors(adapter_state(model).values(), place)
     mine = {key: value.cpu() for key, value in optimizer_state(model, optimizer).items()}
     parameters = dict(learnable(model))
     for key, value in told_by_first(lambda: mine, place).items():

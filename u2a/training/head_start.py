@@ -9,10 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-import torch.distributed as dist
 from torch import Tensor
 
-from u2a.common.distributed import World
+from u2a.common.distributed import World, share_tensors
 from u2a.common.seeds import stable_seed
 from u2a.evaluation import kept_tokens
 from u2a.evaluation.tokens import token_columns
@@ -20,6 +19,7 @@ from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
 from u2a.method.model import U2A
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 from u2a.recipe.sections import Recipe
+from u2a.training.agreement import told_by_first
 from u2a.training.indexed_data import TrainingData
 
 #: Tokens kept in memory for the fit; beyond it, samples are drawn.
@@ -37,20 +37,22 @@ def head_start(model: U2A, data: TrainingData, recipe: Recipe, place: World, fol
     held_out = data.encode_validation(model, token_columns, most)
     validation = None if held_out is None else _tokens(model, held_out)
     if place.main:
-        for name, found in (("train", columns), ("val", held_out)):
-            if found is not None:
+        for name, found, identity in (
+            ("train", columns, data.fingerprint),
+            ("val", held_out, data.validation_fingerprint),
+        ):
+            if found is not None and identity is not None:
                 side = kept_tokens.features_of(found, len(model.names))
-                kept_tokens.keep(folder, name, side, data.fingerprint)
+                kept_tokens.keep(folder, name, side, identity)
     modules = cast(ReadOuts, model.read_outs), cast(ModalityHead, model.head)
-    summary = [Summary()]
-    if place.main:
-        seed = stable_seed("head start", recipe.seed)
-        summary = [fit_head_start(*modules, train, validation, read_out=recipe.model.read_out, seed=seed)]
-    if place.size > 1:
-        for tensor in [*modules[0].state_dict().values(), *modules[1].state_dict().values()]:
-            dist.broadcast(tensor, src=0)
-        dist.broadcast_object_list(summary, device=place.device)
-    return summary[0]
+    seed = stable_seed("head start", recipe.seed)
+
+    def fit() -> Summary:
+        return fit_head_start(*modules, train, validation, read_out=recipe.model.read_out, seed=seed)
+
+    summary = told_by_first(fit, place)
+    share_tensors([*modules[0].state_dict().values(), *modules[1].state_dict().values()], place)
+    return summary
 
 
 def _most_samples(model: U2A) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from u2a.evaluation.encoding import Encoded
-from u2a.evaluation.scenarios import Pattern, patterns, without_mask_tokens
+from u2a.evaluation.scenarios import Pattern, missing, patterns, without_mask_tokens
 from u2a.evaluation.scoring import Scorer, classify
 from u2a.method.model import U2A
 from u2a.method.selection import subsets
@@ -66,12 +66,12 @@ class Analysis:
             present_NM = self._present(_bits(pattern))
             usable_N = present_NM.any(1)
             if usable_N.any():
-                missing = [n for n, kept in zip(self.names, pattern, strict=True) if not kept]
-                scenario = scorer.drop(missing)
+                lacks = missing(self.names, pattern)
+                scenario = scorer.drop(lacks)
                 own, beside = self._pseudo(_bits(pattern), usable_N), self._pseudo(self.everything, usable_N)
                 found.append(
                     PatternValues(
-                        pattern, tuple(missing), scenario.n, scenario.n_empty, scenario.scores, own, beside
+                        pattern, tuple(lacks), scenario.n, scenario.n_empty, scenario.scores, own, beside
                     )
                 )
         return found
