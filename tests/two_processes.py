@@ -120,6 +120,25 @@ def buffers(recipe: str, folder: str) -> list[float]:
         return next(trainer.model.each_branch()).backbone.running_mean.tolist()
 
 
+def out_of_step(recipe: str, folder: str) -> str:
+    """The error that a process meets whose fellow stands at another step."""
+    from u2a.common.distributed import world
+    from u2a.errors import U2AError
+    from u2a.plugins.loading import registry
+    from u2a.recipe.file import load_recipe
+    from u2a.runs.folder import Run
+    from u2a.training.trainer import Trainer
+
+    with world("cpu") as place:
+        trainer = Trainer(load_recipe(recipe), Run(folder), place, registry())
+        trainer.done = place.rank
+        try:
+            trainer._next(iter(trainer.data.loader(trainer.done, trainer.total)))
+        except U2AError as error:
+            return str(error)
+    return ""
+
+
 def streamed(recipe: str, folder: str) -> dict[str, Any]:
     """A streamed training: this process's presence and counts at every step, and the keys it read."""
     from u2a.common.distributed import world

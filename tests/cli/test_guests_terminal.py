@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from u2a.cli.evaluate import _sweep_table
@@ -126,6 +127,75 @@ def test_nonsense_of_processes_is_refused_by_name(name, value, monkeypatch, tmp_
     monkeypatch.setenv(name, value)
     with pytest.raises(U2AError, match=f"the environment variable {name} is '{value}'"), world("cpu"):
         pass
+
+
+HALF = [
+    ({"RANK": "1"}, "RANK is 1 but WORLD_SIZE is not set: how many processes are there?"),
+    ({"WORLD_SIZE": "4"}, "WORLD_SIZE is 4 but RANK is not set: which of these processes is this?"),
+    ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2 of WORLD_SIZE 2: ranks go from 0 to 1"),
+    ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "1"}, "MASTER_ADDR is not set: where do they meet?"),
+    ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, "MASTER_PORT is not set"),
+    ({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "2"}, "LOCAL_RANK is 2 of 2 processes here"),
+    ({"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "1"}, "LOCAL_RANK is 1 of 1 processes here"),
+    ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2"}, "srun started 4 copies of this"),
+    ({"OMPI_COMM_WORLD_SIZE": "2"}, "mpirun started 2 copies of this"),
+]
+WHOLE = [
+    {"RANK": "0"},
+    {"WORLD_SIZE": "1"},
+    {"RANK": " ", "WORLD_SIZE": ""},
+    {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"},  # a batch script, outside of srun
+    {"SLURM_STEP_NUM_TASKS": "1"},
+    {"SLURM_STEP_NUM_TASKS": "2", "RANK": "0", "WORLD_SIZE": "1"},
+]
+
+
+@pytest.fixture
+def nothing_launched(monkeypatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "OMPI_", "PMI_")) or name in PLACES:
+            monkeypatch.delenv(name)
+
+
+PLACES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@pytest.mark.parametrize(("environment", "says"), HALF)
+@pytest.mark.usefixtures("nothing_launched")
+def test_half_of_a_launchers_environment_is_refused_by_name(environment, says, monkeypatch) -> None:
+    from u2a.common.distributed import world
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(U2AError) as error, world("cpu"):
+        pass
+    assert says in str(error.value)
+    assert "torchrun" in str(error.value)
+
+
+@pytest.mark.parametrize("environment", WHOLE)
+@pytest.mark.usefixtures("nothing_launched")
+def test_what_means_one_process_is_one(environment, monkeypatch) -> None:
+    from u2a.common.distributed import world
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with world("cpu") as place:
+        assert (place.rank, place.size, place.main) == (0, 1, True)
+
+
+@pytest.mark.usefixtures("nothing_launched")
+def test_a_process_that_does_not_know_its_gpu_is_refused_where_there_are_several(monkeypatch) -> None:
+    from u2a.common.distributed import alone
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(U2AError, match="LOCAL_RANK is not set: which of the 2 GPUs here is this process's"):
+        alone("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # one a pod
+    assert alone("cuda").device == torch.device("cuda", 0)
 
 
 def test_the_options_of_plugins_are_everywhere() -> None:

@@ -96,11 +96,6 @@ warmup_epochs = 3
     assert "'a' is named twice" in told["task.classes"]
 
 
-def test_warmup_must_end_before_training(checkpoints: dict[str, Path]) -> None:
-    with pytest.raises(RecipeError, match=r"warmup_epochs \(10\) must be smaller than epochs \(10\)"):
-        load_recipe(shipped_recipes()["food101"], ["training.warmup_epochs=10"])
-
-
 def test_paths_are_relative_to_the_recipe_and_with_set_to_the_shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def together(machines: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
         "other recipe": task("--run", "refused", second=("--set", "training.lr=0.5")),
         "other data": task("--run", "refused", second=("--set", "data.shards=other")),
         "lost shard": task("--run", "refused", "--set", "data.shards=lost"),
+        "out of step": ("out_of_step", (str(machines[0] / "toy.toml"), str(machines[0] / "apart"))),
     }
     return two_processes.run(tasks, tmp_path_factory.mktemp("job"), [HERE, HERE.parent])
 
@@ -105,3 +106,10 @@ def test_what_differs_between_machines_is_refused_by_all_of_them(
         assert code == 2, output
         assert says in output
     assert not (machines[0] / "refused").exists()
+
+
+def test_processes_at_different_steps_do_not_train_on(together: dict[str, list[Any]]) -> None:
+    assert together["out of step"] == [
+        "the processes of this training stand at different steps (here: 0)",
+        "the processes of this training stand at different steps (here: 1)",
+    ]

@@ -23,7 +23,8 @@ from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
-from u2a.training.trainer import Trainer, learning_rate
+from u2a.training.schedule import learning_rate, notices
+from u2a.training.trainer import Trainer
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 
@@ -354,6 +355,18 @@ def test_the_papers_schedule(toy: Path) -> None:
     assert rates[20] == pytest.approx(1e-3)
     assert rates[30] == pytest.approx(1e-3 * 0.5**0.9)
     assert rates[39] == pytest.approx(1e-3 * (1 / 20) ** 0.9)
+
+
+@pytest.mark.parametrize("warmup", [1, 5])
+def test_a_training_no_longer_than_its_warmup_shortens_it_and_says_so(warmup: int, toy: Path) -> None:
+    recipe = load_recipe(toy, ["training.epochs=1", f"training.warmup_epochs={warmup}", "training.lr=1e-3"])
+    rates = [learning_rate(t, 8, recipe.training) for t in range(8)]
+    assert rates[:4] == [pytest.approx(1e-4)] * 4
+    assert rates[4:] == [pytest.approx(1e-3 * (1 - t / 4) ** 0.9) for t in range(4)]
+    assert notices(8, recipe.training) == [
+        f"warm-up shortened to 4 of 8 steps: training.warmup_epochs is {warmup}, training.epochs 1"
+    ]
+    assert notices(8, load_recipe(toy, ["training.epochs=2", "training.warmup_epochs=1"]).training) == []
 
 
 def test_the_batch_must_divide(toy: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from u2a.common.environment import whole
+from u2a.common.launchers import REMEDY, check_copies, check_meeting_place, launched
 from u2a.errors import U2AError
 
 
@@ -50,8 +50,11 @@ def world(device: str) -> Iterator[World]:
     """
     place = _place(device)
     if place.size == 1 or dist.is_initialized():
+        if not dist.is_initialized():
+            check_copies()
         yield place
         return
+    check_meeting_place()
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
     dist.init_process_group("nccl" if place.device.type == "cuda" else "gloo")
@@ -62,12 +65,13 @@ def world(device: str) -> Iterator[World]:
 
 
 def _place(device: str) -> World:
-    rank, size = whole("RANK", 0), whole("WORLD_SIZE", 1, least=1)
-    if dist.is_initialized():
-        rank, size = dist.get_rank(), dist.get_world_size()
-    local_rank, local_size = whole("LOCAL_RANK", 0), whole("LOCAL_WORLD_SIZE", 1, least=1)
-    set_threads(local_size)
-    return World(rank, size, local_rank, local_size, pick_device(device, local_rank, size))
+    said = launched((dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else None)
+    set_threads(said.local_size)
+    picked = pick_device(device, said.local_rank, said.size)
+    if picked.type == "cuda" and not said.knows_local and torch.cuda.device_count() > 1:
+        gpus = torch.cuda.device_count()
+        raise U2AError(f"LOCAL_RANK is not set: which of the {gpus} GPUs here is this process's? {REMEDY}")
+    return World(said.rank, said.size, said.local_rank, said.local_size, picked)
 
 
 def alone(device: str) -> World:

@@ -250,7 +250,11 @@ class TrainingSection(Section):
     epochs: int = Field(
         5, ge=0, description="times that every training sample is used; 0 = the head start is the training"
     )
-    warmup_epochs: int = Field(0, ge=0, description="epochs at 0.1 x lr before the polynomial decay")
+    warmup_epochs: int = Field(
+        0,
+        ge=0,
+        description="epochs at 0.1 x lr before the polynomial decay; half of a training that is no longer",
+    )
     lr: float = Field(1e-3, gt=0, description="AdamW's learning rate at the start of the decay")
     lr_factors: LrFactors = Field(LrFactors(), description="how fast each part learns, relative to lr")
     power: float = Field(0.9, gt=0, description="of the polynomial decay to 0")
@@ -289,11 +293,7 @@ class TrainingSection(Section):
     )
 
     @model_validator(mode="after")
-    def _schedule(self) -> TrainingSection:
-        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs ({self.warmup_epochs}) must be smaller than epochs ({self.epochs})"
-            )
+    def _micro_batches(self) -> TrainingSection:
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size ({self.batch_size}) is not divisible by accumulation ({self.accumulation})"

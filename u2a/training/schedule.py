@@ -12,10 +12,29 @@ from u2a.recipe.sections import LrFactors, TrainingSection
 
 def learning_rate(t: int, steps_per_epoch: int, training: TrainingSection) -> float:
     """The paper's schedule: 0.1 x lr through warm-up, then ``lr (1 - (t - t_w) / (T - t_w))^power``."""
-    warm, total = training.warmup_epochs * steps_per_epoch, training.epochs * steps_per_epoch
+    warm, total = warm_steps(steps_per_epoch, training), training.epochs * steps_per_epoch
     if t < warm:
         return 0.1 * training.lr
     return training.lr * (1 - (t - warm) / (total - warm)) ** training.power
+
+
+def warm_steps(steps_per_epoch: int, training: TrainingSection) -> int:
+    """Steps of warm-up: those of `warmup_epochs`, or half of a training that is no longer than these."""
+    if training.warmup_epochs and training.warmup_epochs >= training.epochs:
+        return training.epochs * steps_per_epoch // 2
+    return training.warmup_epochs * steps_per_epoch
+
+
+def notices(steps_per_epoch: int, training: TrainingSection) -> list[str]:
+    """What a person should know of the schedule before it begins: a warm-up that was shortened."""
+    warm = warm_steps(steps_per_epoch, training)
+    if warm == training.warmup_epochs * steps_per_epoch:
+        return []
+    total = training.epochs * steps_per_epoch
+    return [
+        f"warm-up shortened to {warm} of {total} steps: training.warmup_epochs is {training.warmup_epochs}, "
+        f"training.epochs {training.epochs}"
+    ]
 
 
 def extended(before: int, done: int, steps_per_epoch: int, training: TrainingSection) -> str:

@@ -32,7 +32,7 @@ from u2a.training.keeping import Facts, Keeper
 from u2a.training.loggers import Loggers, check_loggers
 from u2a.training.objective import build_objective
 from u2a.training.progress import TrainingProgress, format_scores
-from u2a.training.schedule import extended, learning_rate, parameter_groups
+from u2a.training.schedule import extended, learning_rate, notices, parameter_groups
 from u2a.training.signals import StopSignal
 from u2a.training.streamed_data import StreamingData
 from u2a.training.timed import SaveClock
@@ -107,7 +107,7 @@ class Trainer:
         last: dict[str, float] = {}
         loader = self.data.loader(self.done, self.total)
         with self.stop, self.progress, reading(loader) as batches, self.loggers:
-            for notice in self.data.notices():
+            for notice in (*self.data.notices(), *notices(self.plan.steps_per_epoch, self.recipe.training)):
                 self.progress.say(notice)
             if self.keeper.saved < 0:
                 last = self._begin()
@@ -229,8 +229,10 @@ class Trainer:
         fetched = [next(batches) for _ in range(self.recipe.training.accumulation)]
         errors = [one.error for one in fetched if isinstance(one, Failed)]
         device = self.place.device if self.place.size > 1 else "cpu"
-        flags = torch.tensor([len(errors), self.stop.asked], device=device)
-        n_errors, stop = sum_over_processes(flags, self.place).tolist()
+        flags = torch.tensor([len(errors), self.stop.asked, self.done], device=device)
+        n_errors, stop, steps = sum_over_processes(flags, self.place).tolist()
+        if steps != self.done * self.place.size:
+            raise U2AError(f"the processes of this training stand at different steps (here: {self.done})")
         if not n_errors and not stop:
             return [one for one in fetched if isinstance(one, Batch)]
         if self.keeper.saved != self.done:
