@@ -15,11 +15,12 @@ from u2a.encoders.files import config_folder
 from u2a.encoders.loading import quiet, transformers_class
 from u2a.encoders.structure import split_tokens
 from u2a.errors import BadSample, NoContent, U2AError
+from u2a.media.filters import FRAME_SHIFT
 from u2a_audio import encoders
 from u2a_audio.architectures import EXTRACTORS
 from u2a_audio.constants import feature_extractor_file, number
 from u2a_audio.decode import decode_mono
-from u2a_audio.preprocess import FRAME_SHIFT, to_rate
+from u2a_audio.preprocess import to_rate
 from u2a_audio.waves import DEFAULT_FRAMES
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torchaudio.compliance import kaldi
-from torchaudio.functional import resample
 
 from u2a.contract.modality import Example, Inputs
 from u2a.errors import BadSample, NoContent
+from u2a.media import filters
+from u2a.media.filters import FRAME_LENGTH, FRAME_SHIFT
 from u2a_audio.constants import read_constants
 from u2a_audio.decode import decode_mono
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from u2a_audio.options import AudioOptions
 
-FRAME_SHIFT = 0.010  # seconds, and
-FRAME_LENGTH = 0.025  # Kaldi's defaults, which AST was trained with
 _MARGIN = 0.1  # seconds read beyond the last frame, so that the resampling filter ends outside of it
 _LARGEST_STEP = 2000  # of the resampling ratio; its filter bank has about that many rows times as many columns
 
@@ -46,7 +44,8 @@ class AudioPreprocessor:
     @classmethod
     def from_options(cls, options: AudioOptions, packaged: Path) -> AudioPreprocessor:
         """With the checkpoint's own constants; see `u2a_audio.constants.read_constants`."""
-        return cls(**read_constants(options, packaged))
+        constants = read_constants(options, packaged)
+        return cls(**constants | {"notes": (*constants["notes"], *filters.notes())})
 
     def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:
         """Decode, mix to mono, resample, and compute the spectrogram.
@@ -71,12 +70,8 @@ class AudioPreprocessor:
         return {"input_values": torch.stack([example["input_values"] for example in examples])}
 
     def _spectrogram(self, wave_T: Tensor) -> Tensor:
-        features = kaldi.fbank(
-            (wave_T - wave_T.mean()).unsqueeze(0),
-            sample_frequency=self.sampling_rate,
-            window_type="hanning",
-            num_mel_bins=self.mel_bins,
-        )[: self.max_length]
+        features = filters.filter_bank(wave_T - wave_T.mean(), self.sampling_rate, self.mel_bins)
+        features = features[: self.max_length]
         padding = self.max_length - features.shape[0]
         features = torch.nn.functional.pad(features, (0, 0, 0, padding))
         return (features - self.mean) / (2 * self.std)
@@ -90,4 +85,4 @@ def to_rate(wave_T: Tensor, rate: int, wanted: int) -> Tensor:
     """
     if rate // gcd(rate, wanted) > _LARGEST_STEP:
         rate = round(rate, -2)
-    return wave_T if rate == wanted else resample(wave_T, rate, wanted)
+    return filters.resample(wave_T, rate, wanted)

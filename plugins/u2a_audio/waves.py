@@ -14,9 +14,10 @@ from u2a.contract.modality import Example, Inputs, Tokens
 from u2a.encoders.files import config_folder
 from u2a.encoders.structure import Handed, first_half
 from u2a.errors import NoContent
+from u2a.media.filters import FRAME_SHIFT
 from u2a_audio.constants import feature_extractor_file, number
 from u2a_audio.decode import decode_mono
-from u2a_audio.preprocess import FRAME_SHIFT, to_rate
+from u2a_audio.preprocess import to_rate
 
 if TYPE_CHECKING:
     from u2a_audio.options import AudioOptions

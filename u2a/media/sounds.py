@@ -124,7 +124,8 @@ def joined(parts: Sequence[tuple[np.ndarray, int]], rate: int) -> np.ndarray:
         wave = np.concatenate([part for part, _ in group])
         if own != rate:
             import torch
-            from torchaudio.functional import resample
+
+            from u2a.media.filters import resample
 
             wave = resample(torch.from_numpy(wave), own, rate).numpy()
         waves.append(wave)
