@@ -16,7 +16,7 @@ from u2a.method.losses import exhaustive_task_losses
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 from u2a.method.selection import select_tokens
 
-NAMES, WIDTHS, C = ("a", "b", "c"), (6, 4, 5), 3
+NAMES, WIDTHS, C = ("c", "b", "a"), (6, 4, 5), 3  # in no order of the alphabet
 
 
 def frozen(

@@ -126,6 +126,7 @@ CASES: dict[str, Case] = {
         "modalities": {"a": {**A, "class_tokens": 2}, "b": {**B, "frames": True}},
         **model(**PER_MODALITY),
     },
+    "per-modality-other-order": {"modalities": {"b": B, "a": A}, **model(**PER_MODALITY)},
     "per-modality-of-one": {"modalities": {"b": B}, **model(**PER_MODALITY)},
     "per-modality-multi-label": {"data": "several", **model(**PER_MODALITY)},
     "seed": {"seed": 6, **training(modality_dropout="random")},

@@ -150,6 +150,7 @@ class ModalityHead(nn.Module):
 
     def __init__(self, names: Sequence[str], widths: Sequence[int], n_classes: int) -> None:
         super().__init__()
+        self.names = tuple(names)
         self.bias = nn.Parameter(torch.zeros(n_classes))
         self.weights = nn.ParameterDict(
             {n: nn.Parameter(torch.zeros(n_classes, 2 * h)) for n, h in zip(names, widths, strict=True)}
@@ -158,8 +159,8 @@ class ModalityHead(nn.Module):
         self.register_buffer("decay_M", torch.zeros(len(names)))
 
     def each_weight(self) -> Iterator[nn.Parameter]:
-        """W of every modality, in recipe order."""
-        return (cast(nn.Parameter, weight) for weight in self.weights.values())
+        """W of every modality, in recipe order (`nn.ParameterDict` sorts its keys)."""
+        return (cast(nn.Parameter, self.weights[name]) for name in self.names)
 
     def forward(self, selected_BMD: Tensor) -> Tensor:
         """Selected read-outs to ``logits_BC``."""

@@ -27,7 +27,7 @@ from u2a.errors import CheckpointError
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
 
-FORMAT = 2  # 1: read-outs were not of one length
+FORMAT = 3  # 1: read-outs were not of one length; 2: the head's weights were in the order of the alphabet
 ATTEMPTS = 20  # to read a checkpoint that is replaced meanwhile
 FILES = ("adapter.json", "adapter.safetensors", "optimizer.safetensors")
 
