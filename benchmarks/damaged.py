@@ -25,13 +25,13 @@ import soundfile
 from PIL import Image
 
 from u2a.common.distributed import World
+from u2a.data.inspection.members import describe, preview
 from u2a.data.packing.manifest import Cell, Row
 from u2a.data.packing.pack import read_extensions
 from u2a.data.packing.row import Failed, RowPacker
 from u2a.data.preprocessors import build_preprocessors
 from u2a.errors import BadSample, PluginError
 from u2a.evaluation.predict import Predictor
-from u2a.media.probe import picture, probe
 from u2a.media.recode import Recode
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
@@ -124,7 +124,7 @@ class Trials:
         path = folder / "recipe.toml"
         path.write_text(RECIPE)
         recipe, plugins = load_recipe(path), registry()
-        preprocessors = build_preprocessors(recipe, plugins)
+        self.recipe, preprocessors = recipe, build_preprocessors(recipe, plugins)
         self.packer = RowPacker(
             single_label=True,
             extensions=read_extensions(recipe, plugins),
@@ -139,10 +139,14 @@ class Trials:
         row = Row(1, "k", "train", ("a",), {modality: Cell(extension, member)})
         ways: dict[str, Callable[[], Any]] = {
             "pack": lambda: self.packer[row],
-            "inspect": lambda: (probe(member), picture(member, 90)),
+            "inspect": lambda: self._look(modality, member),
             "predict": lambda: self.predictor.read({modality: member}),
         }
         return [fault for name, way in ways.items() if (fault := _fault(name, way))]
+
+    def _look(self, modality: str, member: bytes) -> None:
+        describe(self.recipe, modality, member)
+        preview(self.recipe, modality, member, 90)
 
 
 def _fault(name: str, way: Callable[[], Any]) -> str | None:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from u2a.contract.extensions import Logger, LoggerSpec, MetricSpec
     from u2a.contract.hookspecs import hookimpl
-    from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens
+    from u2a.contract.modality import (
+        Description,
+        Example,
+        Inputs,
+        ModalityOptions,
+        ModalitySpec,
+        Preprocessor,
+        Tokens,
+    )
     from u2a.encoders.architectures import Architecture
     from u2a.encoders.collate import PaddingCollate
     from u2a.encoders.files import PretrainedOptions, checkpoint_file
@@ -22,6 +30,7 @@ __version__ = version("u2a")
 __all__ = [
     "Architecture",
     "BadSample",
+    "Description",
     "Example",
     "Inputs",
     "Logger",
@@ -48,7 +57,7 @@ __all__ = [
 _LAZY = {
     **dict.fromkeys(("Logger", "LoggerSpec", "MetricSpec"), "u2a.contract.extensions"),
     **dict.fromkeys(
-        ("Example", "Inputs", "ModalityOptions", "ModalitySpec", "Preprocessor", "Tokens"),
+        ("Description", "Example", "Inputs", "ModalityOptions", "ModalitySpec", "Preprocessor", "Tokens"),
         "u2a.contract.modality",
     ),
     **dict.fromkeys(("BadSample", "U2AError"), "u2a.errors"),

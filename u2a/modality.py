@@ -3,6 +3,7 @@
 from u2a.contract.modality import (
     API_VERSION,
     SUPPORTED_API,
+    Description,
     Embedding,
     Encoder,
     Example,
@@ -17,6 +18,7 @@ from u2a.contract.modality import (
 __all__ = [
     "API_VERSION",
     "SUPPORTED_API",
+    "Description",
     "Embedding",
     "Encoder",
     "Example",

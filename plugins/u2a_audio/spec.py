@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
+from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
+from u2a.encoders.pretrained import PRETRAINED
 from u2a_audio.architectures import EXTRACTORS
 from u2a_audio.options import AudioOptions
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor, nn
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -90,6 +92,20 @@ def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Su
     return suggest(size, members, given)
 
 
+def describe(options: AudioOptions, member: bytes) -> Description:
+    """A sound's length and rate."""
+    from u2a.media.probe import sound_numbers
+
+    return Description("audio", sound_numbers(member))
+
+
+def preview(options: AudioOptions, member: bytes, width: int) -> Image:
+    """The waveform, mixed down as it is read."""
+    from u2a.media.probe import wave
+
+    return wave(member, width)
+
+
 AUDIO = ModalitySpec(
     name="audio",
     extensions=(
@@ -105,4 +121,8 @@ AUDIO = ModalitySpec(
     lora_targets=lora_targets,
     to_member=to_member,
     suggest=suggest,
+    describe=describe,
+    preview=preview,
+    tune=PRETRAINED,
+    api=2,
 )

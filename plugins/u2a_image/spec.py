@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
+from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
+from u2a.encoders.pretrained import PRETRAINED
 from u2a_image.options import CONFIGS, ImageOptions
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor, nn
 
 
@@ -72,6 +74,20 @@ def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Su
     return suggest(size, members, given)
 
 
+def describe(options: ImageOptions, member: bytes) -> Description:
+    """A picture's size."""
+    from u2a.media.probe import image_numbers
+
+    return Description("image", image_numbers(member))
+
+
+def preview(options: ImageOptions, member: bytes, width: int) -> Image:
+    """A small copy, as it is read: upright, in RGB."""
+    from u2a.media.probe import thumbnail
+
+    return thumbnail(member, width)
+
+
 IMAGE = ModalitySpec(
     name="image",
     extensions=("png", "jpg", "jpeg", "jfif", "webp", "avif", "gif", "bmp", "tif", "tiff"),
@@ -84,4 +100,8 @@ IMAGE = ModalitySpec(
     lora_targets=lora_targets,
     to_member=to_member,
     suggest=suggest,
+    describe=describe,
+    preview=preview,
+    tune=PRETRAINED,
+    api=2,
 )

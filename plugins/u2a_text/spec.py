@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
+from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
+from u2a.encoders.pretrained import PRETRAINED
 from u2a.errors import BadSample
 from u2a_text.options import TextOptions
 
@@ -72,6 +73,21 @@ def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Su
     return suggest(size, members, given)
 
 
+def describe(options: TextOptions, member: bytes) -> Description:
+    """A text's length."""
+    from u2a.media.texts import decode_text
+
+    text = decode_text(member)
+    return Description("text", {"characters": len(text), "words": len(text.split())})
+
+
+def preview(options: TextOptions, member: bytes, width: int) -> str:
+    """The text itself."""
+    from u2a.media.texts import decode_text
+
+    return decode_text(member)
+
+
 TEXT = ModalitySpec(
     name="text",
     extensions=("txt",),
@@ -84,4 +100,8 @@ TEXT = ModalitySpec(
     lora_targets=lora_targets,
     to_member=to_member,
     suggest=suggest,
+    describe=describe,
+    preview=preview,
+    tune=PRETRAINED,
+    api=2,
 )

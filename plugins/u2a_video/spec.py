@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
+from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
+from u2a.encoders.pretrained import PRETRAINED
 from u2a_image.options import CONFIGS
 from u2a_image.spec import IMAGE
 from u2a_video.options import VideoOptions
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import nn
 
 
@@ -59,6 +61,20 @@ def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Su
     return suggest(size, members, given)
 
 
+def describe(options: VideoOptions, member: bytes) -> Description:
+    """A film's length, rates and size."""
+    from u2a.media.probe import film_numbers
+
+    return Description("video", film_numbers(member))
+
+
+def preview(options: VideoOptions, member: bytes, width: int) -> Image:
+    """Some frames, upright."""
+    from u2a.media.probe import film
+
+    return film(member, width)
+
+
 VIDEO = ModalitySpec(
     name="video",
     extensions=(
@@ -86,4 +102,8 @@ VIDEO = ModalitySpec(
     lora_targets=IMAGE.lora_targets,
     to_member=to_member,
     suggest=suggest,
+    describe=describe,
+    preview=preview,
+    tune=PRETRAINED,
+    api=2,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from u2a.plugins.describe import option_rows
+from u2a.plugins.describe import modality_rows, option_rows
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import DataSection, MissingRule, ModelSection, Recipe, TaskSection, TrainingSection
 
@@ -52,7 +52,7 @@ def reference() -> str:
     parts += ["## `[modalities.<name>]`\n", _MODALITIES]
     shipped = {n: s for n, s in registry().specs.items() if registry().owners[n].distribution == "u2a"}
     for name, spec in shipped.items():
-        parts += [f"### {name}\n", _table(option_rows(spec.options))]
+        parts += [f"### {name}\n", _table(modality_rows(spec))]
     return re.sub(r"matches (\S+)", r"matches `\1`", "\n".join(parts))  # not a link to the site
 
 

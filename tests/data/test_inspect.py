@@ -6,18 +6,24 @@ import io
 import json
 import re
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import toys
 from click.testing import CliRunner
 from PIL import Image
 
+import u2a
 from u2a.cli.main import main
+from u2a.data.inspection import members
 from u2a.data.packing.pack import pack_manifest
 from u2a.errors import BadSample
-from u2a.media.probe import draw_wave, picture, probe
+from u2a.media.probe import draw_wave
+from u2a.plugins.loading import registry
+from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
 
 
@@ -112,19 +118,86 @@ def test_missing_tables_show(odd: Path) -> None:
     assert "test:" not in said
 
 
-def test_formats_are_told_from_bytes(tmp_path: Path) -> None:
-    assert probe(png(30, 20)).numbers == {"width (px)": 30, "height (px)": 20}
-    assert probe(sound(1.5, 8000)).format == "audio"
-    assert probe(sound(1.5, 8000)).numbers == {"seconds": 1.5, "sound (Hz)": 8000}
-    assert probe("drei Wörter hier".encode()).numbers == {"characters": 16, "words": 3}
-    assert probe(b"\xff\xfe\0\0").format == "unknown"
-    drawn = picture(sound(1.0, 8000), 90)
+def described(kind: str, member: bytes, **options: object) -> u2a.Description:
+    spec = registry().specs[kind]
+    assert spec.describe
+    return spec.describe(spec.options.model_construct(kind=kind, **options), member)
+
+
+def shown(kind: str, member: bytes, **options: object) -> Image.Image | str:
+    spec = registry().specs[kind]
+    assert spec.preview
+    return spec.preview(spec.options.model_construct(kind=kind, **options), member, 90)
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def test_plugins_describe_their_members() -> None:
+    assert described("image", png(30, 20)) == u2a.Description("image", {"width (px)": 30, "height (px)": 20})
+    for kind in ("audio", "keyword"):
+        assert described(kind, sound(1.5, 8000)).numbers == {"seconds": 1.5, "sound (Hz)": 8000}
+    film = tiny.clip_bytes(tiny.numbered_frames(6))
+    assert described("video", film).format == "video"
+    assert described("video", film).numbers["width (px)"] == tiny.numbered_frames(6).shape[2]
+    text = described("text", "drei Wörter hier".encode())
+    assert (text.format, text.numbers) == ("text", {"characters": 16, "words": 3})
+    depth = described("depth", npy(np.array([[0.5, 2.0], [0.0, 4.0]], np.float32)))
+    assert depth.numbers == {
+        "width (px)": 2,
+        "height (px)": 2,
+        "nearest (m)": 0.5,
+        "farthest (m)": 4.0,
+        "without depth (%)": 25.0,
+    }
+    columns = {"age": None, "city": None, "size": None}
+    row = b'{"age": 3, "city": null, "size": "M", "more": 1}'
+    assert described("tabular", row, columns=columns).numbers == {"filled columns": 2}
+    vectors = npy(np.array([[1.0, -3.0], [0.0, 6.0], [0.0, 0.0]]))
+    assert described("features", vectors, size=2).numbers == {"vectors": 2}  # the last is padding
+
+
+@pytest.mark.parametrize("kind", ["image", "audio", "video", "text", "depth", "tabular", "keyword", "features"])
+def test_what_is_none_of_a_modality_is_told(kind: str) -> None:
+    for show in (described, shown):
+        with pytest.raises(BadSample):
+            show(kind, b"\xff\xfe\0\0\xd8", columns={"a": None}, size=3, longest=4, mean=0.0, std=1.0)
+
+
+def test_plugins_show_what_the_model_sees() -> None:
+    drawn = shown("audio", sound(1.0, 8000))
     assert isinstance(drawn, Image.Image)
     assert drawn.width == 90
-    with pytest.raises(BadSample, match="no format that can be shown"):
-        picture(b"\xff\xfe\0\0", 90)
+    assert shown("text", b"red sea") == "red sea"
+    assert shown("tabular", b'{"age": 3, "more": 1}', columns={"age": None}) == "age: 3"
+    depth = shown("depth", npy(np.array([[0.5, 2.0, 0.0]], np.float32)), near=0.5, far=4.0)
+    assert np.asarray(depth).tolist() == [[255, round(255 * (1 / 2 - 1 / 4) / (2 - 1 / 4)), 0]]
+    lines = shown("features", npy(np.array([[5.0, 8.0, 4.0]])), size=3, longest=9, mean=5.0, std=1.0)
+    assert np.asarray(lines)[0, ::4].tolist() == [128, 255, 85]  # the mean; 3 and more above; 1 below
     with pytest.raises(BadSample, match="cannot be decoded as an image"):
-        picture(png(300, 200)[:-40], 90)
+        shown("image", png(300, 200)[:-40])
+
+
+def test_a_plugin_that_says_nothing_gets_size_and_type(
+    odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a picture nor a text for the core."""
+    known = registry()
+    silent = Registry()
+    for name, spec in known.specs.items():
+        silent.modalities.add(known.owners[name], replace(spec, describe=None, preview=None))
+    monkeypatch.setattr(members, "registry", lambda: silent)
+    report = json.loads(run(odd, "--split", "train", "--gallery", tmp_path / "g.html", "--json"))
+    train = report["splits"]["train"]
+    assert train["formats"] == {"image": {"png": 10}, "text": {"unknown": 11}}
+    assert set(train["measures"]["text"]) == {"bytes"}
+    page = (tmp_path / "g.html").read_text()
+    assert re.search(r"\([\d,]+ bytes, png\)", page)
+    assert re.search(r"\(\d+ bytes, unknown\)", page)
+    assert "base64" not in page
 
 
 def test_a_waveform_is_as_tall_as_the_sound_is_loud() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from u2a.errors import BadSample, NoContent
 from u2a.media.pictures import decode_rgb
-from u2a.media.probe import picture
+from u2a.media.probe import thumbnail
 from u2a.media.recode import Recode
 from u2a.media.sounds import decode_mono, joined
 from u2a_audio.spec import AUDIO
@@ -216,5 +216,5 @@ def test_a_smaller_film_keeps_its_colours():
 
 def test_the_gallery_shows_what_the_model_sees():
     member = grey_png(16, [0, 2570, 32896, 65535], 0)
-    shown = picture(member, 90)
+    shown = thumbnail(member, 90)
     assert np.array_equal(np.asarray(shown), np.asarray(decode_rgb(member)))

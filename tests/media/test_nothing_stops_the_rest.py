@@ -45,12 +45,12 @@ def test_an_exception_of_a_decoder_is_a_line_of_inspection_and_gallery(tmp_path,
     recipe = load_recipe(three_texts(tmp_path, checkpoints["bert"]))
     pack_manifest(recipe, tmp_path / "rows.csv", tmp_path / "out", tell=lambda note: None)
 
-    def raising(data, *rest):
+    def raising(recipe, name, data, *rest):
         if b"odd" in data:
             raise IndexError("list index out of range")
-        return plain(data, *rest)
+        return plain(recipe, name, data, *rest)
 
-    for module, name in ((findings, "probe"), (gallery, "picture")):
+    for module, name in ((findings, "describe"), (gallery, "preview")):
         plain = getattr(module, name)
         monkeypatch.setattr(module, name, raising)
         splits = findings.open_splits(recipe)

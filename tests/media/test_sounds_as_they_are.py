@@ -15,7 +15,7 @@ from u2a.data.inspection.findings import inspect, open_splits
 from u2a.data.packing.pack import pack_manifest
 from u2a.errors import BadSample
 from u2a.media.partial import noting_losses
-from u2a.media.probe import picture
+from u2a.media.probe import wave as drawn
 from u2a.media.sounds import decode_mono
 from u2a.recipe.file import load_recipe
 
@@ -109,7 +109,7 @@ def test_channels_and_rate_that_change_in_mid_stream():
     assert rate == 44100
     assert abs(len(wave) - 88200) < 8000
     assert abs(hertz(wave[-22050:], rate) - 440) < 3
-    assert picture(adts(1.0, 44100, "mono") + adts(1.0, 44100, "stereo"), 90).size[0] == 90
+    assert drawn(adts(1.0, 44100, "mono") + adts(1.0, 44100, "stereo"), 90).size[0] == 90
 
 
 def test_packing_and_inspecting_name_samples_that_lost_a_part(tmp_path: Path, checkpoints):

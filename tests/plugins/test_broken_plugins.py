@@ -49,7 +49,7 @@ BROKEN = [
     Broken("lost", {"import u2a\n": "import u2a, no_such_library\n"}, "No module named 'no_such_library'"),
     Broken("bare", {"options, *, weights": "options"}, "backbone must accept (options, *, weights)"),
     Broken("clash", {_OPTIONS: _OPTIONS + "kind: int = 3\n    "}, "Options redefines the option 'kind'"),
-    Broken("future", {"share_key=": "api=7, share_key="}, "contract version 7; this u2a runs version 1"),
+    Broken("future", {"share_key=": "api=7, share_key="}, "contract version 7; this u2a runs versions 1 and 2"),
     Broken("typo", {"register_modalities": "register_modality"}, "unknown hook 'u2a_register_modality'"),
     Broken(
         "wide",

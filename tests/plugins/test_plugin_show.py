@@ -82,8 +82,9 @@ def test_options_with_types_defaults_and_help(plugins):
         "mode": ("'a' | 'b'", False, "a", "how"),
         "sizes": ("list of int", False, [1, 2], "sizes"),
         "limit": ("int >= 2, <= 9", False, None, "limit"),
+        "tune": ("'lora' | 'frozen' | 'full'", False, "lora", rows["tune"][3]),
     }
-    assert (found["distribution"], found["version"], found["api"]) == ("u2a-plugin-odd", "2", 1)
+    assert (found["distribution"], found["version"], found["api"]) == ("u2a-plugin-odd", "2", 2)
 
 
 @pytest.mark.parametrize("name", ["odd", "image", "demanding"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -205,6 +206,7 @@ def lets_errors_out(self, member, *, train, seed):
 
 
 #: mistake -> (what it changes in the record, the line)
+VERSION_2 = {"api": 2, "share_key": None}
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "final norm forgotten": (
         {"encoder": blocks},
@@ -318,6 +320,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
             )
         },
         "parts: example: AttributeError: 'bytes' object has no attribute 'nothing'",
+    ),
+    "a description that a damaged file breaks": (
+        {**VERSION_2, "describe": lambda options, member: u2a.Description("word", {"first": member[0]})},
+        r"described and shown: describe raises IndexError for b''...: index out of range",
+    ),
+    "a picture that is an array": (
+        {**VERSION_2, "preview": lambda options, member, width: np.zeros((4, width))},
+        "described and shown: preview gave ndarray",
     ),
 }
 

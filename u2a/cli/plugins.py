@@ -82,6 +82,13 @@ def new(name: str, out: str | None, pretrained: bool) -> None:
     click.echo(f"wrote {folder}; next: pip install -e {folder} && pytest {folder}")
 
 
+_TRAINS = {
+    "lora": "LoRA on a frozen encoder",
+    "frozen": "nothing of a frozen encoder",
+    "full": "the whole encoder",
+}
+
+
 def print_modality(name: str, as_json: bool) -> None:
     """Print the description for people, or as JSON."""
     from u2a.plugins.describe import describe_modality
@@ -93,7 +100,7 @@ def print_modality(name: str, as_json: bool) -> None:
         return
     click.echo(f"{name}: {registry().owners[name]}, contract version {found['api']}")
     click.echo(f"reads: {' '.join('.' + extension for extension in found['extensions'])}")
-    click.echo(f"trains: {'LoRA on a frozen encoder' if found['tune'] == 'lora' else 'the whole encoder'}\n")
+    click.echo(f"trains: {', or '.join(_TRAINS[tune] for tune in found['tune'])}\n")
     rows = []
     for row in found["options"]:
         default = "required" if row["required"] else "" if row["default"] is None else repr(row["default"])

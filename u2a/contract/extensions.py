@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from u2a.contract.modality import API_VERSION
+from u2a.contract.modality import UNSTATED_API
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ class LoggerSpec:
         help: one line for ``u2a plugins list`` and the docs.
         module: the module that `open` imports and that may be missing; ``""`` = none.
         install: how to get it, e.g. ``pip install "u2a[tensorboard]"``.
-        api: the contract version that the plugin was made for.
+        api: the contract version that the plugin was made for; 1 if left out.
     """
 
     name: str
@@ -59,7 +59,7 @@ class LoggerSpec:
     help: str = ""
     module: str = ""
     install: str = ""
-    api: int = API_VERSION
+    api: int = UNSTATED_API
 
     @property
     def ready(self) -> bool:
@@ -82,7 +82,7 @@ class MetricSpec:
             ``[N, C]`` of 0 and 1, both long; on the CPU. Returns a number in 0..1: reports print it in percent.
         higher_is_better: False for errors; decides which checkpoint is the best.
         help: one line for ``u2a plugins list`` and the docs.
-        api: the contract version that the plugin was made for.
+        api: the contract version that the plugin was made for; 1 if left out.
     """
 
     name: str
@@ -90,4 +90,4 @@ class MetricSpec:
     compute: Callable[[Tensor, Tensor, int], float]
     higher_is_better: bool = True
     help: str = ""
-    api: int = API_VERSION
+    api: int = UNSTATED_API

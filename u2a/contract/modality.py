@@ -17,18 +17,27 @@ This module imports torch for typing only, so that listing plugins stays quick.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from u2a.errors import PluginError
+
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor, nn
 
 #: The version of this contract. A plugin states the one it was made for in ``ModalitySpec.api``.
-API_VERSION = 1
+#: 2: several ways to `tune`, which recipes choose from; `describe` and `preview`; no ``share_key``.
+API_VERSION = 2
 #: Contract versions that this u2a can still run.
-SUPPORTED_API = (1,)
+SUPPORTED_API = (1, 2)
+#: What a record that says no version was made for: version 1 had this default.
+UNSTATED_API = 1
+
+Tune = Literal["lora", "frozen", "full"]
+"""What is trained of a backbone: adapters on a frozen one, nothing, or all of it."""
 
 Example = Mapping[str, Any]
 """One preprocessed sample of one modality: names to tensors or plain numbers; picklable."""
@@ -98,6 +107,11 @@ class ModalityOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     kind: str = Field(description="the plugin's modality; the section's own name if left out")
+    tune: Tune | None = Field(
+        None,
+        description="what is trained of the encoder: lora (adapters), frozen (nothing) or full (all of it, "
+        "saved whole); the first of these that the modality offers if left out",
+    )
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,19 @@ class Suggestion:
 
     options: Mapping[str, Any]
     comments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What one member is, for a person who looks at data; see `ModalitySpec.describe`.
+
+    Attributes:
+        format: one word for what was read, e.g. ``"image"``: members are counted by it.
+        numbers: measures by name and unit, e.g. ``{"seconds": 2.0, "rate (Hz)": 16000}``.
+    """
+
+    format: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 Suggest = Callable[[str, Sequence[bytes], Mapping[str, Any]], Suggestion | None]
@@ -135,13 +162,20 @@ class ModalitySpec:
             (query, key, value, attention output) in that order.
         share_key: of no use any more, and need not be written: modalities whose checkpoints are the same file
             share one frozen copy in memory, whoever brings them.
-        tune: ``"lora"`` freezes the backbone and adapts it; ``"full"`` trains and saves all of it.
+        tune: ``"lora"`` freezes the backbone and adapts it; ``"frozen"`` leaves it as it is; ``"full"`` trains
+            and saves all of it. A tuple (version 2) offers several: a recipe's ``tune`` chooses, the first is
+            the default.
         to_member: turns a value that a Python caller holds (an array, text) into bytes that the
             preprocessor reads; None = the Python API takes bytes and paths only.
         suggest: for `u2a init`: ``suggest(size, members, given)`` gives a `Suggestion` for some members' bytes,
             or None if they are nothing of this modality. `size` is ``tiny``, ``small`` or ``base``; `given` are
             options that the person chose. None = the modality is used where a column bears its name.
-        api: the contract version that the plugin was made for.
+        describe: for `u2a data inspect` (version 2): ``describe(options, member)`` gives a `Description`, or
+            raises `BadSample`. None = members are told by their size and the type of their first bytes.
+        preview: for galleries (version 2): ``preview(options, member, width)`` gives a picture (`PIL.Image`),
+            at most so many pixels wide, or a text, of what the preprocessor reads of a member; or raises
+            `BadSample`.
+        api: the contract version that the plugin was made for; 1 if left out.
     """
 
     name: str
@@ -154,7 +188,31 @@ class ModalitySpec:
     width: Callable[[Any], int]
     lora_targets: Callable[[nn.Module], list[list[str]]]
     share_key: Callable[[Any], Hashable | None] | None = None
-    tune: Literal["lora", "full"] = "lora"
+    tune: Tune | tuple[Tune, ...] = "lora"
     to_member: Callable[[Any], bytes] | None = None
     suggest: Suggest | None = None
-    api: int = API_VERSION
+    describe: Callable[[Any, bytes], Description] | None = None
+    preview: Callable[[Any, bytes, int], Image | str] | None = None
+    api: int = UNSTATED_API
+
+    @property
+    def tunes(self) -> tuple[Tune, ...]:
+        """The ways to `tune` that a recipe may choose from, the default first."""
+        return (self.tune,) if isinstance(self.tune, str) else self.tune
+
+    def chosen(self, options: ModalityOptions) -> ModalitySpec:
+        """This record with the one `tune` that a recipe's section has chosen.
+
+        Raises:
+            PluginError: it is not among `tunes`.
+        """
+        wanted = None if redefines(self.options, "tune") else options.tune
+        if wanted is not None and wanted not in self.tunes:
+            raise PluginError(f'tune = "{wanted}" is not offered; this modality has {" or ".join(self.tunes)}')
+        return replace(self, tune=wanted or self.tunes[0])
+
+
+def redefines(options: type[ModalityOptions], name: str) -> bool:
+    """Whether a plugin's options have a field of their own where u2a has one."""
+    own = [model for model in options.__mro__ if model is not ModalityOptions]
+    return any(name in vars(model).get("__annotations__", {}) for model in own)

@@ -9,13 +9,25 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalityOptions, ModalitySpec, Preprocessor, Suggest, Tokens
+from u2a.contract.modality import (
+    API_VERSION,
+    Description,
+    Inputs,
+    ModalityOptions,
+    ModalitySpec,
+    Preprocessor,
+    Suggest,
+    Tokens,
+    Tune,
+)
 from u2a.encoders.files import PretrainedOptions, weight_files, weights_folder
+from u2a.encoders.pretrained import PRETRAINED
 from u2a.errors import CheckpointError, PluginError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor, nn
 
 _ROLES = {
@@ -35,6 +47,8 @@ def network_modality(
     options: type[ModalityOptions] = ModalityOptions,
     to_member: Callable[[Any], bytes] | None = None,
     suggest: Suggest | None = None,
+    describe: Callable[[Any, bytes], Description] | None = None,
+    preview: Callable[[Any, bytes, int], Image | str] | None = None,
 ) -> ModalitySpec:
     """A modality whose backbone is a network of the plugin's own.
 
@@ -48,10 +62,10 @@ def network_modality(
     which must hold every tensor of the network, and the network is frozen and adapted: its blocks'
     projections are the ``nn.Linear`` called q, k, v, o (or query, key ..., q_proj ...), or what its
     ``lora_targets()`` names.
-    Otherwise it is trained whole, from scratch.
+    A recipe may choose another `tune`. Without such options it is trained whole, from scratch.
 
     Args:
-        name, extensions, preprocessor, to_member, suggest: as in `transformers_modality`.
+        name, extensions, preprocessor, to_member, suggest, describe, preview: as in `transformers_modality`.
         network: builds the module; it reads no weights.
         options: the recipe section's fields.
 
@@ -66,7 +80,7 @@ def network_modality(
     if not (isinstance(options, type) and issubclass(options, ModalityOptions)):
         raise PluginError(f"network_modality({name!r}): options must inherit u2a.ModalityOptions")
     parts = _Parts(name, network)
-    tune: Literal["lora", "full"] = "lora" if issubclass(options, PretrainedOptions) else "full"
+    tune: Tune | tuple[Tune, ...] = PRETRAINED if issubclass(options, PretrainedOptions) else "full"
     return ModalitySpec(
         name=name,
         extensions=extensions if isinstance(extensions, str) else tuple(extensions),  # type: ignore[arg-type]
@@ -80,6 +94,9 @@ def network_modality(
         tune=tune,
         to_member=to_member,
         suggest=suggest,
+        describe=describe,
+        preview=preview,
+        api=API_VERSION,
     )
 
 

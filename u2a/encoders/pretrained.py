@@ -9,14 +9,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Suggest, Tokens
+from u2a.contract.modality import (
+    API_VERSION,
+    Description,
+    Inputs,
+    ModalitySpec,
+    Preprocessor,
+    Suggest,
+    Tokens,
+    Tune,
+)
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import PretrainedOptions, config_folder, read_json
 from u2a.errors import PluginError, U2AError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor, nn
 
+#: How a modality with a pretrained backbone can be trained; a recipe's ``tune`` chooses.
+PRETRAINED: tuple[Tune, ...] = ("lora", "frozen", "full")
 #: Randomness of pretraining that would go on in training; what a configuration does not have it ignores.
 _STILL = {
     "apply_spec_augment": False,
@@ -38,6 +50,8 @@ def transformers_modality(
     options: type[PretrainedOptions] = PretrainedOptions,
     to_member: Callable[[Any], bytes] | None = None,
     suggest: Suggest | None = None,
+    describe: Callable[[Any, bytes], Description] | None = None,
+    preview: Callable[[Any, bytes, int], Image | str] | None = None,
 ) -> ModalitySpec:
     """A modality whose backbone is a checkpoint of one transformers class.
 
@@ -51,7 +65,7 @@ def transformers_modality(
         extensions: file extensions, without dots, that the preprocessor reads.
         preprocessor: builds a `Preprocessor` from the options; `PaddingCollate` is a base for one.
         options: more fields for the recipe's section.
-        to_member, suggest: see `ModalitySpec`.
+        to_member, suggest, describe, preview: see `ModalitySpec`.
 
     Returns:
         The record to register.
@@ -79,8 +93,12 @@ def transformers_modality(
         encoder=parts.encoder,
         width=parts.width,
         lora_targets=parts.lora_targets,
+        tune=PRETRAINED,
         to_member=to_member,
         suggest=suggest,
+        describe=describe,
+        preview=preview,
+        api=API_VERSION,
     )
 
 

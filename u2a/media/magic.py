@@ -31,6 +31,14 @@ _STARTS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
 )
 
 
+def type_of(data: bytes) -> str:
+    """What bytes look like, as an extension; ``unknown`` if nothing tells."""
+    for place, start, names in _STARTS:
+        if data[place : place + len(start)] == start:
+            return names[0]
+    return "unknown"
+
+
 def extension_of(data: bytes, extensions: Sequence[str]) -> str:
     """The extension, among those that a modality reads, of bytes without a name; its first if nothing tells."""
     for place, start, names in _STARTS:

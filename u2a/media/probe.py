@@ -1,10 +1,9 @@
-"""What a file is, told from its bytes, and a small picture of it. Knows file formats, not modalities."""
+"""Measures and small pictures of pictures, films and sounds, for plugins that describe and show members."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from u2a.media.frames import pixel_shape, upright
 from u2a.media.pictures import decode_rgb
 from u2a.media.quiet import no_warnings
 from u2a.media.sounds import decode_mono
-from u2a.media.texts import decode_text
 
 if TYPE_CHECKING:
     from av import AudioStream, VideoFrame, VideoStream
@@ -31,87 +29,50 @@ FRAMES = 3
 INK, PAPER, FAINT = (38, 70, 83), (255, 255, 255), (232, 236, 239)
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a member is.
-
-    Attributes:
-        format: ``image``, ``video``, ``audio``, ``text`` or ``unknown``.
-        numbers: its measures by name and unit, e.g. ``{"seconds": 2.0, "rate (Hz)": 16000}``.
-    """
-
-    format: str
-    numbers: dict[str, float] = field(default_factory=dict)
-
-
-def probe(data: bytes) -> Facts:
-    """Measure a file without decoding more than its headers.
+def image_numbers(data: bytes) -> dict[str, float]:
+    """Width and height of a picture, from its header.
 
     Raises:
-        BadSample: it looks like a picture, but is damaged.
+        BadSample: it is none.
     """
-    if size := _image_size(data):
-        return Facts("image", {"width (px)": size[0], "height (px)": size[1]})
-    if numbers := _video_numbers(data):
-        return Facts("video", numbers)
-    if numbers := _audio_numbers(data):
-        return Facts("audio", numbers)
-    text = _text(data)
-    if text is None:
-        return Facts("unknown", {})
-    return Facts("text", {"characters": len(text), "words": len(text.split())})
-
-
-def picture(data: bytes, width: int) -> Image.Image | str:
-    """A small picture of a file: the image, frames of a video over its sound, a waveform; a text is itself.
-
-    Raises:
-        BadSample: it cannot be decoded.
-    """
-    facts = probe(data)
-    if facts.format == "text":
-        return _text(data) or ""
-    if facts.format == "image":
-        return _thumbnail(data, width)
-    if facts.format == "audio":
-        return draw_wave(decode_mono(data, MAX_SECONDS)[0], width)
-    if facts.format == "video":
-        return _film(data, width)
-    raise BadSample("is no format that can be shown")
-
-
-def _image_size(data: bytes) -> tuple[int, int] | None:
     try:
         with no_warnings(), Image.open(io.BytesIO(data)) as image:
-            return image.size
+            width, height = image.size
     except Exception:  # a damaged header can raise nearly anything inside a codec
-        return None
+        raise BadSample("is no picture, or its header is damaged") from None
+    return {"width (px)": width, "height (px)": height}
 
 
-def _video_numbers(data: bytes) -> dict[str, float] | None:
-    try:
-        with open_container(data, "video") as container:
-            stream = chosen_stream(container, "video")
-            numbers = {
-                "seconds": _seconds(container, stream),
-                "frames a second": float(stream.average_rate or 0),
-                "width (px)": float(stream.width),
-                "height (px)": float(stream.height),
-            }
-            if container.streams.audio:
-                numbers["sound (Hz)"] = float(container.streams.audio[0].sample_rate)
-            return numbers
-    except BadSample:
-        return None
+def film_numbers(data: bytes) -> dict[str, float]:
+    """Seconds, rates and size of a film, from its headers.
+
+    Raises:
+        BadSample: it is none.
+    """
+    with open_container(data, "video") as container:
+        stream = chosen_stream(container, "video")
+        numbers = {
+            "seconds": _seconds(container, stream),
+            "frames a second": float(stream.average_rate or 0),
+            "width (px)": float(stream.width),
+            "height (px)": float(stream.height),
+        }
+        if container.streams.audio:
+            numbers["sound (Hz)"] = float(container.streams.audio[0].sample_rate)
+        return numbers
 
 
-def _audio_numbers(data: bytes) -> dict[str, float] | None:
-    try:
-        with open_container(data, "audio") as container:
-            stream = chosen_stream(container, "audio")
-            return {"seconds": _seconds(container, stream), "sound (Hz)": float(stream.sample_rate)}
-    except BadSample:
-        return None
+def sound_numbers(data: bytes) -> dict[str, float]:
+    """Seconds and rate of a sound, once its first `MAX_SECONDS` were decoded, so that damage shows.
+
+    Raises:
+        BadSample: there is none, or it is damaged.
+    """
+    with open_container(data, "audio") as container:
+        stream = chosen_stream(container, "audio")
+        numbers = {"seconds": _seconds(container, stream), "sound (Hz)": float(stream.sample_rate)}
+    decode_mono(data, MAX_SECONDS)
+    return numbers
 
 
 def _seconds(container: InputContainer, stream: VideoStream | AudioStream) -> float:
@@ -120,37 +81,41 @@ def _seconds(container: InputContainer, stream: VideoStream | AudioStream) -> fl
     return (container.duration or 0) / 1e6
 
 
-def _text(data: bytes) -> str | None:
-    try:
-        text = decode_text(data)
-    except BadSample:
-        return None
-    return None if "\0" in text else text
+def thumbnail(data: bytes, width: int) -> Image.Image:
+    """A small copy of a picture.
 
-
-def _thumbnail(data: bytes, width: int) -> Image.Image:
+    Raises:
+        BadSample: it cannot be decoded.
+    """
     shown = decode_rgb(data, lambda size: min(1.0, 2 * width / min(size)))
     shown.thumbnail((width, width))
     return shown
 
 
-def _film(data: bytes, width: int) -> Image.Image:
+def film(data: bytes, width: int) -> Image.Image:
+    """Some frames of a film beside each other.
+
+    Raises:
+        BadSample: they cannot be decoded.
+    """
     each = width // FRAMES
     with open_container(data, "video") as container:
         frames = [Image.fromarray(upright(frame, pixel_shape(container))) for frame in _spread(container)]
-        sound = bool(container.streams.audio)
     if not frames:
         raise BadSample("has no frames")
     strip = Image.new("RGB", (width, each), PAPER)
     for n, frame in enumerate(frames):
         strip.paste(ImageOps.fit(frame, (each - 1, each)), (n * each, 0))
-    if not sound:
-        return strip
-    wave = draw_wave(decode_mono(data, MAX_SECONDS)[0], width)
-    both = Image.new("RGB", (width, strip.height + wave.height + 2), PAPER)
-    both.paste(strip, (0, 0))
-    both.paste(wave, (0, strip.height + 2))
-    return both
+    return strip
+
+
+def wave(data: bytes, width: int) -> Image.Image:
+    """The first `MAX_SECONDS` of a sound, drawn.
+
+    Raises:
+        BadSample: it cannot be decoded.
+    """
+    return draw_wave(decode_mono(data, MAX_SECONDS)[0], width)
 
 
 def _spread(container: InputContainer) -> Iterator[VideoFrame]:

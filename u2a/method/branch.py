@@ -27,7 +27,7 @@ class UnimodalBranch(nn.Module):
 
     Args:
         name: the modality's name in the recipe.
-        spec, options: the plugin's record and the recipe section's validated options.
+        spec, options: the plugin's record, one ``tune`` chosen, and the recipe section's validated options.
         owner: named in every error that the plugin causes.
         backbone: the pretrained network, its frozen tensors perhaps shared with another branch.
         width: D of the fused vector; a backbone of another width gets a bias-free projection.
@@ -62,6 +62,8 @@ class UnimodalBranch(nn.Module):
             inject_lora(
                 backbone, self.targets, rank=int(lora["rank"]), alpha=lora["alpha"], dropout=lora["dropout"]
             )
+        elif spec.tune == "frozen":
+            backbone.requires_grad_(False)
         own_width = spec.width(options)
         self.mask_tokens_KD = nn.Parameter(torch.randn(n_mask_tokens, own_width) * MASK_TOKEN_STD)
         self.projection = nn.Linear(own_width, width, bias=False) if own_width != width else nn.Identity()
@@ -132,8 +134,7 @@ class UnimodalBranch(nn.Module):
             yield "projection.weight", cast(nn.Parameter, self.projection.weight)
         if self.spec.tune == "full":
             yield from ((f"backbone.{name}", p) for name, p in self.backbone.named_parameters())
-        else:
-            yield from lora_parameters(self.backbone, self.targets)
+        yield from lora_parameters(self.backbone, self.targets)
 
 
 def class_token(hidden_NLD: Tensor, tokens: Tokens) -> Tensor:

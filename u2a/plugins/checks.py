@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
 from u2a.contract.extensions import EXTENSION, NAME, LoggerSpec, MetricSpec, TaskKind
-from u2a.contract.modality import SUPPORTED_API, ModalityOptions, ModalitySpec
+from u2a.contract.modality import SUPPORTED_API, ModalityOptions, ModalitySpec, Tune, redefines
 from u2a.contract.names import check_name
 from u2a.errors import PluginError
 
@@ -37,12 +37,43 @@ def check_spec(spec: object) -> None:
         raise PluginError(
             f"modality {spec.name!r}: extensions must be lower case, without a dot in front, at least one"
         )
-    if spec.tune not in ("lora", "full"):
-        raise PluginError(f'modality {spec.name!r}: tune must be "lora" or "full", not {spec.tune!r}')
+    _check_tune(spec)
+    _check_version(spec)
     for part in ("preprocessor", "backbone", "embedding", "encoder", "width", "lora_targets"):
         if not callable(getattr(spec, part)):
             raise PluginError(f"modality {spec.name!r}: {part} must be callable")
+    for part in ("to_member", "suggest", "describe", "preview"):
+        if getattr(spec, part) is not None and not callable(getattr(spec, part)):
+            raise PluginError(f"modality {spec.name!r}: {part} must be callable, or left out")
     _check_signature(spec, "backbone", ("options", "weights"), spec.backbone)
+
+
+def _check_tune(spec: ModalitySpec) -> None:
+    known = get_args(Tune)
+    if not isinstance(spec.tune, str | tuple) or not spec.tunes or set(spec.tunes) - set(known):
+        raise PluginError(
+            f"modality {spec.name!r}: tune must be {', '.join(map(repr, known))} or a tuple of these, "
+            f"not {spec.tune!r}"
+        )
+
+
+def _check_version(spec: ModalitySpec) -> None:
+    """What one version of the contract has and the other has not."""
+    if spec.api >= 2:
+        if spec.share_key is not None:
+            raise PluginError(f"modality {spec.name!r}: version 2 has no share_key; leave it out")
+        if redefines(spec.options, "tune"):
+            raise PluginError(
+                f"modality {spec.name!r}: {spec.options.__name__} redefines the option 'tune', which is u2a's "
+                "own since version 2; give yours another name"
+            )
+        return
+    newer = [part for part in ("describe", "preview") if getattr(spec, part) is not None]
+    newer += [] if isinstance(spec.tune, str) and spec.tune != "frozen" else [f"tune = {spec.tune!r}"]
+    if newer:
+        raise PluginError(
+            f"modality {spec.name!r}: {newer[0]} is of contract version 2; write api=2 in the record"
+        )
 
 
 def _check_signature(spec: ModalitySpec, part: str, wanted: tuple[str, ...], call: Callable[..., Any]) -> None:
@@ -95,9 +126,9 @@ def checked_spec(what: str, wanted: type[S], spec: object) -> S:
     if not isinstance(spec, wanted):
         raise PluginError(f"register() wants a {wanted.__name__}, got {type(spec).__name__}")
     if spec.api not in SUPPORTED_API:
-        versions = ", ".join(map(str, SUPPORTED_API))
+        versions = " and ".join(map(str, SUPPORTED_API))
         raise PluginError(
-            f"{what} {spec.name!r} was made for contract version {spec.api}; this u2a runs version {versions}"
+            f"{what} {spec.name!r} was made for contract version {spec.api}; this u2a runs versions {versions}"
         )
     if not isinstance(spec.name, str) or not re.fullmatch(NAME, spec.name):
         raise PluginError(f"{what} name {spec.name!r} is not made of lower-case letters, digits and _")

@@ -9,7 +9,7 @@ import tomli_w
 from pydantic import BaseModel
 
 from u2a.contract.blame import Owner
-from u2a.contract.modality import ModalityOptions
+from u2a.contract.modality import ModalityOptions, ModalitySpec, redefines
 from u2a.plugins.option_schema import option_schema
 from u2a.plugins.registry import Registry
 
@@ -36,11 +36,20 @@ def describe_modality(name: str, plugins: Registry) -> dict[str, Any]:
         "version": owner.version,
         "plugin": owner.plugin,
         "api": spec.api,
-        "tune": spec.tune,
+        "tune": list(spec.tunes),
         "extensions": list(spec.extensions),
-        "options": option_rows(spec.options),
+        "options": modality_rows(spec),
         "example": example(name, spec.options),
     }
+
+
+def modality_rows(spec: ModalitySpec) -> list[dict[str, Any]]:
+    """`option_rows` of a modality: its own first, and ``tune`` where a recipe has a choice."""
+    rows = option_rows(spec.options)
+    own = [row for row in rows if row["name"] != "tune" or redefines(spec.options, "tune")]
+    choice = " | ".join(map(repr, spec.tunes))
+    tune = [{**row, "type": choice, "default": spec.tunes[0]} for row in rows if row not in own]
+    return own + (tune if len(spec.tunes) > 1 else [])
 
 
 def option_rows(model: type[BaseModel]) -> list[dict[str, Any]]:

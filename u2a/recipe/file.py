@@ -199,6 +199,7 @@ def _options(kind: str, section: dict[str, Any], context: dict[str, Any], plugin
         raise PluginError(f"{where} is refused by {plugins.owners[kind]}: {reason_of(error)}") from error
     if reason := lost(options, context):
         raise PluginError(f"{reason}; {plugins.owners[kind]}")
+    plugins.specs[kind].chosen(options)
     return options
 
 

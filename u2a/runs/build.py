@@ -38,7 +38,7 @@ def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> 
     Raises:
         PluginError: a plugin failed or broke the contract; it is named.
     """
-    specs = {name: registry.spec(options.kind) for name, options in recipe.modalities.items()}
+    specs = {name: registry.spec(options.kind).chosen(options) for name, options in recipe.modalities.items()}
     widths = {}
     for name, options in recipe.modalities.items():
         with blame(name, registry.owners[options.kind], "width"):
@@ -117,7 +117,7 @@ class _Backbones:
             raise
         except U2AError as error:
             raise type(error)(f"modalities.{name}: {error}") from error
-        if spec.tune == "lora":
+        if spec.tune != "full":
             backbone.to(self.dtype)
             self.copies.tie(backbone, identity_of(spec, options, base))
         return backbone, base

@@ -41,7 +41,7 @@ def identity_of(spec: ModalitySpec, options: ModalityOptions, base: dict[str, An
     named = getattr(options, "encoder", None)
     if isinstance(named, str):
         return named, getattr(options, "revision", None)
-    return spec.backbone, repr(options.model_dump(exclude={"kind"}))
+    return spec.backbone, repr(options.model_dump(exclude={"kind", "tune"}))
 
 
 def _tensors(backbone: nn.Module) -> list[tuple[str, dict[str, Any], str]]:

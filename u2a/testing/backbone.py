@@ -61,8 +61,6 @@ def _without_weights(case: Case, folder: Path) -> tuple[ModalityOptions, list[st
 
 @check("a base identity (``u2a_base``) with id, revision and sha256, or none at all", SPEC)
 def base_weights(case: Case) -> Findings:
-    base = base_identity(case.backbone(), case.spec)
-    if case.spec.tune == "lora" and (
-        set(base) - {"files"} != {"id", "revision", "sha256"} or not base["sha256"]
-    ):
+    base = base_identity(case.backbone(), case.spec.chosen(case.chosen))
+    if case.tune != "full" and (set(base) - {"files"} != {"id", "revision", "sha256"} or not base["sha256"]):
         yield f"the identity is {base}"

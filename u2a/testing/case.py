@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from u2a.contract.blame import Owner
-from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens, Tune
 from u2a.method.branch import UnimodalBranch
 from u2a.runs.build import base_identity
 from u2a.testing.order import AFTER
@@ -59,6 +59,11 @@ class Case:
     def chosen(self) -> ModalityOptions:
         """The validated options."""
         return self.spec.options.model_validate({"kind": self.spec.name, **self.options})
+
+    @property
+    def tune(self) -> str:
+        """What is trained of the backbone with these options."""
+        return str(self.spec.chosen(self.chosen).tune)
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -94,17 +99,19 @@ class Case:
         name: str = "under_test",
         n_mask_tokens: int = 1,
         seed: int = 0,
+        tune: Tune | None = None,
     ) -> UnimodalBranch:
         """The branch that a training builds, in evaluation mode, with mask tokens drawn from `seed`."""
         backbone = self.backbone() if backbone is None else backbone
-        base = base_identity(backbone, self.spec)  # before LoRA is put in
+        spec = self.spec.chosen(self.chosen) if tune is None else replace(self.spec, tune=tune)
+        base = base_identity(backbone, spec)  # before LoRA is put in
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             width = self.spec.width(self.chosen)
             lora = {"rank": 1, "alpha": 1.0, "dropout": 0.1}
             branch = UnimodalBranch(
                 name,
-                self.spec,
+                spec,
                 self.chosen,
                 OWNER,
                 backbone,

@@ -17,7 +17,7 @@ ENCODER = "u2a/modality.py, Encoder"
     "a checkpoint that is read: two builds of a frozen backbone to hold the same tensors", SPEC + ".backbone"
 )
 def checkpoint_read(case: Case) -> Findings:
-    if case.spec.tune != "lora":
+    if case.tune == "full":
         return
     first, second = (_built(case, seed) for seed in (0, 1))
     different = [name for name in first if name not in second or not torch.equal(first[name], second[name])]
@@ -33,7 +33,7 @@ def _built(case: Case, seed: int) -> dict[str, Tensor]:
 
 @check("every block and every like-named projection adapted, none named twice", SPEC + ".lora_targets")
 def all_blocks_adapted(case: Case) -> Findings:
-    if case.spec.tune != "lora":
+    if case.tune != "lora":
         return
     backbone = case.backbone()
     names = [name for block in case.spec.lora_targets(backbone) for name in block]
@@ -87,7 +87,7 @@ def _equal_class(output: object, hidden_NLD: Tensor) -> bool:
 
 @check("a share key, if there is one, that tells checkpoints apart", SPEC + ".share_key")
 def sharing(case: Case) -> Findings:
-    if case.spec.share_key is None or case.spec.tune != "lora":
+    if case.spec.share_key is None or case.tune != "lora":
         return
     key = case.spec.share_key(case.chosen)
     texts = [n for n, v in case.chosen if isinstance(v, str) and n != "kind"]

@@ -8,6 +8,7 @@ import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
+from u2a.contract.modality import Tune
 from u2a.method.adapters import PROJECTIONS, share_frozen
 from u2a.method.branch import UnimodalBranch
 from u2a.testing.case import Case, Findings, check, far
@@ -18,7 +19,7 @@ TUNE = "u2a/modality.py, ModalitySpec.tune"
 
 @check("a forward pass through the adapted nn.Linear itself, in training and in evaluation mode", TARGETS)
 def lora_effect(case: Case) -> Findings:
-    if case.spec.tune != "lora":
+    if case.tune != "lora":
         return
     branch = case.branch()
     for training in (False, True):
@@ -51,7 +52,13 @@ def _outputs(branch: UnimodalBranch, case: Case) -> Tensor:
 
 @check('gradients for mask token and LoRA and for nothing frozen; with tune = "full" for the backbone', TUNE)
 def gradients(case: Case) -> Findings:
-    branch = case.branch()
+    for tune in case.spec.tunes:
+        of = f' (with tune = "{tune}")' if len(case.spec.tunes) > 1 else ""
+        yield from (finding + of for finding in _gradients(case, tune))
+
+
+def _gradients(case: Case, tune: Tune) -> Findings:
+    branch = case.branch(tune=tune)
     branch.train()
     learnable = dict(branch.learnable())
     with torch.no_grad():
@@ -64,25 +71,25 @@ def gradients(case: Case) -> Findings:
         weights_D = torch.randn(cls_PD.shape[1])
         # Not the plain sum: a layer norm's outputs always add up to the same.
         ((cls_PD + mask_PKD.sum(1)) * weights_D).sum().backward()
-    yield from _missing(case, learnable)
+    yield from _missing(tune, learnable)
     mine = set(map(id, learnable.values()))
     if frozen := [n for n, p in branch.named_parameters() if id(p) not in mine and p.grad is not None]:
         yield f"frozen {frozen[0]} has a gradient"
 
 
-def _missing(case: Case, learnable: dict[str, nn.Parameter]) -> Findings:
+def _missing(tune: Tune, learnable: dict[str, nn.Parameter]) -> Findings:
     without = [n for n, p in learnable.items() if p.grad is None or not p.grad.abs().sum() > 0]
     if "mask_tokens" in without:
         yield "the mask token has no gradient"
-    if case.spec.tune == "lora" and (lora := [name for name in without if name != "mask_tokens"]):
+    if tune == "lora" and (lora := [name for name in without if name != "mask_tokens"]):
         yield f"{len(lora)} LoRA tensors have no gradient, e.g. {lora[0]}"
-    if case.spec.tune == "full" and len(without) > len(learnable) // 2:
+    if tune == "full" and len(without) > len(learnable) // 2:
         yield f"{len(without)} of {len(learnable)} tensors have no gradient, e.g. {without[-1]}"
 
 
 @check("a backbone that can be deep-copied with shared frozen tensors and LoRA of its own", TARGETS)
 def shared_weights(case: Case) -> Findings:
-    if case.spec.tune != "lora":
+    if case.tune != "lora":
         return
     backbone = case.backbone()
     first, second = (case.branch(share_frozen(backbone)) for _ in range(2))

@@ -7,7 +7,9 @@ _SOUND = ("parts", "token shapes", "hidden shapes", "deterministic outputs")
 
 #: A check's name to those whose failure would bring its own about.
 AFTER: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("record", "deterministic examples", "own random numbers", "bad bytes"), _RUNS),
+    **dict.fromkeys(
+        ("record", "deterministic examples", "own random numbers", "bad bytes", "described and shown"), _RUNS
+    ),
     **dict.fromkeys(
         ("collated inputs", "to member", "meta device", "weights left alone", "base weights"), _RUNS
     ),

@@ -24,8 +24,7 @@ def parts(case: Case) -> Findings:
         "embedding": lambda: case.tokens,
         "encoder": lambda: _forward(case),
     }
-    if case.spec.tune == "lora":
-        steps["lora_targets"] = lambda: case.spec.lora_targets(case.backbone())
+    steps["lora_targets"] = lambda: case.tune == "lora" and case.spec.lora_targets(case.backbone())
     steps["with a mask token"] = lambda: _branch(case)
     for part, step in steps.items():
         try:

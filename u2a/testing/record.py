@@ -12,8 +12,10 @@ from importlib.metadata import entry_points
 import numpy as np
 import tomli_w
 import torch
+from PIL import Image
 
 from u2a.contract.hookspecs import GROUP
+from u2a.contract.modality import Description
 from u2a.errors import BadSample
 from u2a.plugins.checks import check_spec
 from u2a.testing.case import Case, Findings, check, same
@@ -129,3 +131,21 @@ def to_member(case: Case) -> Findings:
             example = case.preprocessor(case.spec.to_member(value), train=False, seed=0)
             if member is not None and not same(example, case.preprocessor(member, train=False, seed=0)):
                 yield f"the value {str(value)[:40]!r} gives another example than the file that holds it"
+
+
+@check("describe and preview to take every member, and to refuse a damaged one with BadSample alone", SPEC)
+def described_and_shown(case: Case) -> Findings:
+    for part, more, kinds in (("describe", (), Description), ("preview", (90,), Image.Image | str)):
+        call = getattr(case.spec, part)
+        for content in (*case.members, *case.bad, *NO_FILES) if call else ():
+            try:
+                found = call(case.chosen, content, *more)
+            except BadSample as error:
+                if content in case.members:
+                    yield f"{part} refuses {content[:12]!r}...: {error}"
+            except Exception as error:
+                reason = " ".join(str(error).split())[:120]
+                yield f"{part} raises {type(error).__name__} for {content[:12]!r}...: {reason}"
+            else:
+                if not isinstance(found, kinds):
+                    yield f"{part} gave {type(found).__name__}"

@@ -70,7 +70,7 @@ def _validity(tokens: Tokens) -> Findings:
 
 @check("four adapted nn.Linear a block: query, key, value, attention output", TARGETS)
 def lora_count(case: Case) -> Findings:
-    if case.spec.tune != "lora":
+    if case.tune != "lora":
         return
     branch = case.branch()
     wanted = 2 * len(PROJECTIONS) * len(branch.targets)
@@ -105,7 +105,7 @@ def deterministic_outputs(case: Case) -> Findings:
 
 @check("a backbone that runs in bfloat16 as well", SPEC)
 def bfloat16(case: Case) -> Findings:
-    branch = case.branch(case.backbone().bfloat16() if case.spec.tune == "lora" else None)
+    branch = case.branch(case.backbone().bfloat16() if case.tune != "full" else None)
     with torch.autocast("cpu", torch.bfloat16):
         cls_PD, mask_PKD = _encode(branch, case.inputs)
     if not (cls_PD.isfinite().all() and mask_PKD.isfinite().all()):

@@ -51,7 +51,7 @@ def _is_here(options: PretrainedOptions) -> bool:
 def _check_network(name: str, options: ModalityOptions, plugins: Registry) -> None:
     import torch
 
-    spec = plugins.spec(options.kind)
+    spec = plugins.spec(options.kind).chosen(options)
     if isinstance(options, PretrainedOptions) and is_local(options):
         weights_folder(options)
     with blame(name, plugins.owners[options.kind], "backbone"), torch.device("meta"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from u2a.contract.modality import Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Tokens
+from u2a.encoders.pretrained import PRETRAINED
 from u2a_image.spec import IMAGE
 from u2a_plugin_depth.options import DepthOptions
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor, nn
 
 
@@ -51,6 +53,20 @@ def to_member(value: Any) -> bytes:
     return encode_npy(value)
 
 
+def describe(options: DepthOptions, member: bytes) -> Description:
+    """Size, range of depths, and the share of places that have none."""
+    from u2a_plugin_depth.shown import numbers
+
+    return Description("depth", numbers(member))
+
+
+def preview(options: DepthOptions, member: bytes, width: int) -> Image:
+    """Inverse depth in the recipe's range, near white and far or unknown black, as the encoder gets it."""
+    from u2a_plugin_depth.shown import picture
+
+    return picture(member, options.near, options.far, width)
+
+
 DEPTH = ModalitySpec(
     name="depth",
     extensions=("png", "npy"),
@@ -62,4 +78,8 @@ DEPTH = ModalitySpec(
     width=width,
     lora_targets=lora_targets,
     to_member=to_member,
+    describe=describe,
+    preview=preview,
+    tune=PRETRAINED,
+    api=2,
 )

@@ -12,6 +12,7 @@ import u2a
 from u2a.contract.modality import Suggestion
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import nn
 
     from u2a_plugin_features.preprocess import FeaturesPreprocessor
@@ -88,6 +89,28 @@ def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Su
     return Suggestion({"size": sizes.most_common(1)[0][0]}, {"size": "numbers in a vector"})
 
 
+def describe(options: FeaturesOptions, member: bytes) -> u2a.Description:
+    """How many vectors there are, without padding."""
+    from u2a_plugin_features.decode import decode_vectors
+
+    return u2a.Description("vectors", {"vectors": len(decode_vectors(member, options.size))})
+
+
+def preview(options: FeaturesOptions, member: bytes, width: int) -> Image:
+    """A row a vector, standardised as the network gets it: grey is the mean, white 3 deviations above."""
+    from u2a_plugin_features.shown import picture
+
+    return picture(preprocessor(options)(member, train=False, seed=0), width)
+
+
 FEATURES = u2a.network_modality(
-    "features", network, ("npy",), preprocessor, options=FeaturesOptions, to_member=to_member, suggest=suggest
+    "features",
+    network,
+    ("npy",),
+    preprocessor,
+    options=FeaturesOptions,
+    to_member=to_member,
+    suggest=suggest,
+    describe=describe,
+    preview=preview,
 )

@@ -11,6 +11,7 @@ from u2a.contract.modality import Inputs, Preprocessor, Tokens
 from u2a.contract.paths import PathOrUrl, is_url
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor, nn
 
 
@@ -72,6 +73,20 @@ def to_member(value: Any) -> bytes:
     return encode_wav(value)
 
 
+def describe(options: KeywordOptions, member: bytes) -> u2a.Description:
+    """A sound's length and rate."""
+    from u2a.media.probe import sound_numbers
+
+    return u2a.Description("audio", sound_numbers(member))
+
+
+def preview(options: KeywordOptions, member: bytes, width: int) -> Image:
+    """The waveform."""
+    from u2a.media.probe import wave
+
+    return wave(member, width)
+
+
 KEYWORD = u2a.ModalitySpec(
     name="keyword",
     extensions=("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "aif", "aiff"),
@@ -83,5 +98,8 @@ KEYWORD = u2a.ModalitySpec(
     width=width,
     lora_targets=lora_targets,
     to_member=to_member,
-    api=1,
+    describe=describe,
+    preview=preview,
+    tune=("lora", "frozen", "full"),
+    api=2,
 )

@@ -72,6 +72,16 @@ def decode_row(member: bytes) -> dict[str, Any]:
     return row
 
 
+def filled(member: bytes, columns: Columns) -> dict[str, Any]:
+    """The cells of a row that are read and not missing.
+
+    Raises:
+        BadSample: see `decode_row`.
+    """
+    row = decode_row(member)
+    return {name: row[name] for name in columns if not _missing(row.get(name))}
+
+
 def encode_row(value: Any) -> bytes:
     """A mapping of column names to numbers, texts or None as JSON bytes.
 

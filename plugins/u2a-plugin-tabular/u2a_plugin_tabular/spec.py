@@ -53,6 +53,20 @@ def to_member(value: Any) -> bytes:
     return encode_row(value)
 
 
+def describe(options: TabularOptions, member: bytes) -> u2a.Description:
+    """How many of the recipe's columns a row fills."""
+    from u2a_plugin_tabular.preprocess import filled
+
+    return u2a.Description("row", {"filled columns": len(filled(member, options.columns))})
+
+
+def preview(options: TabularOptions, member: bytes, width: int) -> str:
+    """The recipe's columns that a row fills."""
+    from u2a_plugin_tabular.preprocess import filled
+
+    return ", ".join(f"{name}: {value}" for name, value in filled(member, options.columns).items())
+
+
 TABULAR = u2a.ModalitySpec(
     name="tabular",
     extensions=("json",),
@@ -64,6 +78,8 @@ TABULAR = u2a.ModalitySpec(
     width=width,
     lora_targets=lora_targets,
     tune="full",
+    describe=describe,
+    preview=preview,
     to_member=to_member,
-    api=1,
+    api=2,
 )

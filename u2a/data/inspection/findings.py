@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from u2a.common.values import MISSING_WORDS, missing_word
 from u2a.contract.blame import reason_of
+from u2a.data.inspection.members import describe
 from u2a.data.reading.missing import apply_missing, count_presence
 from u2a.data.reading.opening import open_recipe_split
 from u2a.data.reading.split import Split
@@ -23,8 +24,6 @@ from u2a.data.shards.dataset import split_names
 from u2a.data.shards.twins import has_digests, twin_notes
 from u2a.errors import BadSample
 from u2a.media.partial import noting_losses
-from u2a.media.probe import MAX_SECONDS, probe
-from u2a.media.sounds import decode_mono
 from u2a.recipe.sections import Recipe
 
 #: Members of each modality and split that are opened to measure them.
@@ -122,7 +121,7 @@ def _report(split: Split, recipe: Recipe, wrong: list[str]) -> SplitReport:
         places = np.flatnonzero(split.present_NM[:, m])
         if len(places):
             some = places[np.linspace(0, len(places) - 1, min(PROBED, len(places))).astype(int)]
-            found, formats[name] = _probe(split, name, some, wrong)
+            found, formats[name] = _probe(recipe, split, name, some, wrong)
             measures[name] = {"bytes": _three(sizes_NM[places, m]), **found}
     labelled = np.concatenate([index.array("labelled") for index, _, _ in split.indexes()])[split.used]
     unlabelled = int((~labelled).sum())
@@ -138,7 +137,7 @@ def _report(split: Split, recipe: Recipe, wrong: list[str]) -> SplitReport:
 
 
 def _probe(
-    split: Split, name: str, places: Iterable[int], wrong: list[str]
+    recipe: Recipe, split: Split, name: str, places: Iterable[int], wrong: list[str]
 ) -> tuple[dict[str, tuple[float, float, float]], dict[str, int]]:
     numbers: dict[str, list[float]] = defaultdict(list)
     formats: Counter[str] = Counter()
@@ -146,13 +145,11 @@ def _probe(
         member = split.members(i, (name,))[name]
         try:
             with noting_losses() as losses:
-                facts = probe(member)
-                if facts.format == "audio":
-                    decode_mono(member, MAX_SECONDS)
+                facts = describe(recipe, name, member)
         except BadSample as error:
             wrong.append(f"{split.where(i)}: {name}: {error}")
             continue
-        except Exception as error:  # of a decoder, for one file: it must not stop the rest
+        except Exception as error:  # of a decoder or a plugin, for one file: it must not stop the rest
             wrong.append(f"{split.where(i)}: {name}: cannot be decoded: {reason_of(error)}")
             continue
         wrong += [f"{split.where(i)}: {name}: {lost}" for lost in losses]

@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw
 
 from u2a.contract.blame import reason_of
 from u2a.data.inspection.findings import DataReport, labels_of
+from u2a.data.inspection.members import preview
 from u2a.data.reading.split import Split
 from u2a.errors import BadSample, U2AError
-from u2a.media.probe import FAINT, INK, PAPER, font, picture
+from u2a.media.probe import FAINT, INK, PAPER, font
 from u2a.recipe.sections import Recipe
 
 EACH = 4
@@ -44,28 +45,21 @@ def pick_cards(splits: Mapping[str, Split], recipe: Recipe) -> dict[str, list[Ca
         name = max(places, key=lambda split: len(places[split]))
         found = places[name]
         chosen = [found[n * len(found) // EACH] for n in range(EACH)] if len(found) > EACH else found
-        cards[label] = [_card(splits[name], name, i) for i in chosen]
+        cards[label] = [_card(recipe, splits[name], name, i) for i in chosen]
     return cards
 
 
-def _card(split: Split, name: str, i: int) -> Card:
+def _card(recipe: Recipe, split: Split, name: str, i: int) -> Card:
     tiles: dict[str, Image.Image | str] = {}
-    members: dict[bytes, str] = {}  # modalities that share a file share its picture
     for m, modality in enumerate(split.modalities):
         if not split.present_NM[i, m]:
             continue
         data = split.members(i, (modality,))[modality]
-        if data in members:
-            first = members[data]
-            tiles[f"{first} + {modality}"] = tiles.pop(first)
-            members[data] = f"{first} + {modality}"
-            continue
-        members[data] = modality
         try:
-            tiles[modality] = picture(data, TILE)
+            tiles[modality] = preview(recipe, modality, data, TILE)
         except BadSample as error:
             tiles[modality] = f"({error})"
-        except Exception as error:  # of a decoder, for one file: the page shows the others
+        except Exception as error:  # of a decoder or a plugin, for one file: the page shows the others
             tiles[modality] = f"(cannot be decoded: {reason_of(error)})"
     return Card(name, split.key(i), tiles)
 

@@ -70,6 +70,20 @@ def to_member(value: Any) -> bytes:
     return encode_npy(value)
 
 
+def describe(options: MyModalityOptions, member: bytes) -> u2a.Description:
+    """How long a series is, for `u2a data inspect`."""
+    from u2a_plugin_mymodality.decode import decode_series
+
+    return u2a.Description("series", {"steps": len(decode_series(member, options.features))})
+
+
+def preview(options: MyModalityOptions, member: bytes, width: int) -> str:
+    """A series' first step, for galleries; a picture (`PIL.Image`) would do as well."""
+    from u2a_plugin_mymodality.decode import decode_series
+
+    return f"begins with {decode_series(member, options.features)[:1].tolist()}"
+
+
 MYMODALITY = u2a.ModalitySpec(
     name="mymodality",
     extensions=("npy",),
@@ -82,5 +96,7 @@ MYMODALITY = u2a.ModalitySpec(
     lora_targets=lora_targets,
     tune="full",
     to_member=to_member,
-    api=1,
+    describe=describe,
+    preview=preview,
+    api=2,
 )
