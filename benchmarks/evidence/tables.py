@@ -78,12 +78,8 @@ def _patterns(kept: Kept) -> list[str]:
 
 def _values(kept: Kept, key: str, kind: str) -> PseudoValues:
     logits_NC, target = torch.from_numpy(kept[key]), torch.from_numpy(kept["target"])
-    multi = kind == "multi_label"
-    p_NC = logits_NC.sigmoid() if multi else logits_NC.softmax(1)
-    classes_C = torch.arange(logits_NC.shape[1])
-    guess_NC = p_NC >= 0.5 if multi else p_NC.argmax(1)[:, None] == classes_C
-    truth_NC = target.bool() if multi else target[:, None] == classes_C
-    return of_score(Predictions(p_NC, guess_NC, truth_NC, METRIC[kind][0], multi))
+    p_NC = logits_NC.sigmoid() if kind == "multi_label" else logits_NC.softmax(1)
+    return of_score(Predictions.of_probabilities(p_NC, target, METRIC[kind][0]))
 
 
 def _table(data: DataSet, arms: dict[str, list[Kept]]) -> Iterator[str]:
@@ -130,7 +126,7 @@ def _beside(data: DataSet, default: Sequence[Kept]) -> Iterator[str]:
         return
     yield from (
         "",
-        "Default less each baseline (mean over seeds; 95 % of paired resamples of the first seed):",
+        "Default less each baseline (mean over seeds; 95 % over other test samples, first seed):",
         "",
     )
     yield f"| available | default | {' | '.join(BASELINES.values())} |"

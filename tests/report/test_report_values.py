@@ -156,6 +156,8 @@ def test_token_quality_equals_plain_loops_over_pairs_that_are_both_present():
     both = [n for n in range(16) if present_NM[n, 1] and present_NM[n, 2]]
     errors = {n: float(((mask_NMMD[n, 1, 2] - cls_NMD[n, 2]) ** 2).mean()) for n in both}
     assert (row["n"], row["mse"]) == (len(both), pytest.approx(np.mean(list(errors.values())), rel=1e-5))
+    constant = torch.stack([cls_NMD[n, 2] for n in both]).var(0, unbiased=False).mean()
+    assert row["error"] == pytest.approx(row["mse"] / float(constant), rel=1e-5)  # 1 = the mean class token
     for c in range(2):
         expected = np.mean([error for n, error in errors.items() if label_N[n] == c])
         assert row["class_mse"][c] == pytest.approx(expected, rel=1e-5)

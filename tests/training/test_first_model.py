@@ -123,7 +123,16 @@ def test_prediction_sets_and_calibration_reach_the_command_line(started: Path, p
         assert calibrated["n"] == COUNTS["test"]
         assert 0 <= calibrated["coverage"] <= 1
         assert (calibrated["rises"] is None) == (not pattern["dropped"])
+    encoded = u2a.load(started).encode("test")
+    for pattern, source, target in (([], 0, 0), (["text"], 0, 1), (["image"], 1, 0)):
+        found = next(p for p in json.loads(swept.stdout)["patterns"] if p["dropped"] == pattern)["stand_ins"]
+        z_ND, estimate_ND = encoded.cls_NMD[:, target], encoded.mask_NMMD[:, source, target]
+        error = ((estimate_ND - z_ND) ** 2).sum() / ((z_ND - z_ND.mean(0)) ** 2).sum()
+        names = ("image", "text")
+        wanted = {f"{names[source]}_to_{names[target]}": pytest.approx(float(error), rel=1e-4)}
+        assert found == (wanted if pattern else {})
     lines = CliRunner().invoke(main, ["eval", str(started), "--sweep"]).stdout
+    assert "squared error of what stands in for the missing (1 = a constant): image to text " in lines
     assert "confidence rises when a modality is taken away: " in lines
     with pytest.raises(U2AError, match="between 0 and 1"):
         u2a.load(started).predict({"text": "the sea"}, coverage=1.5)

@@ -93,7 +93,7 @@ def test_sweep_trains_goes_on_after_a_failure_and_keeps_what_is_finished(
     saved = (whole / "checkpoints/LAST").stat().st_mtime_ns
     jobs = sweep.plan_jobs(str(recipe), {"training.batch_size": ["12"]}, [3], ("training.epochs=1",), out)
     said: list[str] = []
-    assert sweep.run_jobs(str(recipe), jobs, say=said.append) == {}
+    assert sweep.run_jobs(jobs, say=said.append) == {}
     assert said == ["1/1  training.batch_size=12, seed 3: finished already"]
     assert (whole / "checkpoints/LAST").stat().st_mtime_ns == saved
 
@@ -111,7 +111,7 @@ def _check_results(out: Path, whole: Path) -> None:
 
 def test_a_grid_of_trainings_on_two_processes(recipe: Path, tmp_path: Path):
     jobs = sweep.plan_jobs(str(recipe), {}, [0], FAST, tmp_path / "out")
-    assert sweep.run_jobs(str(recipe), jobs, nproc=2, say=print) == {}
+    assert sweep.run_jobs(jobs, nproc=2, say=print) == {}
     assert sweep.finished(jobs[0].run)
 
 
@@ -143,9 +143,9 @@ def test_an_undefined_score_or_a_pattern_that_a_seed_lacks_spoils_no_summary(tmp
     assert written["cells"][0]["patterns"][1]["mean"]["map"] is None
 
 
-def test_means_and_deviations_are_over_seeds_as_the_paper_gives_them(runs: list[str]):
-    jobs = [sweep.Job({"lr": "1"}, seed, Run(run), ()) for seed, run in enumerate(runs)]
-    jobs.append(sweep.Job({"lr": "2"}, 0, Run("nowhere"), ()))
+def test_means_and_deviations_are_over_seeds_as_the_paper_gives_them(recipe: Path, runs: list[str]):
+    jobs = [sweep.Job(str(recipe), {"lr": "1"}, seed, Run(run), ()) for seed, run in enumerate(runs)]
+    jobs.append(sweep.Job(str(recipe), {"lr": "2"}, 0, Run("nowhere"), ()))
     (cell,) = sweep.collect(jobs, "test", (), lambda line: None)["cells"]
     scores = [api.load(run).evaluate(("left",)).scores["f1_macro"] for run in runs]
     pattern = next(p for p in cell["patterns"] if p["dropped"] == ["left"])
@@ -156,9 +156,9 @@ def test_means_and_deviations_are_over_seeds_as_the_paper_gives_them(runs: list[
 
 def test_a_folder_of_another_recipe_is_refused(recipe: Path, runs: list[str], tmp_path: Path):
     jobs = sweep.plan_jobs(str(recipe), {}, [0], ("training.lr=0.5", *FAST), tmp_path)
-    other = sweep.Job({}, 0, Run(runs[0]), jobs[0].sets)
+    other = sweep.Job(str(recipe), {}, 0, Run(runs[0]), jobs[0].sets)
     with pytest.raises(U2AError, match="another recipe"):
-        sweep.run_jobs(str(recipe), [other], say=print)
+        sweep.run_jobs([other], say=print)
 
 
 @pytest.mark.parametrize("seeds", ["", "0,0", "a", "-1"])

@@ -54,6 +54,15 @@ CASES: dict[str, Case] = {
 }
 
 
+#: What makes the toy recipe begin with a head start.
+AHEAD = (
+    "model.fusion=per_modality",
+    "training.head_start=true",
+    "training.detach_target=true",
+    "training.epochs=1",
+)
+
+
 def run(*args: object) -> str:
     result = CliRunner().invoke(main, [str(arg) for arg in args])
     assert result.exit_code == 0, result.output
@@ -123,6 +132,8 @@ def together(
         tasks[name] = ("golden_steps", (str(recipe), str(folder / "run")))
     tasks["buffers"] = ("buffers", (str(toy), str(toy.parent / "buffers")))
     tasks["stream"] = ("streamed", (str(stream_recipe), str(stream_recipe.parent / "run")))
+    ahead = [word for value in AHEAD for word in ("--set", value)]
+    tasks["ahead"] = ("command", ("train", str(toy), "--run", str(toy.parent / "ahead"), *ahead))
     tasks["script"] = ("load_and_score", (str(trained),))
     tasks["eval"] = ("command", ("eval", str(trained), "--drop", "image", "--json"))
     tasks["bad data"] = ("command", ("eval", str(trained), "--set", f"data.shards={bad_shards}"))
@@ -219,3 +230,23 @@ def test_a_refusal_is_told_once_and_stops_both(together: dict[str, list[Any]], t
     assert f"error: {trained} holds a run already" in told
     assert "broadcast" not in told + other_told
     assert 0 not in (code, other_code)
+
+
+def test_the_head_start_is_that_of_one_process(together: dict[str, list[Any]], toy: Path) -> None:
+    """Fitted on the first process, from what both encoded; then trained on by both."""
+    assert all(code == 0 for code, _ in together["ahead"]), together["ahead"]
+    ahead = [word for value in AHEAD for word in ("--set", value)]
+    run("train", toy, "--run", toy.parent / "ahead-alone", *ahead)
+    one, two = (
+        load_file(toy.parent / name / "checkpoints/step-00000003/adapter.safetensors")
+        for name in ("ahead-alone", "ahead")
+    )
+    assert one.keys() == two.keys()
+    for key, tensor in one.items():
+        torch.testing.assert_close(two[key], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, k=key: f"{k}: {m}")
+    first, other = (
+        json.loads((toy.parent / name / "metrics.jsonl").read_text().splitlines()[0])
+        for name in ("ahead-alone", "ahead")
+    )
+    assert (first["type"], first["step"]) == ("validation", 0)
+    assert other == pytest.approx(first)

@@ -40,7 +40,7 @@ def eval_command(
         return print_json({"run": str(run), **_notes(run), **_conditions(options), **scenario.as_dict()})
     click.echo(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
     print_table(*_scenario_table(scenario))
-    return _print_calibration([scenario], run.recipe())
+    return _print_details([scenario], run.recipe())
 
 
 def sweep_command(
@@ -70,7 +70,7 @@ def sweep_command(
         )
     click.echo(f"run {run}, split {options['split']}, {len(scenarios)} availability patterns")
     print_table(*_sweep_table(scenarios, run.recipe()))
-    _print_calibration(scenarios, run.recipe())
+    _print_details(scenarios, run.recipe())
     return print_baselines(beside) if beside else None
 
 
@@ -80,6 +80,14 @@ def _baselines(run: Run, options: dict[str, Any]) -> dict[str, Any]:
 
     model = load(run.folder, checkpoint=options["checkpoint"], sets=options["sets"])
     return run_baselines(model, split=options["split"], seed=options["seed"])
+
+
+def _print_details(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
+    from u2a.evaluation.stand_ins import told
+
+    if line := told(scenarios):
+        click.echo(line)
+    _print_calibration(scenarios, recipe)
 
 
 def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:

@@ -116,7 +116,7 @@ def sweep(
     parsed = sweeps.parse_grid(grid)
     folder = out or Path("runs/sweeps") / load_recipe(recipe, sets).name
     jobs = sweeps.plan_jobs(recipe, parsed, _seeds(seeds), sets, folder)
-    failed = sweeps.run_jobs(recipe, jobs, nproc=nproc, say=_say)
+    failed = sweeps.run_jobs(jobs, nproc=nproc, say=_say)
     result = sweeps.collect(jobs, split, sets, _say)
     sweeps.write_sweep(result, folder)
     if as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 import click
 
 from u2a.cli.base import Command, set_option
@@ -32,17 +34,18 @@ def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool, 
     from u2a.common.distributed import is_main_process
     from u2a.training.start import train_command
 
+    began = monotonic()
     run = train_command(recipe, sets, folder, resume)
     if run is not None and compare and is_main_process():
-        _say_verdict(str(run))
+        _say_verdict(str(run), monotonic() - began)
 
 
-def _say_verdict(run: str) -> None:
+def _say_verdict(run: str, seconds: float) -> None:
     """Where the run is behind a baseline, on validation data; nothing in this costs the training."""
     from u2a.report.baselines import training_verdict
 
     try:
-        lines = training_verdict(run)
+        lines = training_verdict(run, seconds)
     except (KeyboardInterrupt, MemoryError) as error:
         lines = [f"not compared with baselines: {type(error).__name__}; later: u2a baselines {run}"]
     except Exception as error:  # the training is done and saved, whatever happens here

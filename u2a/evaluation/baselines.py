@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from u2a.evaluation.probes import best_probe
 from u2a.evaluation.scenarios import Pattern
+from u2a.evaluation.time_limit import UNLIMITED, TimeLimit
 
 #: The MLP's epochs at most, and after how many without a lower validation loss it ends.
 EPOCHS, EPOCHS_STALE = 60, 6
@@ -72,7 +73,9 @@ def majority(train: Features, n: int, n_classes: int) -> np.ndarray:
     return np.tile(share_C, (n, 1))
 
 
-def dedicated_probe(train: Features, validation: Features, test: Features, pattern: Pattern) -> np.ndarray:
+def dedicated_probe(
+    train: Features, validation: Features, test: Features, pattern: Pattern, limit: TimeLimit = UNLIMITED
+) -> np.ndarray:
     """Logistic regression on exactly these modalities, its strength chosen on validation: ``p_NC`` of `test`.
 
     Samples that lack one of them are left out of training and validation; where no training sample has them
@@ -87,22 +90,27 @@ def dedicated_probe(train: Features, validation: Features, test: Features, patte
         sides.append(Features(read, np.ones((rows.sum(), sum(pattern)), bool), side.target[rows]))
     read = tuple(x for x, kept in zip(test.read_NF, pattern, strict=True) if kept)
     there = Features(read, test.present_NM[:, np.array(pattern)], test.target)
-    return _probe(sides[0], sides[1], there, [there.present_NM])[0]
+    return _probe(sides[0], sides[1], there, [there.present_NM], limit)[0]
 
 
 def zero_filled_probe(
-    train: Features, validation: Features, test: Features, patterns: Sequence[Pattern]
+    train: Features,
+    validation: Features,
+    test: Features,
+    patterns: Sequence[Pattern],
+    limit: TimeLimit = UNLIMITED,
 ) -> list[np.ndarray]:
     """One logistic regression on everything, zeros for what a pattern lacks: ``p_NC`` a pattern."""
-    return _probe(train, validation, test, [test.present_NM & np.array(p) for p in patterns])
+    return _probe(train, validation, test, [test.present_NM & np.array(p) for p in patterns], limit)
 
 
 def _probe(
-    train: Features, validation: Features, test: Features, kept: Sequence[np.ndarray]
+    train: Features, validation: Features, test: Features, kept: Sequence[np.ndarray], limit: TimeLimit
 ) -> list[np.ndarray]:
     scaled = Scaled(train)
     x_NF, x_val = scaled.join(train, train.present_NM), scaled.join(validation, validation.present_NM)
-    probe = best_probe(x_NF, train.target, x_val, validation.target, _n_classes(train, validation))
+    n_classes = _n_classes(train, validation)
+    probe = best_probe(x_NF, train.target, x_val, validation.target, n_classes, limit=limit)
     return [probe(scaled.join(test, kept_NM)) for kept_NM in kept]
 
 
@@ -113,12 +121,18 @@ def _n_classes(*sides: Features) -> int:
 
 
 def dropout_mlp(
-    train: Features, validation: Features, test: Features, patterns: Sequence[Pattern], seed: int = 0
+    train: Features,
+    validation: Features,
+    test: Features,
+    patterns: Sequence[Pattern],
+    seed: int = 0,
+    limit: TimeLimit = UNLIMITED,
 ) -> list[np.ndarray]:
     """A small MLP that sees other modalities dropped in every epoch: ``p_NC`` a pattern.
 
     It ends where the validation loss, averaged over the patterns, falls no longer; the best epoch counts.
     """
+    limit.begin()
     rng = np.random.default_rng(seed)
     scaled, classes = Scaled(train), np.arange(_n_classes(train, validation))
     model = MLPClassifier((128,), alpha=1e-3, random_state=seed)
@@ -136,7 +150,7 @@ def dropout_mlp(
         stale += 1
         if (loss := sum(known) / max(1, len(known))) < lowest:
             best, lowest, stale = copy.deepcopy(model), loss, 0
-        if stale >= EPOCHS_STALE:
+        if stale >= EPOCHS_STALE or limit.up():
             break
     return [best.predict_proba(WIDE * scaled.join(test, test.present_NM & np.array(p))) for p in patterns]
 

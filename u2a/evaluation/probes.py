@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from u2a.method.head_start import minimise
+from u2a.evaluation.time_limit import UNLIMITED, TimeLimit
 from u2a.method.losses import task_losses
 
 #: Strengths of the regularisation that validation chooses among, strongest first.
 STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
 #: Worse than the best so far by this factor: stop walking down the path.
 PATIENCE = 1.02
-STEPS = 60
+#: Steps of L-BFGS at each strength, in parts after which the time is looked at.
+STEPS, PART = 60, 10
 
 Probe = Callable[[np.ndarray], np.ndarray]
 
@@ -31,6 +32,7 @@ def best_probe(
     target_val: np.ndarray,
     n_classes: int,
     strengths: Sequence[float] = STRENGTHS,
+    limit: TimeLimit = UNLIMITED,
 ) -> Probe:
     """Logistic regression of the strength with the least validation loss: features to ``p_NC``.
 
@@ -39,7 +41,9 @@ def best_probe(
 
     Args:
         target: ``[N]`` class numbers, or ``[N, C]`` of 0 and 1.
+        limit: each strength may take an equal part of what is left of the fit's time; then the path ends.
     """
+    limit.begin()
     x, y, x_judged, y_judged = map(torch.from_numpy, (x_NF, target, x_val, target_val))
     weight_CF, bias_C = x.new_zeros(n_classes, x.shape[1]), x.new_zeros(n_classes)
     parameters = [weight_CF.requires_grad_(), bias_C.requires_grad_()]
@@ -50,14 +54,17 @@ def best_probe(
         return per_class * losses_N.mean() + strength / 2 * weight_CF.square().sum()
 
     best: tuple[float, Tensor, Tensor] | None = None
-    for strength in strengths:
+    for k, strength in enumerate(strengths):
+        limit.part(len(strengths) - k)
         with torch.enable_grad():
-            minimise(parameters, partial(loss, strength), STEPS)
+            _minimise(parameters, partial(loss, strength), limit)
         with torch.no_grad():
             judged = float(task_losses(x_judged @ weight_CF.T + bias_C, y_judged).mean())
         if best is None or judged < best[0]:
             best = judged, weight_CF.detach().clone(), bias_C.detach().clone()
         elif judged > best[0] * PATIENCE:
+            break
+        if limit.over():
             break
     assert best is not None
     _, weight, bias = best
@@ -67,3 +74,22 @@ def best_probe(
         return (logits_NC.softmax(1) if y.dim() == 1 else logits_NC.sigmoid()).numpy()
 
     return predict
+
+
+def _minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor], limit: TimeLimit) -> None:
+    """L-BFGS in place, until it no longer moves or the time is up."""
+    optimizer = torch.optim.LBFGS(
+        list(parameters), max_iter=PART, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-8
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    reached = float("inf")
+    for _ in range(STEPS // PART):
+        before, reached = reached, float(optimizer.step(closure).detach())
+        if limit.up() or before - reached <= 1e-8:
+            break

@@ -20,6 +20,7 @@ from u2a.evaluation.calibrated import calibration_of
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.scoring import Scenario, Scorer, check_dropped
+from u2a.evaluation.stand_ins import with_stand_ins
 from u2a.method.model import U2A
 from u2a.method.selection import subsets
 from u2a.recipe.sections import TaskSection
@@ -57,16 +58,22 @@ def sweep(
     task: TaskSection,
     seed: int = 0,
     calibration: Calibration | None = None,
+    *,
+    stands_in: bool = True,
 ) -> list[Scenario]:
     """Score every availability pattern (see `patterns`) from one encoding.
 
     A pattern acts on top of the presence that the data has, as `Scorer.drop` does: samples that
     it empties are left out and counted. Patterns that would leave out every sample are not in the result.
+
+    Args:
+        stands_in: False where nothing stands in for what is missing (see `without_mask_tokens`).
     """
     scorer, names, found = Scorer(model, encoded, task), model.names, []
     for pattern in patterns(len(names), seed):
         if (encoded.present_NM & torch.tensor(pattern)).any():
             scenario = scorer.drop(missing(names, pattern))
+            scenario = with_stand_ins(scenario, scorer) if stands_in else scenario
             found.append(with_calibration(scenario, scorer, calibration))
     return found
 

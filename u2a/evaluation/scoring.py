@@ -55,6 +55,8 @@ class Scenario:
         scores, complete: metric names to values in 0..1.
         kept: modalities that only a share of the samples keeps, with that share.
         calibrated: what calibration makes of this pattern (see `u2a.evaluation.calibrated`); empty without one.
+        stand_ins: the directions that the pattern uses, ``image_to_text`` and so on, to the squared error of
+            what stands in, relative to a constant's (see `u2a.evaluation.stand_ins`); empty without any.
         majority: the share of the most frequent class in the samples: what always guessing it would reach; None
             for multi-label tasks.
     """
@@ -66,6 +68,7 @@ class Scenario:
     complete: dict[str, float]
     kept: Mapping[str, float] = field(default_factory=dict)
     calibrated: Mapping[str, Any] = field(default_factory=dict)
+    stand_ins: Mapping[str, float | None] = field(default_factory=dict)
     majority: float | None = None
 
     def __repr__(self) -> str:

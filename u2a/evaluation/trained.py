@@ -29,6 +29,7 @@ from u2a.evaluation.scenarios import (
 )
 from u2a.evaluation.scoring import Scenario, Scorer
 from u2a.evaluation.shown import table
+from u2a.evaluation.stand_ins import with_stand_ins
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
 from u2a.runs.build import build_model
@@ -163,7 +164,9 @@ class Model:
             self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task
         )
         if not shares:
-            return with_calibration(scorer.drop(drop), scorer, self.calibration)
+            scenario = scorer.drop(drop)
+            scenario = with_stand_ins(scenario, scorer) if mask_tokens else scenario
+            return with_calibration(scenario, scorer, self.calibration)
         names = self.network.names
         kept_NM = keep_mask(encoded.keys, names, encoded.present_NM, shares, seed)
         kept_NM = kept_NM & torch.tensor([name not in drop for name in names])
@@ -173,7 +176,8 @@ class Model:
         """Score every availability pattern of a split from one pass of the encoders (see `scenarios.sweep`)."""
         encoded = self.encode(split)
         filled = encoded if mask_tokens else without_mask_tokens(encoded)
-        return sweep(self.network, filled, self.recipe.task, seed, self.calibration)
+        task = self.recipe.task
+        return sweep(self.network, filled, task, seed, self.calibration, stands_in=mask_tokens)
 
 
 def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Sequence[str] = ()) -> Model:

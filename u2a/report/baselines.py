@@ -9,41 +9,58 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from u2a.common.seeds import stable_seed
 from u2a.data.reading.split import split_names
 from u2a.errors import U2AError
 from u2a.evaluation import baselines
 from u2a.evaluation.baselines import having
-from u2a.evaluation.metrics import compute_metric, higher_is_better, probabilities
+from u2a.evaluation.metrics import higher_is_better, probabilities
 from u2a.evaluation.scenarios import missing, patterns
 from u2a.evaluation.scoring import classify
+from u2a.evaluation.time_limit import TimeLimit
 from u2a.evaluation.trained import Model, load
-from u2a.report.frozen import frozen_features, scored_side
+from u2a.report.dedicated import dedicated_answers
+from u2a.report.frozen import MOST, frozen_features, scored_side
+from u2a.report.values.intervals import Z
+from u2a.report.values.predictions import Predictions
+from u2a.report.values.pseudovalues import PseudoValues, of_score
+from u2a.report.values.sources import Differences
 
-RESAMPLES = 200
+#: Training samples, and seconds, that the comparison at a training's end is content with.
+FEW, SECONDS, LEAST_SECONDS = 5000, 60.0, 30.0
 #: How the table calls each baseline.
 LABELS = {
     "majority": "majority class",
     "probe": "linear probe of exactly these modalities",
     "zero_filled": "one linear probe, zeros for what is missing",
     "mlp": "one small MLP with modality dropout",
+    "dedicated": "u2a trained on exactly these modalities",
 }
 
 
 def run_baselines(
-    model: Model, *, split: str | None = "test", seed: int = 0, every: bool = True
+    model: Model,
+    *,
+    split: str | None = "test",
+    seed: int = 0,
+    every: bool = True,
+    seconds: float = float("inf"),
 ) -> dict[str, Any]:
     """Score a trained model and the baselines of `LABELS` in availability patterns, on the same samples.
+
+    Dedicated models are compared where they are trained (`u2a.training.dedicated`).
 
     Args:
         split: None: what the run was validated on.
         every: False: of more than two modalities only the complete pattern, those that lack one, and those
             of one alone.
+        seconds: fits are ended after so many, all together, and fitted on at most `FEW` training samples.
 
     Returns:
-        ``run``, ``metric`` and ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its
-        ``score``, the run's ``difference``, its 95 % ``interval`` over paired resamples of the samples and
-        their deviation ``error``;
+        ``run``, ``split``, ``metric``, ``fitted_on`` (training samples), ``cut`` (fits that the time ended) and
+        ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its
+        ``score``, the run's ``difference``, its 95 % ``interval`` over other samples, paired, and
+        its standard ``error``; of a ``dedicated`` model also its ``run`` and the number of training samples
+        that have none of its modalities, ``left_out``;
         ``verdict``, in words.
 
     Raises:
@@ -53,13 +70,14 @@ def run_baselines(
         raise U2AError("baselines read the training samples once more, which data.streaming cannot")
     metric = model.recipe.task.selection_metric
     scored = scored_side(model, split)
-    train, validation, test = frozen_features(model, scored)
+    train, validation, test = frozen_features(model, scored, MOST if seconds == float("inf") else FEW)
     names, M = model.network.names, len(model.network.names)
     found = [p for p in patterns(M) if every or sum(p) in (1, M - 1, M)]
     encoded = model.encode(scored[0], places=scored[1])
+    limit = TimeLimit(seconds, len(found) + 2)
     shared = {
-        "zero_filled": baselines.zero_filled_probe(train, validation, test, found),
-        "mlp": baselines.dropout_mlp(train, validation, test, found, seed),
+        "zero_filled": baselines.zero_filled_probe(train, validation, test, found, limit),
+        "mlp": baselines.dropout_mlp(train, validation, test, found, seed, limit),
     }
     rows = []
     for k, pattern in enumerate(found):
@@ -70,21 +88,39 @@ def run_baselines(
         mine_NC = probabilities(logits_NC, model.recipe.task).numpy()[there_N]
         others = {
             "majority": baselines.majority(train, len(there_N), mine_NC.shape[1]),
-            "probe": baselines.dedicated_probe(train, validation, test, pattern),
+            "probe": baselines.dedicated_probe(train, validation, test, pattern, limit),
             **{name: of_patterns[k] for name, of_patterns in shared.items()},
         }
-        target = test.target[there_N]
+        mine = _values(metric, mine_NC, target := test.target[there_N])
         row: dict[str, Any] = {"missing": missing(names, pattern), "n": int(there_N.sum())}
-        row["score"] = _score(metric, mine_NC, target)
+        row["score"] = mine.score
         for name, p_NC in others.items():
-            row[name] = _beside(metric, mine_NC, _wide(p_NC[there_N], mine_NC.shape[1]), target, seed)
+            row[name] = _beside(mine, _values(metric, _wide(p_NC[there_N], mine_NC.shape[1]), target))
+        if not all(pattern) and (alone := dedicated_answers(model, pattern, *scored, there_N)):
+            facts = {"run": str(alone.run), "left_out": alone.left_out}
+            row["dedicated"] = _beside(mine, _values(metric, alone.p_NC, target)) | facts
         rows.append(row)
-    result = {"run": str(model.run), "split": split, "metric": metric, "patterns": rows}
+    result = {
+        "run": str(model.run),
+        "split": split,
+        "metric": metric,
+        "fitted_on": len(train.target),
+        "cut": limit.cut,
+        "patterns": rows,
+    }
     return result | {"verdict": verdict(result, names)}
 
 
-def training_verdict(run: str) -> list[str]:
+def labels_of(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """`LABELS` of the baselines that any of these patterns has."""
+    return {name: label for name, label in LABELS.items() if any(name in row for row in rows)}
+
+
+def training_verdict(run: str, seconds: float = SECONDS) -> list[str]:
     """What a finished training says of itself: where it is behind a baseline on its validation data.
+
+    Args:
+        seconds: how long the training took; fits take a tenth of it, and `SECONDS` at most.
 
     Raises:
         U2AError: see `run_baselines`.
@@ -93,10 +129,17 @@ def training_verdict(run: str) -> list[str]:
     data = model.recipe.data
     if data.holdout is None and not data.streaming and "val" not in split_names(data.shards):
         return [f"no validation data to compare with baselines on; on the test split: u2a baselines {run}"]
-    result = run_baselines(model, split=None, every=False)
+    allowed = min(SECONDS, max(LEAST_SECONDS, seconds / 10))
+    result = run_baselines(model, split=None, every=False, seconds=allowed)
     n = max((row["n"] for row in result["patterns"]), default=0)
     head, *rest = result["verdict"]
-    return [f"beside baselines on {n} validation samples: {head}", *rest]
+    lines = [f"beside baselines on {n} validation samples: {head}", *rest]
+    if result["cut"]:
+        cut = f"{result['cut']} of their fits were ended early, after {allowed:.0f} seconds in all"
+        lines.append(f"{cut}; to their end: u2a baselines {run}")
+    elif result["fitted_on"] == FEW:
+        lines.append(f"baselines were fitted on {FEW} training samples; on all: u2a baselines {run}")
+    return lines
 
 
 def _wide(p_NC: np.ndarray, n_classes: int) -> np.ndarray:
@@ -104,35 +147,29 @@ def _wide(p_NC: np.ndarray, n_classes: int) -> np.ndarray:
     return np.pad(p_NC, ((0, 0), (0, n_classes - p_NC.shape[1])))
 
 
-def _score(metric: str, p_NC: np.ndarray, target: np.ndarray) -> float:
-    return compute_metric(metric, torch.from_numpy(p_NC).float(), torch.from_numpy(target))
+def _values(metric: str, p_NC: np.ndarray, target: np.ndarray) -> PseudoValues:
+    p, y = torch.from_numpy(p_NC).float(), torch.from_numpy(target)
+    return of_score(Predictions.of_probabilities(p, y, metric))
 
 
-def _beside(
-    metric: str, mine_NC: np.ndarray, other_NC: np.ndarray, target: np.ndarray, seed: int
-) -> dict[str, Any]:
-    draw = np.random.default_rng(stable_seed("baselines", seed, len(target)))
-    differences = []
-    for _ in range(RESAMPLES):
-        rows = draw.integers(len(target), size=len(target))
-        pair = (_score(metric, p_NC[rows], target[rows]) for p_NC in (mine_NC, other_NC))
-        differences.append(next(pair) - next(pair))
-    low, high = np.nanquantile(differences, [0.025, 0.975])
-    score = _score(metric, other_NC, target)
-    difference = _score(metric, mine_NC, target) - score
-    error = float(np.nanstd(differences))
-    return {"score": score, "difference": difference, "interval": [float(low), float(high)], "error": error}
+def _beside(mine: PseudoValues, other: PseudoValues) -> dict[str, Any]:
+    """The other's score, and the difference with what other samples would do to it, both on the same ones."""
+    value_N1 = (mine.value_N - other.value_N)[:, None]
+    found = Differences(value_N1, (), np.array([float(len(value_N1))]), mine.share)
+    ((low, high),) = found.intervals()
+    difference, error = mine.score - other.score, (high - low) / (2 * Z)
+    return {"score": other.score, "difference": difference, "interval": [low, high], "error": error}
 
 
 def verdict(result: dict[str, Any], names: Sequence[str]) -> list[str]:
     """Where the run is behind a baseline by more than chance does in so many comparisons, and what to try."""
     sign = 1 if higher_is_better(result["metric"]) else -1
     rows = result["patterns"]
-    z = norm.isf(0.025 / max(1, len(rows) * len(LABELS)))
+    z = norm.isf(0.025 / max(1, sum(len(labels_of([row])) for row in rows)))
     lines = []
     for row in rows:
         left = " + ".join(one for one in names if one not in row["missing"])
-        for name, label in LABELS.items():
+        for name, label in labels_of([row]).items():
             difference, error = row[name]["difference"], row[name]["error"]
             if sign * difference < -z * error - 1e-9:
                 lines.append(f"{left}: {abs(100 * difference):.1f} points behind the {label}")

@@ -30,10 +30,10 @@ HELD_SHARE = 0.2
 Side = tuple[Split, np.ndarray | None]
 
 
-def frozen_features(model: Model, scored: Side) -> tuple[Features, Features, Features]:
+def frozen_features(model: Model, scored: Side, most: int = MOST) -> tuple[Features, Features, Features]:
     """Tokens to fit on, to choose strengths on (see `_validation`), and to score.
 
-    What the head start encoded is read from the run folder.
+    What the head start encoded is read from the run folder. Beyond `most` training samples, a seeded part.
     """
 
     @cache
@@ -43,10 +43,12 @@ def frozen_features(model: Model, scored: Side) -> tuple[Features, Features, Fea
     train = evaluation_split(model.recipe, "train")
     choice, held_N = _validation(model.recipe, train)
     fitted, chosen_on = _kept(model, train, held_N, choice)
+    draw = np.random.default_rng(stable_seed("baselines", model.recipe.seed))
     if fitted is None:
-        draw = np.random.default_rng(stable_seed("baselines", model.recipe.seed))
-        fit_places = np.sort(draw.permutation(np.flatnonzero(~held_N))[:MOST])
+        fit_places = np.sort(draw.permutation(np.flatnonzero(~held_N))[:most])
         fitted = _read(frozen, model, (train, fit_places))
+    elif len(fitted.target) > most:
+        fitted = kept_tokens.rows_of(fitted, np.sort(draw.permutation(len(fitted.target))[:most]))
     chosen_on = chosen_on or _read(frozen, model, choice)
     return fitted, chosen_on, chosen_on if _same(scored, choice) else _read(frozen, model, scored)
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from u2a.report.baselines import LABELS
+from u2a.report.baselines import labels_of
 from u2a.report.drawing.style import Chart, to_svg
 from u2a.report.tables import class_is_lower, worst_first, worst_loss, worst_missing
 from u2a.report.values.predictions import METRICS
@@ -61,7 +61,7 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
         averages=AVERAGES.get(report["metric"]["name"]),
         of_seeds=of_seeds(report),
         of_first=of_first(report),
-        baseline_labels=LABELS,
+        baseline_labels=labels_of(report["baselines"]["patterns"]) if report["baselines"] else {},
         baseline_metric=baseline_metric(report),
         style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),

@@ -27,6 +27,13 @@ def without_places(resolved: dict[str, Any]) -> dict[str, Any]:
     return {**resolved, "data": data, "modalities": modalities}
 
 
+def without_machine(resolved: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without what may differ from machine to machine: places, device, loaders, loggers."""
+    kept = without_places(resolved)
+    machine = dict.fromkeys(("device", "loggers", "save_minutes", "workers", "cache_dir", "cache_gb"))
+    return kept | {section: {**kept[section], **machine} for section in ("training", "data")}
+
+
 def _without_tables(rule: dict[str, Any]) -> dict[str, Any]:
     return {
         key: _without_tables(value) if isinstance(value, dict) else bool(value) if key == "table" else value

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from u2a.common.files import write_json, write_text
-from u2a.errors import CheckpointError, RecipeError, U2AError
+from u2a.errors import RecipeError, U2AError
 from u2a.evaluation import trained as api
 from u2a.recipe.file import load_recipe
-from u2a.runs.checkpoint import current, verify
+from u2a.runs.dedicated import finished
 from u2a.runs.folder import Run
 from u2a.training.start import check_same
 
@@ -30,8 +30,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One training of the grid: the grid's values, a seed, and the folder."""
+    """One training of the grid: the recipe, the grid's values, a seed, and the folder."""
 
+    recipe: str
     cell: Cell
     seed: int
     run: Run
@@ -78,7 +79,7 @@ def plan_jobs(
         cell = dict(zip(grid, values, strict=True))
         for seed in seeds:
             own = (*sets, *(f"{key}={value}" for key, value in cell.items()), f"seed={seed}")
-            job = Job(cell, seed, Run(out / _folder_name(cell) / f"seed-{seed}"), own)
+            job = Job(recipe, cell, seed, Run(out / _folder_name(cell) / f"seed-{seed}"), own)
             try:
                 load_recipe(recipe, own)
             except RecipeError as error:
@@ -97,7 +98,7 @@ def _folder_name(cell: Cell) -> str:
     return safe or "all"
 
 
-def run_jobs(recipe: str, jobs: Sequence[Job], *, nproc: int = 1, say: Say) -> dict[Path, int]:
+def run_jobs(jobs: Sequence[Job], *, nproc: int = 1, say: Say) -> dict[Path, int]:
     """Train what is not finished, one after another.
 
     Returns:
@@ -109,29 +110,18 @@ def run_jobs(recipe: str, jobs: Sequence[Job], *, nproc: int = 1, say: Say) -> d
     failed: dict[Path, int] = {}
     for number, job in enumerate(jobs, 1):
         if job.run.exists:
-            check_same(load_recipe(recipe, job.sets), job.run)
+            check_same(load_recipe(job.recipe, job.sets), job.run)
         if finished(job.run):
             say(f"{number}/{len(jobs)}  {job}: finished already")
             continue
         say(f"{number}/{len(jobs)}  {job}: training in {job.run}")
-        if code := _train(recipe, job, nproc):
+        if code := _train(job, nproc):
             say(f"{number}/{len(jobs)}  {job}: failed with exit code {code}")
             failed[job.run.folder] = code
     return failed
 
 
-def finished(run: Run) -> bool:
-    """Whether a run's last checkpoint is that of its last step, and no validation is owed."""
-    try:
-        last, best = (current(run.checkpoints, name) for name in ("LAST", "BEST"))
-        meta = verify(last)
-    except CheckpointError:
-        return False
-    # Where there is nothing to validate on, the last checkpoint is the best.
-    return meta["step"] >= meta["total_steps"] and (bool(meta["validation"]) or last == best)
-
-
-def _train(recipe: str, job: Job, nproc: int) -> int:
+def _train(job: Job, nproc: int) -> int:
     many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(nproc)]
     start = [*many, "-m", "u2a", "--"] if nproc > 1 else ["-m", "u2a"]  # torchrun would take --run for its own
     sets = [part for value in job.sets for part in ("--set", value)]
@@ -140,14 +130,14 @@ def _train(recipe: str, job: Job, nproc: int) -> int:
         sys.executable,
         *start,
         "train",
-        recipe,
+        job.recipe,
         *sets,
         "--run",
         str(job.run),
         "--resume",
         "--no-baselines",
     ]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, stdout=2)  # the command's own output may be for programs
     try:
         return process.wait()
     except KeyboardInterrupt:  # the training has been told, too, and is saving

@@ -17,7 +17,7 @@ from u2a.plugins.registry import Registry
 from u2a.recipe.file import as_recipe, load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.folder import Run, latest_run, new_run
-from u2a.runs.moves import record_epochs, record_move, without_places
+from u2a.runs.moves import record_epochs, record_move, without_machine
 from u2a.runs.owners import check_owners, owners_of
 from u2a.training.agreement import flat, hold_together, told_by_first
 from u2a.training.lock import training_in
@@ -113,13 +113,6 @@ def check_same(recipe: Recipe, run: Run, *, extend: bool = False) -> None:
         raise U2AError(
             f"{run}: was trained with the modalities in another order: {', '.join(before['modalities'])}"
         )
-
-
-def without_machine(resolved: dict[str, Any]) -> dict[str, Any]:
-    """A recipe without what may differ from machine to machine: places, device, loaders, loggers."""
-    kept = without_places(resolved)
-    machine = dict.fromkeys(("device", "loggers", "save_minutes", "workers", "cache_dir", "cache_gb"))
-    return kept | {section: {**kept[section], **machine} for section in ("training", "data")}
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:

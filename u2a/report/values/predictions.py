@@ -48,14 +48,19 @@ class Predictions:
     @classmethod
     def of(cls, logits_NC: Tensor, target: Tensor, task: TaskSection) -> Predictions:
         """From logits and a split's target, as `u2a.evaluation.metrics.scores` reads them."""
-        p_NC, multi_label = probabilities(logits_NC, task), task.kind == "multi_label"
+        return cls.of_probabilities(probabilities(logits_NC, task), target, task.headline)
+
+    @classmethod
+    def of_probabilities(cls, p_NC: Tensor, target: Tensor, metric: str) -> Predictions:
+        """From probabilities and a target: ``[N]`` class numbers, or ``[N, C]`` of 0 and 1."""
+        multi_label = target.dim() == 2
         if multi_label:
             guess_NC, truth_NC = p_NC >= 0.5, target.bool()
         else:
             classes_C = torch.arange(p_NC.shape[1])
             guess_NC = p_NC.argmax(1)[:, None] == classes_C
             truth_NC = target[:, None] == classes_C
-        return cls(p_NC, guess_NC, truth_NC, task.headline, multi_label)
+        return cls(p_NC, guess_NC, truth_NC, metric, multi_label)
 
     def __len__(self) -> int:
         return len(self.truth_NC)

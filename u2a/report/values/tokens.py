@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from u2a.evaluation.encoding import Encoded
+from u2a.evaluation.stand_ins import pair_errors, relative_error
 
 
 def token_quality(encoded: Encoded, truth_NC: Tensor, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -19,8 +20,9 @@ def token_quality(encoded: Encoded, truth_NC: Tensor, names: tuple[str, ...]) ->
 
     Returns:
         For every ordered pair: ``source``, ``target``, ``n``, ``mse`` (mean over the token's entries and the
-        samples), ``cosine``, ``spread`` (the MSE that the mean class token, a constant, would have) and, by
-        class, ``class_mse`` and ``class_cosine`` (None for a class without samples).
+        samples), ``cosine``, ``spread`` (the MSE that the mean class token, a constant, would have), ``error``
+        (relative to a constant's) and, by class, ``class_mse`` and ``class_cosine`` (None for a class without
+        samples).
     """
     rows = []
     for i, source in enumerate(names):
@@ -34,14 +36,14 @@ def token_quality(encoded: Encoded, truth_NC: Tensor, names: tuple[str, ...]) ->
 
 def _pair(encoded: Encoded, i: int, j: int, both_N: Tensor, truth_NC: Tensor) -> dict[str, Any]:
     mask_PD, cls_PD = encoded.mask_NMMD[both_N, i, j], encoded.cls_NMD[both_N, j]
-    mse_P = (mask_PD - cls_PD).square().mean(1).double()
+    mse_P, spread_P = pair_errors(encoded, i, j)
     cosine_P = torch.cosine_similarity(mask_PD, cls_PD, dim=1).double()
-    spread_P = (cls_PD - cls_PD.mean(0)).square().mean(1).double()
     truth_PC = truth_NC[both_N].double()
     return {
         "mse": _mean(mse_P),
         "cosine": _mean(cosine_P),
         "spread": _mean(spread_P),
+        "error": relative_error(mse_P, spread_P),
         "class_mse": _by_class(mse_P, truth_PC),
         "class_cosine": _by_class(cosine_P, truth_PC),
     }
@@ -61,7 +63,7 @@ def token_rows(runs: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     rows = []
     for same in zip(*runs, strict=True):
         row: dict[str, Any] = {part: same[0][part] for part in ("source", "target", "n")}
-        row |= {part: _over([one[part] for one in same]) for part in ("mse", "cosine", "spread")}
+        row |= {part: _over([one[part] for one in same]) for part in ("mse", "cosine", "spread", "error")}
         for part in ("class_mse", "class_cosine"):
             row[part] = [_over(values) for values in zip(*(one[part] for one in same), strict=True)]
         rows.append(row | {"mse_by_seed": [one["mse"] for one in same]})
