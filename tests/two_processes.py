@@ -139,6 +139,41 @@ def out_of_step(recipe: str, folder: str) -> str:
     return ""
 
 
+def gathered(lengths: Sequence[tuple[int, int]]) -> list[list[list[int]]]:
+    """Every process's rows, of as many as it has by its rank, on this process."""
+    import torch
+
+    from u2a.common.distributed import gather_rows, world
+
+    with world("cpu") as place:
+        own = [100 * (place.rank + 1) + torch.arange(2 * pair[place.rank]).view(-1, 2) for pair in lengths]
+        return [gather_rows(rows, place).tolist() for rows in own]
+
+
+def shared_state(recipe: str) -> dict[str, list[float]]:
+    """Learned tensors and optimizer state after the first process, which alone took steps, has shared its."""
+    import torch
+
+    from u2a.common.distributed import world
+    from u2a.plugins.loading import registry
+    from u2a.recipe.file import load_recipe
+    from u2a.runs.build import build_model
+    from u2a.runs.checkpoint import adapter_state, learnable, optimizer_state
+    from u2a.training.agreement import share_state
+
+    with world("cpu") as place:
+        model = build_model(load_recipe(recipe), registry())
+        parameters = [parameter for _, parameter in learnable(model)]
+        optimizer = torch.optim.AdamW(parameters, lr=0.1)
+        for number in range(2 if place.main else 0):
+            for parameter in parameters:
+                parameter.grad = torch.full_like(parameter, 1.0 + number)
+            optimizer.step()
+        share_state(model, optimizer, place)
+        state = {**adapter_state(model), **optimizer_state(model, optimizer)}
+        return {name: tensor.detach().flatten().tolist() for name, tensor in state.items()}
+
+
 def streamed(recipe: str, folder: str) -> dict[str, Any]:
     """A streamed training: this process's presence and counts at every step, and the keys it read."""
     from u2a.common.distributed import world

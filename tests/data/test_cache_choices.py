@@ -14,6 +14,8 @@ from servers import WebServer
 from u2a.common.distributed import World
 from u2a.common.files import sha256_file
 from u2a.data.storage.cache import Cache, RemoteShard
+from u2a.data.storage.locks import EXCLUSIVE, Lock
+from u2a.data.storage.room import reserve
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
@@ -44,6 +46,16 @@ def test_shards_arrive_before_they_are_asked_for(toy: Path, server: WebServer, t
     while len(list((tmp_path / "cache/shards").glob("*.tar"))) < 10:
         assert time.monotonic() < deadline, "nothing is fetched ahead"
         time.sleep(0.05)
+
+
+def test_room_that_somebody_is_filling_is_taken(tmp_path: Path) -> None:
+    """Two fetches at once may not both have the last of it; one that died leaves its room to others."""
+    (tmp_path / f"{'a' * 64}.tar").write_bytes(bytes(30))
+    with Lock(tmp_path / f"{'a' * 64}.use", EXCLUSIVE), Lock(tmp_path / f"{'b' * 64}.get", EXCLUSIVE):
+        assert reserve(tmp_path, "b" * 64, 50, 100)  # 80 of 100
+        assert not reserve(tmp_path, "c" * 64, 21, 100)
+        assert reserve(tmp_path, "d" * 64, 20, 100)
+    assert reserve(tmp_path, "c" * 64, 70, 100)
 
 
 @pytest.mark.parametrize("by_name", [1, -1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from u2a.data.feeding import plan as plan_module
-from u2a.data.feeding.plan import TrainingBatches, TrainingPlan, holdout
+from u2a.data.feeding.plan import EvaluationBatches, TrainingBatches, TrainingPlan, holdout
 
 SIZES = [7, 5, 9, 4, 8, 6]
 N = sum(SIZES)
@@ -85,6 +85,34 @@ def test_processes_and_micro_batches_share_a_step_between_them(world: int, accum
         asked = sorted((r.index, r.present, r.seed) for part in mine for r in part)
         assert asked == sorted((r.index, r.present, r.seed) for r in plan.requests(3 + t))
     assert all(len(rank) == len(TrainingBatches(plan, 3, 9, 0, world, accumulation)) for rank in parts)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+@pytest.mark.parametrize("n", [0, 1, 4, 7, 13])
+def test_evaluation_reads_every_sample_once_over_all_processes(n: int, world: int) -> None:
+    present_NM = np.arange(3 * N).reshape(N, 3) % 4 > 0
+    places = np.flatnonzero(np.arange(N) % 3 != 1)[:n]
+    seen = []
+    for rank in range(world):
+        batches = EvaluationBatches(places, present_NM, 3, rank, world)
+        parts = list(batches)
+        assert len(parts) == len(batches)
+        assert all(0 < len(part) <= 3 for part in parts)
+        assert all(len(part) == 3 for part in parts[:-1])
+        seen += [request for part in parts for request in part]
+    assert sorted(request.index for request in seen) == places.tolist()
+    assert all(request.present == tuple(present_NM[request.index].tolist()) for request in seen)
+
+
+def test_a_window_mixes_many_shards_and_no_more() -> None:
+    sizes = [2] * 80
+    everything = np.ones((160, 2), bool)
+    plan = TrainingPlan(everything, sizes, use_N=everything.all(1), batch_size=4, seed=0, dropout=False)
+    shards = plan.order(0) // 2
+    window, second, rest = (set(part.tolist()) for part in np.split(shards, [64, 128]))
+    assert (len(window), len(second), len(rest)) == (32, 32, 16)
+    assert not window & second
+    assert not np.array_equal(shards[:64:2], shards[1:64:2])  # no shard after another
 
 
 def test_augmentation_differs_by_sample_epoch_and_seed() -> None:

@@ -96,6 +96,25 @@ def test_texts_are_cut_on_the_side_that_transformers_cuts(tmp_path, checkpoints,
     assert ids(folder, text, max_length=5) == wanted
 
 
+def test_the_beginning_of_a_text_is_kept_where_no_file_says_otherwise(tmp_path, checkpoints):
+    folder = copied(checkpoints["bert"], tmp_path / "b")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings.pop("truncation_side", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert json.loads((folder / "tokenizer.json").read_text())["truncation"] is None
+    text = "two friends find a small red boat"
+    whole = ids(folder, text)
+    assert ids(folder, text, max_length=5) == [*whole[:4], whole[-1]]
+
+
+def test_texts_are_cut_at_512_tokens_or_where_positions_end(tmp_path, checkpoints):
+    for positions, most in ((24, 24), (512, 512), (600, 512)):
+        folder = copied(checkpoints["bert"], tmp_path / str(positions))
+        edit(folder / "config.json", max_position_embeddings=positions)
+        assert TEXT.preprocessor(TEXT.options(kind="text", encoder=str(folder))).max_length == most
+        assert len(ids(folder, "sea " * 700)) == most
+
+
 def test_tokenizers_that_do_not_fit_are_refused_by_file_and_key(tmp_path, checkpoints):
     def refused(name: str, change: Callable[[Path], object], said: str) -> None:
         folder = copied(checkpoints["bert"], tmp_path / name)

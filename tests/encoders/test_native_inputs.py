@@ -105,6 +105,10 @@ def test_whole_clips_are_those_of_transformers_own_processor(tmp_path: Path, nam
     assert pixels.shape == wanted.shape == (4, 3, 32, 32)
     assert (pixels - wanted).abs().max() < step
     assert (pixels - wanted).abs().mean() < step / 10
+    other = made(CLIP, train=True, seed=1)["pixel_values"]
+    together = made.collate([{"pixel_values": pixels}, {"pixel_values": other}])
+    assert list(together) == ["pixel_values"]  # the frames of a clip are no rows of their own
+    assert torch.equal(together["pixel_values"], torch.stack([pixels, other]))
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,14 @@ def test_equal_parts_are_parts_of_the_time(form):
     assert shown != choose_frames(15, 3, None)
 
 
+def test_the_last_frame_of_a_changing_rate_is_shown_as_long_as_half_of_them_at_least():
+    """Shown from 0, 1, 2, 3, 13 and 23 on: steps of 1 and 10, of which 1 is the median; 24 in all."""
+    times = [0, 1, 2, 3, 13, 23]
+    middles = [24 * (k + 0.5) / 12 for k in range(12)]  # 1, 3, ... 23
+    assert middles[-1] == 23
+    assert choose_by_time(times, 12, None) == [max(n for n, t in enumerate(times) if t <= m) for m in middles]
+
+
 @pytest.mark.parametrize("rate", [24, 29.97, 50])
 @pytest.mark.parametrize("count", [1, 2, 9, 10, 301])
 def test_a_steady_rate_in_rounded_times_is_counted(rate, count):

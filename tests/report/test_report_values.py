@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import math
 from decimal import Decimal
 from pathlib import Path
 
@@ -217,6 +219,32 @@ def test_contributions_add_up_to_complete_minus_the_score_of_an_all_zero_fusion(
     total = sum(row["value"] for row in found["values"].values())
     assert total == pytest.approx(report["headline"]["complete"] - floor, abs=1e-6)
     assert len(found["pairs"]) == 6
+
+
+def test_contributions_are_those_of_all_orders_by_name(run: str, report: dict):
+    model = api.load(run)
+    metric, encoded, names = report["metric"]["name"], model.encode(), model.network.names
+    worth = {}
+    for team in (frozenset(part) for n in range(5) for part in itertools.combinations(names, n)):
+        kept_M = torch.tensor([name in team for name in names])
+        logits_NC = classify(model.network, encoded, encoded.present_NM & kept_M)
+        worth[team] = scores(logits_NC, encoded.target, model.recipe.task)[metric]
+    found = report["contributions"]
+    for name in names:
+        added = []
+        for order in itertools.permutations(names):
+            before = frozenset(order[: order.index(name)])
+            added.append(worth[before | {name}] - worth[before])
+        assert found["values"][name]["value"] == pytest.approx(np.mean(added), abs=1e-6), name
+    for row in found["pairs"]:
+        i, j = ({name} for name in row["pair"])
+        value = 0.0
+        for team in (team for team in worth if not team & (i | j)):
+            share = math.factorial(len(team)) * math.factorial(2 - len(team)) / math.factorial(3)
+            value += share * (worth[team | i | j] - worth[team | i] - worth[team | j] + worth[team])
+        assert row["value"] == pytest.approx(value, abs=1e-6), row["pair"]
+    if metric == "accuracy":  # else the test would not tell one modality from another
+        assert len({round(found["values"][name]["value"], 6) for name in names}) > 1
 
 
 def test_curves_end_at_complete_and_at_the_pattern_without_the_modality(report: dict):

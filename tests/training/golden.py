@@ -171,7 +171,7 @@ def method_of(case: Case) -> Method:
     for name, options in case["modalities"].items():
         frozen = {k: v.double() for k, v in frozen_weights(options["width"], options["weights"]).items()}
         how = {key: options[key] for key in ("width", "class_tokens", "frames", "dropout")}
-        modalities[name] = Modality(frozen=frozen, **how)
+        modalities[name] = Modality(frozen=frozen, whole=options["kind"] == "whole", **how)
     same = ("lr", "power", "weight_decay", "eps", "alignment_weight", "detach_target")
     return Method(
         modalities=modalities,

@@ -1,9 +1,9 @@
 """The golden step's plugin: a small plain-torch transformer over the letters of a text, and a smooth metric.
 
-``frames``: the parts of the text between bars are rows of one sample. ``class_tokens``: the network begins with
-so many tokens of its own, which are averaged to the class token; without any, all tokens are. ``augment``: see
-`turned`. `reference.py` computes the same network by itself; the two share their frozen weights
-(`frozen_weights`) and nothing else.
+``frames``: the parts of the text between bars are rows of one sample. ``class_tokens``: the network begins
+with so many tokens of its own, which are averaged to the class token; without any, all tokens are.
+``augment``: see `turned`. The kind ``whole`` is the same network, trained whole. `reference.py` computes the
+same network by itself; the two share their frozen weights (`frozen_weights`) and nothing else.
 """
 
 import u2a
@@ -128,22 +128,29 @@ def surprise(p_NC, target, n_classes):
 
 @u2a.hookimpl
 def u2a_register_modalities(register):
-    register(
-        u2a.ModalitySpec(
-            name="letters",
-            extensions=("txt",),
-            options=Options,
-            preprocessor=Letters,
-            backbone=backbone,
-            embedding=embedding,
-            encoder=encoder,
-            width=lambda options: options.width,
-            lora_targets=lambda net: [
-                [f"blocks.{b}.{name}" for name in ("q", "k", "v", "o")] for b in range(BLOCKS)
-            ],
-            share_key=lambda options: (options.width, options.weights, options.class_tokens, options.frames),
+    for name, tune in (("letters", "lora"), ("whole", "full")):
+        register(
+            u2a.ModalitySpec(
+                name=name,
+                extensions=("txt",),
+                options=Options,
+                preprocessor=Letters,
+                backbone=backbone,
+                embedding=embedding,
+                encoder=encoder,
+                width=lambda options: options.width,
+                lora_targets=lambda net: [
+                    [f"blocks.{b}.{name}" for name in ("q", "k", "v", "o")] for b in range(BLOCKS)
+                ],
+                share_key=lambda options: (
+                    options.width,
+                    options.weights,
+                    options.class_tokens,
+                    options.frames,
+                ),
+                tune=tune,
+            )
         )
-    )
 
 
 @u2a.hookimpl

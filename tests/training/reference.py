@@ -35,6 +35,7 @@ class Modality:
     class_tokens: int = 1
     frames: bool = False
     dropout: float = 0.0
+    whole: bool = False  # trained whole, from these tensors on, without low-rank updates
 
     def rows(self, text: str) -> list[str]:
         """The frames of a sample; anything but a film is one row."""
@@ -63,7 +64,7 @@ class Method:
     alignment_weight: float
     detach_target: bool
     modality_dropout: str  # off, random or exhaustive
-    lr_factors: Mapping[str, float]  # by part: lora, mask_tokens, projection, proxies, head
+    lr_factors: Mapping[str, float]  # by part: lora, encoder, mask_tokens, projection, proxies, head
     per_modality: bool = False  # instead of the paper's sum: standardised read-outs, a head for each modality
     statistics: Mapping[str, Tensor] = field(default_factory=dict)  # with it, what the head start has measured
 
@@ -148,7 +149,7 @@ def _encode_row(
     method: Method, name: str, row: str, learned: Learned, site: Site
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Class token [D], mean of the row's tokens [D] and mask tokens [K, D]."""
-    modality, frozen = method.modalities[name], method.modalities[name].frozen
+    modality, frozen = method.modalities[name], weights_of(method, name, learned)
     own = frozen["class_tokens"][: modality.class_tokens]
     tokens = torch.cat([own, frozen["letters"][[ord(c) % LETTERS for c in row]]])  # eq. 1
     tokens = tokens + frozen["positions"][: len(tokens)]
@@ -156,9 +157,11 @@ def _encode_row(
 
     def project(b: int, letter: str, x_LD: Tensor) -> Tensor:
         """A frozen projection and its low-rank update, alpha / rank times."""
+        own = x_LD @ frozen[f"{b}.{letter}.weight"].T + frozen[f"{b}.{letter}.bias"]
+        if modality.whole:
+            return own
         A, B = (learned[f"{name}.blocks.{b:02d}.{letter}.lora_{half}"] for half in "AB")
-        update = site(b, letter, x_LD) @ A.T @ B.T * (method.lora_alpha / method.lora_rank)
-        return x_LD @ frozen[f"{b}.{letter}.weight"].T + frozen[f"{b}.{letter}.bias"] + update
+        return own + site(b, letter, x_LD) @ A.T @ B.T * (method.lora_alpha / method.lora_rank)
 
     for b in range(BLOCKS):  # eq. 3
         x_LD = _norm(h_LD)
@@ -170,6 +173,20 @@ def _encode_row(
     h_LD = _norm(h_LD)  # the final norm, for class and mask tokens alike
     n_cls = modality.class_tokens or len(tokens)
     return h_LD[:n_cls].mean(0), h_LD[: len(tokens)].mean(0), h_LD[len(tokens) :]
+
+
+def weights_of(method: Method, name: str, learned: Learned) -> Mapping[str, Tensor]:
+    """The encoder's tensors: the pretrained ones, or what has become of them where it is trained whole."""
+    modality = method.modalities[name]
+    if not modality.whole:
+        return modality.frozen
+    return {n: learned[f"{name}.backbone.{place_of(n)}"] for n in modality.frozen}
+
+
+def place_of(name: str) -> str:
+    """What the network calls one of the pretrained tensors."""
+    whole = {"letters": "letters.weight", "class_tokens": name, "positions": name}
+    return whole.get(name, f"blocks.{name}")
 
 
 def _norm(x_LD: Tensor) -> Tensor:
@@ -278,7 +295,7 @@ def draw_sites(method: Method, name: str, texts: Sequence[str]) -> list[list[Sit
     masks = {}
     for b in range(BLOCKS):
         for place in (*PROJECTIONS, "own"):
-            p = modality.dropout if place == "own" else method.lora_dropout
+            p = modality.dropout if place == "own" else 0.0 if modality.whole else method.lora_dropout
             ones = torch.ones(len(lengths), longest + K, modality.width, dtype=torch.double)
             masks[b, place] = F.dropout(ones, p) if p else ones
 
@@ -332,7 +349,8 @@ def factor_of(method: Method, name: str) -> float:
     """How fast a tensor learns, relative to the learning rate: that of the part that it belongs to."""
     parts = {"mask_tokens": "mask_tokens", "projection.weight": "projection"}
     first, rest = name.split(".", 1)
-    part = {"read_outs": "proxies", "head": "head"}.get(first) or parts.get(rest, "lora")
+    encoder = "encoder" if rest.startswith("backbone.") else "lora"
+    part = {"read_outs": "proxies", "head": "head"}.get(first) or parts.get(rest, encoder)
     return method.lr_factors[part]
 
 

@@ -95,6 +95,10 @@ def test_patience_ends_a_training_and_it_stays_ended(plain: Path, tmp_path: Path
     made = trainer(plain, tmp_path / "run", "training.epochs=9", "training.lr=0.5", "training.patience=1")
     made.fit()
     assert made.done < made.total
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    values = [line["selected"] for line in lines if line["type"] == "validation"]
+    worse = [n for n, value in enumerate(values) if n and value < max(values[:n])]
+    assert worse == [len(values) - 1] == [made.epoch]  # the first that is not better is the last
     again = trainer(plain, tmp_path / "run", "training.epochs=9", "training.lr=0.5", "training.patience=1")
     again.resume()
     assert again.finished

@@ -36,7 +36,7 @@ from reference import Learned, Sample, predict
 from torch import Tensor
 
 import u2a
-from u2a.evaluation.calibration import Calibration
+from u2a.evaluation.calibration import Calibration, PatternCalibration
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model
@@ -155,14 +155,19 @@ def test_predictions_name_the_classes_for_every_presence(noisy: Trained) -> None
     given = [
         {name: texts[name] for name in part} for n in (1, 2, 3) for part in itertools.combinations("abc", n)
     ]
-    wanted_NC = probabilities(NOISY, [Sample(inputs, ()) for inputs in given], noisy.steps[-1].weights)
+    samples = [Sample(inputs, ()) for inputs in given]
+    logits_NC = predict(method_of(settings(NOISY)), samples, noisy.steps[-1].weights)
+    own = {"+".join(inputs): PatternCalibration(9, 0.4 + 0.3 * n) for n, inputs in enumerate(given)}
     model = u2a.load(folder_of(noisy), checkpoint="last")
-    model.predictor.calibration = Calibration("single_label")  # the equations know none
-    for inputs, found, p_C in zip(given, model.predict(as_bytes(given)), wanted_NC, strict=True):
-        wanted = dict(zip(CLASSES, p_C.tolist(), strict=True))
-        assert found.probabilities == pytest.approx(wanted, abs=1e-5)
-        assert found.labels == (max(wanted, key=lambda name: wanted[name]),)
-        assert found.used == tuple(inputs)
+    for patterns in ({}, own):  # each sample by the temperature of what it has
+        model.predictor.calibration = Calibration("single_label", patterns)
+        for inputs, found, logits_C in zip(given, model.predict(as_bytes(given)), logits_NC, strict=True):
+            T = patterns["+".join(inputs)].temperature if patterns else 1.0
+            wanted = dict(zip(CLASSES, (logits_C / T).softmax(0).tolist(), strict=True))
+            assert found.probabilities == pytest.approx(wanted, abs=1e-5)
+            assert found.labels == (max(wanted, key=lambda name: wanted[name]),)
+            assert found.used == tuple(inputs)
+            assert found.filled == tuple(name for name in "abc" if name not in inputs)
 
 
 def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from golden import (
     write_recipe,
 )
 from golden_plugin import frozen_weights
-from reference import Sample, drop_modalities
+from reference import Sample, drop_modalities, place_of
 
 Case = dict[str, Any]
 
@@ -107,6 +107,12 @@ CASES: dict[str, Case] = {
         "modalities": {"a": {**A, "augment": True}, "b": B},
         **training(batch_size=4, epochs=2),
     },
+    "trained-whole": {
+        "data": "gaps",
+        "modalities": {"a": {**A, "kind": "whole", "class_tokens": 2}, "b": {**B, "dropout": 0.3}},
+        **model(lora_dropout=0.3),
+        **training(lr_factors=FACTORS, lr=0.01, modality_dropout="random", accumulation=2),
+    },
     "per-modality": model(**PER_MODALITY),
     "per-modality-lr-factors": {**model(**PER_MODALITY), **training(lr_factors=FACTORS)},
     "per-modality-accumulation": {**model(**PER_MODALITY), **training(accumulation=2)},
@@ -157,6 +163,14 @@ def assert_frozen(network: Any, modality: str, options: Mapping[str, Any]) -> No
         assert not parameter.requires_grad, f"{modality}: {name}"
 
 
+def assert_begun_from_pretrained(
+    initial: Mapping[str, torch.Tensor], modality: str, options: Mapping[str, Any]
+) -> None:
+    for name, value in frozen_weights(options["width"], options["weights"]).items():
+        assert torch.equal(initial[f"{modality}.backbone.{place_of(name)}"], value.double()), name
+    assert not any(".lora_" in name for name in initial if name.startswith(f"{modality}."))
+
+
 def losses(name: str, data: Mapping[str, Path], folder: Path) -> list[dict[str, float]]:
     case = settings(CASES[name])
     folder.mkdir(exist_ok=True)
@@ -183,7 +197,10 @@ def test_three_steps_are_the_papers(
     assert_same_steps(trained.steps, expect(case, trained))
     assert trained.trainer is not None
     for modality, options in case["modalities"].items():
-        assert_frozen(trained.trainer.model, modality, options)
+        if options["kind"] == "whole":
+            assert_begun_from_pretrained(trained.initial, modality, options)
+        else:
+            assert_frozen(trained.trainer.model, modality, options)
     if name != "base" and name not in SAME:  # else the case would show nothing
         assert [step.losses for step in trained.steps] != base
 

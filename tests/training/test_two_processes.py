@@ -61,6 +61,8 @@ AHEAD = (
     "training.detach_target=true",
     "training.epochs=1",
 )
+#: Rows that the first and the second process has.
+LENGTHS = [(2, 3), (3, 2), (0, 2), (4, 0), (0, 0)]
 
 
 def run(*args: object) -> str:
@@ -131,6 +133,8 @@ def together(
         recipe = write_recipe(folder, whole, shards, metric)
         tasks[name] = ("golden_steps", (str(recipe), str(folder / "run")))
     tasks["buffers"] = ("buffers", (str(toy), str(toy.parent / "buffers")))
+    tasks["gathered"] = ("gathered", (LENGTHS,))
+    tasks["shared state"] = ("shared_state", (str(folders["per-modality"] / "golden.toml"),))
     tasks["stream"] = ("streamed", (str(stream_recipe), str(stream_recipe.parent / "run")))
     ahead = [word for value in AHEAD for word in ("--set", value)]
     tasks["ahead"] = ("command", ("train", str(toy), "--run", str(toy.parent / "ahead"), *ahead))
@@ -189,6 +193,27 @@ def test_what_two_processes_validate_is_what_the_first_saves(together: dict[str,
     state = load_file(next((toy.parent / "buffers/checkpoints").glob("step-*/adapter.safetensors")))
     (name,) = (name for name in state if name.endswith("running_mean"))
     assert state[name].tolist() == [5.0] * 3
+
+
+def test_rows_of_both_are_those_of_the_first_then_those_of_the_second(together: dict[str, list[Any]]) -> None:
+    first, second = steps_of(together["gathered"])
+    assert first == second
+    for (n, m), rows in zip(LENGTHS, first, strict=True):
+        assert rows == [[100 + 2 * i, 101 + 2 * i] for i in range(n)] + [
+            [200 + 2 * i, 201 + 2 * i] for i in range(m)
+        ]
+
+
+def test_who_goes_on_has_the_first_ones_tensors_and_moments(together: dict[str, list[Any]]) -> None:
+    first, second = steps_of(together["shared state"])
+    assert first == second
+    steps = {name: values for name, values in first.items() if name.startswith("step/")}
+    assert steps
+    assert all(values == [2.0] for values in steps.values())
+    moments = [values for name, values in first.items() if name.startswith("exp_avg/")]
+    assert len(moments) == len(steps)
+    for values in moments:
+        assert values == pytest.approx([0.9 * 0.1 + 0.1 * 2] * len(values))
 
 
 def test_a_streamed_step_counts_the_samples_of_both(together: dict[str, list[Any]]) -> None:

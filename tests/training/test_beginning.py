@@ -1,0 +1,275 @@
+"""What a training begins with: another run's tensors, or a head start; and saving by the clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from golden import (
+    ALONE,
+    CLASSES,
+    MODEL,
+    TRAINING,
+    A,
+    B,
+    Case,
+    method_of,
+    samples,
+    settings,
+    train_only,
+    with_validation,
+    write_recipe,
+)
+from reference import Sample, _encode_row, no_dropout
+from torch import Tensor
+
+from u2a.errors import CheckpointError
+from u2a.method.head_start import FrozenTokens
+from u2a.method.model import U2A
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.build import build_model
+from u2a.runs.checkpoint import adapter_state, describe_modalities, save_checkpoint
+from u2a.runs.folder import Run
+from u2a.runs.start_from import take_adapter
+from u2a.training import head_start as module
+from u2a.training import timed
+from u2a.training.trainer import Trainer
+
+PER_MODALITY: Case = {
+    "data": "gaps",
+    "modalities": {"a": {**A, "class_tokens": 2, "dropout": 0.3, "augment": True}, "b": {**B, "frames": True}},
+    "model": {**MODEL, "fusion": "per_modality", "read_out": "mean", "proxy_rank": 2, "lora_dropout": 0.4},
+    "training": {**TRAINING, "head_start": True},
+}
+
+
+def recipe_of(case: Case, folder: Path, data: Any, *sets: str) -> Any:
+    folder.mkdir(exist_ok=True)
+    return load_recipe(write_recipe(folder, settings(case), data), sets)
+
+
+def trainer(case: Case, folder: Path, data: Any, *sets: str) -> Trainer:
+    recipe = recipe_of(case, folder, data, *sets)
+    made = Trainer(recipe, Run(folder / "run"), ALONE, registry())
+    made.run.create(recipe, registry())
+    return made
+
+
+# --- another run's adapter ---
+
+
+@pytest.fixture(scope="module")
+def source(
+    golden_data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Tensor]]:
+    """A run whose best checkpoint is not its last one, and the best one's tensors."""
+    folder = tmp_path_factory.mktemp("source")
+    recipe = recipe_of(PER_MODALITY, folder, train_only(golden_data["gaps"]))
+    run, model = Run(folder / "run"), build_model(recipe, registry())
+    run.create(recipe, registry())
+    meta = {"classes": list(CLASSES), "modalities": describe_modalities(model)}
+    optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
+    best: dict[str, Tensor] = {}
+    for step in (1, 2):
+        with torch.no_grad():
+            for name, tensor in adapter_state(model).items():
+                tensor.copy_(torch.full_like(tensor, step + len(name) / 100))
+        best = best or {name: tensor.clone() for name, tensor in adapter_state(model).items()}
+        save_checkpoint(run.checkpoints, step, model, optimizer, meta, best=step == 1)
+    return run.folder, best
+
+
+def begun(source: Path, case: Case, folder: Path, data: Any, classes: tuple[str, ...]) -> tuple[U2A, str, bool]:
+    model = build_model(recipe_of(case, folder, data), registry())
+    return model, *take_adapter(str(source), model, list(classes))
+
+
+def test_the_best_checkpoints_tensors_are_taken(
+    source: tuple[Path, dict[str, Tensor]], golden_data: dict[str, Path], tmp_path: Path
+) -> None:
+    model, said, whole = begun(source[0], PER_MODALITY, tmp_path, train_only(golden_data["gaps"]), CLASSES)
+    assert whole
+    assert f"{len(source[1])} of {len(source[1])} tensors" in said
+    for name, tensor in adapter_state(model).items():
+        assert torch.equal(tensor, source[1][name]), name
+
+
+def test_what_does_not_fit_is_begun_anew(
+    source: tuple[Path, dict[str, Tensor]], golden_data: dict[str, Path], tmp_path: Path
+) -> None:
+    """Classes in another order have another head, a modality with another rank another LoRA."""
+    case = {**PER_MODALITY, "model": {**PER_MODALITY["model"], "lora_rank": 2}}
+    data, classes = train_only(golden_data["gaps"]), CLASSES[::-1]
+    fresh = adapter_state(build_model(recipe_of(case, tmp_path / "fresh", data), registry()))
+    model, said, whole = begun(source[0], case, tmp_path, data, classes)
+    assert not whole
+    assert said.endswith("begun anew: a, b, head")
+    for name, tensor in adapter_state(model).items():
+        anew = name.startswith("head.") or "lora" in name
+        assert torch.equal(tensor, fresh[name] if anew else source[1][name]), name
+
+
+def test_another_encoder_is_refused(
+    source: tuple[Path, dict[str, Tensor]], golden_data: dict[str, Path], tmp_path: Path
+) -> None:
+    case = {
+        **PER_MODALITY,
+        "modalities": {**PER_MODALITY["modalities"], "b": {**B, "frames": True, "weights": 9}},
+    }
+    with pytest.raises(CheckpointError, match="its b has another weights of the encoder"):
+        begun(source[0], case, tmp_path, train_only(golden_data["gaps"]), CLASSES)
+
+
+def test_no_head_start_over_what_was_taken_whole(
+    source: tuple[Path, dict[str, Tensor]], golden_data: dict[str, Path], tmp_path: Path
+) -> None:
+    made = trainer(PER_MODALITY, tmp_path, train_only(golden_data["gaps"]), f"training.start_from={source[0]}")
+    made._begin()
+    for name, tensor in adapter_state(made.model).items():
+        assert torch.equal(tensor, source[1][name]), name
+    assert (made.run.checkpoints / "LAST").read_text().strip() == "step-00000000"
+
+
+# --- the head start's samples ---
+
+
+def tokens_by_hand(case: Case, name: str, sample: Sample, learned: Mapping[str, Tensor]) -> list[Tensor]:
+    """Class, mean and mask tokens: means over the sample's rows, nothing dropped or augmented."""
+    method = method_of(settings(case))
+    rows = [
+        _encode_row(method, name, row, learned, no_dropout)
+        for row in method.modalities[name].rows(sample.inputs[name])
+    ]
+    return [torch.stack(part).mean(0) for part in zip(*rows, strict=True)]
+
+
+def watched(made: Trainer, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, Any]]:
+    """What the fit is given when the trainer begins."""
+    given: list[tuple[Any, dict[str, Any]]] = []
+    fit = module.fit_head_start
+
+    def watch(*args: Any, **how: Any) -> Any:
+        given.append((args, how))
+        return fit(*args, **how)
+
+    monkeypatch.setattr(module, "fit_head_start", watch)
+    made._begin()
+    return given[0]
+
+
+def assert_tokens(case: Case, found: FrozenTokens, wanted: list[Sample], learned: Mapping[str, Tensor]) -> None:
+    assert found.target.tolist() == [sample.labels[0] for sample in wanted]
+    assert found.present_NM.tolist() == [[m in sample.inputs for m in "ab"] for sample in wanted]
+    for m, name in enumerate("ab"):
+        for n, sample in enumerate(wanted):
+            if name in sample.inputs:
+                for mine, theirs in zip(
+                    found.tokens[m], tokens_by_hand(case, name, sample, learned), strict=True
+                ):
+                    torch.testing.assert_close(mine[n].double(), theirs, rtol=1e-4, atol=1e-4)
+
+
+def with_a_or_b(split: str) -> list[Sample]:
+    return [
+        Sample({m: x for m, x in sample.inputs.items() if m in "ab"}, sample.labels)
+        for sample in samples("gaps", split).values()
+    ]
+
+
+def test_the_head_start_sees_the_samples_as_evaluation_does(
+    golden_data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(PER_MODALITY, tmp_path, with_validation(golden_data["gaps"]))
+    learned = {name: tensor.double().clone() for name, tensor in adapter_state(made.model).items()}
+    (read_outs, head, train, validation), how = watched(made, monkeypatch)
+    assert (read_outs, head) == (made.model.read_outs, made.model.head)
+    assert how["read_out"] == "mean"
+    assert_tokens(PER_MODALITY, train, with_a_or_b("train"), learned)
+    assert_tokens(PER_MODALITY, validation, with_a_or_b("val"), learned)
+    assert set(json.loads((made.run.checkpoints / "step-00000000/adapter.json").read_text())["validation"])
+
+
+def test_what_is_held_out_is_not_fitted(
+    golden_data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = ("data.holdout=0.3", "training.batch_size=7")
+    made = trainer(PER_MODALITY, tmp_path, train_only(golden_data["gaps"]), *sets)
+    held_N = made.data._held_N
+    assert held_N.sum() == 3
+    learned = {name: tensor.double().clone() for name, tensor in adapter_state(made.model).items()}
+    (_, _, train, validation), _ = watched(made, monkeypatch)
+    everything = with_a_or_b("train")
+    assert_tokens(
+        PER_MODALITY, train, [s for s, held in zip(everything, held_N, strict=True) if not held], learned
+    )
+    assert_tokens(
+        PER_MODALITY, validation, [s for s, held in zip(everything, held_N, strict=True) if held], learned
+    )
+
+
+def places_of(made: Trainer, drawn: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Note the places of the samples that the trainer encodes."""
+    encode = made.data._encode
+
+    def noted(*args: Any) -> list[Tensor]:
+        columns = encode(*args)
+        drawn.append(columns[-1].tolist())
+        return columns
+
+    monkeypatch.setattr(made.data, "_encode", noted)
+
+
+def test_what_does_not_fit_into_memory_is_drawn_from_the_seed(
+    golden_data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = 4 * (3 * 8 + 3 * 12)  # of one sample's tokens, in bytes
+    monkeypatch.setattr(module, "CACHE_BYTES", 6 * numbers)
+    drawn, seeds = [], []
+    for n, seed in enumerate((1, 1, 2)):
+        made = trainer(PER_MODALITY, tmp_path / str(n), train_only(golden_data["gaps"]), f"seed={seed}")
+        places_of(made, drawn, monkeypatch)
+        _, how = watched(made, monkeypatch)
+        seeds.append(how["seed"])
+    assert all(len(set(places)) == 6 and places == sorted(places) for places in drawn)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert list(range(6)) not in drawn
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_head_start_off_leaves_the_start_as_it_is(golden_data: dict[str, Path], tmp_path: Path) -> None:
+    made = trainer(PER_MODALITY, tmp_path, train_only(golden_data["gaps"]), "training.head_start=false")
+    before = {name: tensor.clone() for name, tensor in adapter_state(made.model).items()}
+    made._begin()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in adapter_state(made.model).items())
+
+
+# --- saving by the clock ---
+
+
+def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
+    golden_data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(timed.time, "monotonic", lambda: now[0])
+    case: Case = {"training": {**TRAINING, "batch_size": 1, "epochs": 1, "warmup_epochs": 0}}
+    made = trainer(case, tmp_path, with_validation(golden_data["complete"]), "training.save_minutes=3")
+    step, saved = made.train_step, []
+
+    def slow(batches: Any) -> dict[str, float]:
+        pointers = [(made.run.checkpoints / name).exists() for name in ("LAST", "BEST")]
+        saved.append((made.keeper.saved, *pointers))
+        now[0] += 60
+        return step(batches)
+
+    monkeypatch.setattr(made, "train_step", slow)
+    made.fit()
+    assert [s[0] for s in saved] == [-1, -1, -1, 3, 3, 3, 6, 6, 6, 9]
+    assert [s[1:] for s in saved] == [(False, False)] * 3 + [(True, False)] * 7
+    for name in ("LAST", "BEST"):
+        assert (made.run.checkpoints / name).read_text().strip() == "step-00000010"
+    assert made.done == 10
