@@ -1,8 +1,7 @@
-"""What a training begins with: another run's tensors, or a head start; and saving by the clock."""
+"""What a training begins with: another run's tensors, or a head start on the right samples."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,6 @@ from u2a.runs.checkpoint import adapter_state, describe_modalities, save_checkpo
 from u2a.runs.folder import Run
 from u2a.runs.start_from import take_adapter
 from u2a.training import head_start as module
-from u2a.training import timed
 from u2a.training.trainer import Trainer
 
 PER_MODALITY: Case = {
@@ -148,18 +146,19 @@ def tokens_by_hand(case: Case, name: str, sample: Sample, learned: Mapping[str, 
     return [torch.stack(part).mean(0) for part in zip(*rows, strict=True)]
 
 
-def watched(made: Trainer, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, Any]]:
-    """What the fit is given when the trainer begins."""
-    given: list[tuple[Any, dict[str, Any]]] = []
-    fit = module.fit_head_start
+class Seen(Exception):
+    """What the fit was given; the fit itself is tests/method/test_head_start.py's."""
 
-    def watch(*args: Any, **how: Any) -> Any:
-        given.append((args, how))
-        return fit(*args, **how)
 
-    monkeypatch.setattr(module, "fit_head_start", watch)
-    made._begin()
-    return given[0]
+def given_to_the_fit(made: Trainer, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, Any]]:
+    def see(*args: Any, **how: Any) -> Any:
+        raise Seen(args, how)
+
+    monkeypatch.setattr(module, "fit_head_start", see)
+    with pytest.raises(Seen) as seen:
+        made._begin()
+    args, how = seen.value.args
+    return args, how
 
 
 def assert_tokens(case: Case, found: FrozenTokens, wanted: list[Sample], learned: Mapping[str, Tensor]) -> None:
@@ -186,12 +185,11 @@ def test_the_head_start_sees_the_samples_as_evaluation_does(
 ) -> None:
     made = trainer(PER_MODALITY, tmp_path, with_validation(golden_data["gaps"]))
     learned = {name: tensor.double().clone() for name, tensor in adapter_state(made.model).items()}
-    (read_outs, head, train, validation), how = watched(made, monkeypatch)
+    (read_outs, head, train, validation), how = given_to_the_fit(made, monkeypatch)
     assert (read_outs, head) == (made.model.read_outs, made.model.head)
     assert how["read_out"] == "mean"
     assert_tokens(PER_MODALITY, train, with_a_or_b("train"), learned)
     assert_tokens(PER_MODALITY, validation, with_a_or_b("val"), learned)
-    assert set(json.loads((made.run.checkpoints / "step-00000000/adapter.json").read_text())["validation"])
 
 
 def test_what_is_held_out_is_not_fitted(
@@ -202,7 +200,7 @@ def test_what_is_held_out_is_not_fitted(
     held_N = made.data._held_N
     assert held_N.sum() == 3
     learned = {name: tensor.double().clone() for name, tensor in adapter_state(made.model).items()}
-    (_, _, train, validation), _ = watched(made, monkeypatch)
+    (_, _, train, validation), _ = given_to_the_fit(made, monkeypatch)
     everything = with_a_or_b("train")
     assert_tokens(
         PER_MODALITY, train, [s for s, held in zip(everything, held_N, strict=True) if not held], learned
@@ -233,7 +231,7 @@ def test_what_does_not_fit_into_memory_is_drawn_from_the_seed(
     for n, seed in enumerate((1, 1, 2)):
         made = trainer(PER_MODALITY, tmp_path / str(n), train_only(golden_data["gaps"]), f"seed={seed}")
         places_of(made, drawn, monkeypatch)
-        _, how = watched(made, monkeypatch)
+        _, how = given_to_the_fit(made, monkeypatch)
         seeds.append(how["seed"])
     assert all(len(set(places)) == 6 and places == sorted(places) for places in drawn)
     assert drawn[0] == drawn[1] != drawn[2]
@@ -246,30 +244,3 @@ def test_head_start_off_leaves_the_start_as_it_is(golden_data: dict[str, Path], 
     before = {name: tensor.clone() for name, tensor in adapter_state(made.model).items()}
     made._begin()
     assert all(torch.equal(tensor, before[name]) for name, tensor in adapter_state(made.model).items())
-
-
-# --- saving by the clock ---
-
-
-def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
-    golden_data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr(timed.time, "monotonic", lambda: now[0])
-    case: Case = {"training": {**TRAINING, "batch_size": 1, "epochs": 1, "warmup_epochs": 0}}
-    made = trainer(case, tmp_path, with_validation(golden_data["complete"]), "training.save_minutes=3")
-    step, saved = made.train_step, []
-
-    def slow(batches: Any) -> dict[str, float]:
-        pointers = [(made.run.checkpoints / name).exists() for name in ("LAST", "BEST")]
-        saved.append((made.keeper.saved, *pointers))
-        now[0] += 60
-        return step(batches)
-
-    monkeypatch.setattr(made, "train_step", slow)
-    made.fit()
-    assert [s[0] for s in saved] == [-1, -1, -1, 3, 3, 3, 6, 6, 6, 9]
-    assert [s[1:] for s in saved] == [(False, False)] * 3 + [(True, False)] * 7
-    for name in ("LAST", "BEST"):
-        assert (made.run.checkpoints / name).read_text().strip() == "step-00000010"
-    assert made.done == 10

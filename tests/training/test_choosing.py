@@ -1,4 +1,4 @@
-"""What picks the best checkpoint, how long nothing was better, and when the clock saves; by hand."""
+"""What picks the best checkpoint, and how long nothing was better; by hand."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from u2a.method.model import U2A
 from u2a.plugins.loading import registry
 from u2a.recipe.sections import TaskSection
 from u2a.runs.folder import Run
-from u2a.training import timed
 from u2a.training.keeping import Facts, Keeper
-from u2a.training.timed import SaveClock
 
 CLASSES = ("red", "green", "blue")
 #: One that writes nothing: all but the first process only count.
@@ -187,18 +185,3 @@ def test_a_resumed_training_stands_where_the_checkpoint_was_saved(network: U2A, 
     longer.follow(meta)
     assert (same.saved, same.best, same.stale) == (6, 0.7, 2)
     assert (longer.saved, longer.best, longer.stale) == (6, 0.7, 0)  # who asks for more does not want it to end
-
-
-def test_the_clock_is_due_after_its_minutes_and_anew_after_each_saving(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(timed.time, "monotonic", lambda: now[0])
-    clock, never = SaveClock(1.5), SaveClock(0)
-    due = []
-    for seconds in (0, 89, 1, 30):
-        now[0] += seconds
-        due.append((clock.due, never.due))
-    clock.reset()
-    assert due == [(False, False), (False, False), (True, False), (True, False)]
-    assert not clock.due
-    now[0] += 90
-    assert clock.due

@@ -1,0 +1,163 @@
+"""Statistics, read-outs and proxies of the head start, each by itself, against numpy's and scikit-learn's."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from torch import Tensor
+
+from u2a.method import head_start
+from u2a.method.head_start import RIDGES, FrozenTokens, Summary, set_scale
+from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
+
+NAMES, WIDTHS, C, RANK = ("a", "b"), (4, 6), 3, 2
+
+
+def drawn(n: int, seed: int, noise: float = 1.0) -> FrozenTokens:
+    """Tokens of two modalities that share five hidden numbers; the mask tokens hardly vary."""
+    g = torch.Generator().manual_seed(seed)
+    maps = torch.Generator().manual_seed(7)
+    hidden = torch.randn(n, 5, generator=g)
+    tokens = []
+    for H in WIDTHS:
+        x = hidden @ torch.randn(5, 2 * H, generator=maps) + noise * torch.randn(n, 2 * H, generator=g) + 3
+        mask = 0.5 + 1e-3 * torch.randn(n, 1, H, generator=g)
+        tokens.append(ReadTokens(x[:, :H], x[:, H:], mask))
+    present = torch.ones(n, 2, dtype=torch.bool)
+    return FrozenTokens(tuple(tokens), present, hidden[:, :C].argmax(1))
+
+
+def with_gaps(side: FrozenTokens) -> FrozenTokens:
+    """Every third sample lacks the first modality, every fifth the second; nonsense stands in their places."""
+    n = torch.arange(len(side.target))
+    lacks = torch.stack([n % 3 == 0, (n % 5 == 0) & (n % 3 != 0)], 1)
+    tokens = []
+    for m, one in enumerate(side.tokens):
+        parts = [part.clone() for part in one]
+        for part in parts:
+            part[lacks[:, m]] = 1e6
+        tokens.append(ReadTokens(*parts))
+    return FrozenTokens(tuple(tokens), side.present_NM & ~lacks, side.target)
+
+
+def columns(tokens: ReadTokens) -> np.ndarray:
+    """Mask, class and mean token side by side."""
+    return torch.cat([tokens.mask_PKH[:, 0], tokens.cls_PH, tokens.mean_PH], 1).double().numpy()
+
+
+def of_length(z: np.ndarray, square: int) -> np.ndarray:
+    return z * np.sqrt(square) / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def read_by_hand(x: ReadTokens, by: ReadTokens) -> np.ndarray:
+    """Standardised class and mean token, each row of mean square 1 over the widest read-out."""
+    H = x.cls_PH.shape[1]
+    mean, deviation = columns(by)[:, H:].mean(0), columns(by)[:, H:].std(0)
+    return of_length((columns(x)[:, H:] - mean) / deviation, 2 * max(WIDTHS))
+
+
+def source_by_hand(x: ReadTokens, by: ReadTokens) -> np.ndarray:
+    """What proxies read, without the mask token's part: it varies no more than the others' mean square."""
+    H = x.cls_PH.shape[1]
+    scale = 1 / columns(by).std(0)
+    scale[:H] = np.minimum(scale[:H], np.sqrt((scale[H:] ** 2).mean()))
+    return of_length((columns(x) - columns(by).mean(0)) * scale, 3 * H)[:, H:]
+
+
+def rows(side: FrozenTokens, m: int, chosen: Tensor) -> ReadTokens:
+    return ReadTokens(*(part[chosen] for part in side.tokens[m]))
+
+
+def fitted(train: FrozenTokens, val: FrozenTokens, rank: int) -> tuple[ReadOuts, Summary]:
+    torch.manual_seed(0)
+    read_outs, summary = ReadOuts(NAMES, WIDTHS, 1, rank), Summary()
+    for m in range(2):
+        set_scale(read_outs, m, train, "both")
+    head_start._fit_proxies(read_outs, train, val, summary)
+    return read_outs, summary
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("rank", [RANK, 12])  # 12: nothing is cut
+def test_a_proxy_is_the_best_of_its_rank_for_the_ridge_of_least_validation_error(rank: int, gaps: bool) -> None:
+    """Reduced-rank regression: the full fit's predictions, projected on their first principal directions."""
+    train, val = drawn(40, 0, noise=2.0), drawn(60, 1, noise=2.0)
+    train, val = (with_gaps(side) for side in (train, val)) if gaps else (train, val)
+    read_outs, summary = fitted(train, val, rank)
+    chosen = set()
+    for i, j in itertools.permutations(range(2), 2):
+        both, both_val = (side.present_NM.all(1) for side in (train, val))
+        own, other = (rows(train, m, train.present_NM[:, m]) for m in (i, j))
+        x, x_val = (source_by_hand(rows(s, i, b), own) for s, b in ((train, both), (val, both_val)))
+        y, y_val = (read_by_hand(rows(s, j, b), other) for s, b in ((train, both), (val, both_val)))
+        errors, maps = {}, {}
+        for ridge in RIDGES:
+            full = Ridge(alpha=ridge * len(x), fit_intercept=False, solver="svd").fit(x, y).coef_.T
+            top = np.linalg.svd(x @ full)[2][:rank].T
+            maps[ridge] = full @ top @ top.T
+            errors[ridge] = ((x_val @ maps[ridge] - y_val) ** 2).mean() / (y_val**2).mean()
+        name = f"{NAMES[i]}_to_{NAMES[j]}"
+        best = min(errors, key=errors.__getitem__)
+        assert summary.ridges[name] == best
+        assert summary.proxy_errors[name] == pytest.approx(errors[best], abs=1e-4)
+        proxy = read_outs.proxies[name]
+        z = torch.zeros(len(x_val), 3 * WIDTHS[i])
+        z[:, WIDTHS[i] :] = torch.from_numpy(x_val)
+        with torch.no_grad():
+            np.testing.assert_allclose(proxy(z).numpy(), x_val @ maps[best], atol=2e-3)
+            z = torch.zeros(len(x), 3 * WIDTHS[i])
+            z[:, WIDTHS[i] :] = torch.from_numpy(x)
+            codes = proxy.encode(z).square().mean(0)  # every code counts alike at the start
+        np.testing.assert_allclose(codes.numpy()[: min(rank, 8)], 1, atol=1e-2)
+        assert not proxy.encode.weight[:, : WIDTHS[i]].any()  # mask tokens say nothing yet
+        chosen.add(best)
+    assert chosen <= set(RIDGES[1:-1]), "the case would not tell the best ridge from the first or last"
+
+
+def test_until_a_head_start_a_proxy_says_the_mean() -> None:
+    read_outs = ReadOuts(NAMES, WIDTHS, 1, RANK)
+    with torch.no_grad():
+        assert not any(
+            proxy(torch.randn(5, 3 * WIDTHS[NAMES.index(name[0])])).any()
+            for name, proxy in read_outs.proxies.items()
+        )
+
+
+@pytest.mark.parametrize("kind", ["cls", "mean", "both"])
+def test_statistics_are_of_the_present_samples_and_of_the_read_out_alone(kind: str) -> None:
+    train = with_gaps(drawn(50, 3))
+    read_outs = ReadOuts(NAMES, WIDTHS, 1, RANK)
+    for m, (name, H) in enumerate(zip(NAMES, WIDTHS, strict=True)):
+        set_scale(read_outs, m, train, kind)
+        own = columns(rows(train, m, train.present_NM[:, m]))[:, H:]
+        used = np.repeat([kind != "mean", kind != "cls"], H)
+        np.testing.assert_allclose(read_outs.scales[name].mean.numpy(), own.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(read_outs.scales[name].scale.numpy(), used / own.std(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("tells", ["cls", "mean"])
+def test_the_read_out_is_the_one_whose_probe_has_the_least_validation_loss(tells: str) -> None:
+    def side(n: int, seed: int) -> FrozenTokens:
+        g = torch.Generator().manual_seed(seed)
+        target = torch.randint(C, (n,), generator=g)
+        clear = torch.nn.functional.one_hot(target, 4).float() + 0.3 * torch.randn(n, 4, generator=g)
+        noise, mask = torch.randn(n, 4, generator=g), torch.zeros(n, 1, 4)
+        one = ReadTokens(clear, noise, mask) if tells == "cls" else ReadTokens(noise, clear, mask)
+        return FrozenTokens((one,), torch.ones(n, 1, dtype=torch.bool), target)
+
+    train, val = side(40, 0), side(40, 1)
+    read_outs, head, summary = ReadOuts(("a",), (4,), 1, 0), ModalityHead(("a",), (4,), C), Summary()
+    with torch.enable_grad():
+        head_start._choose_read_outs(read_outs, head, train, val, "auto", summary)
+    losses = summary.probe_losses["a"]
+    assert set(losses) == {"cls", "mean", "both"}
+    assert summary.read_outs["a"] == min(losses, key=losses.__getitem__) == tells
+    assert read_outs.scales["a"].scale.bool().tolist() == [tells == "cls"] * 4 + [tells == "mean"] * 4
+    with torch.enable_grad():
+        head_start._choose_read_outs(read_outs, head, train, val, "both", again := Summary())
+    assert (again.read_outs, set(again.probe_losses["a"])) == ({"a": "both"}, {"both"})
+    assert read_outs.scales["a"].scale.all()

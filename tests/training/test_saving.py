@@ -1,0 +1,58 @@
+"""When the clock saves in the middle of an epoch, and what that leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from golden import ALONE, TRAINING, Case, settings, with_validation, write_recipe
+
+from u2a.plugins.loading import registry
+from u2a.recipe.file import load_recipe
+from u2a.runs.folder import Run
+from u2a.training import timed
+from u2a.training.timed import SaveClock
+from u2a.training.trainer import Trainer
+
+
+def test_the_clock_is_due_after_its_minutes_and_anew_after_each_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(timed.time, "monotonic", lambda: now[0])
+    clock, never = SaveClock(1.5), SaveClock(0)
+    due = []
+    for seconds in (0, 89, 1, 30):
+        now[0] += seconds
+        due.append((clock.due, never.due))
+    clock.reset()
+    assert due == [(False, False), (False, False), (True, False), (True, False)]
+    assert not clock.due
+    now[0] += 90
+    assert clock.due
+
+
+def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
+    golden_data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(timed.time, "monotonic", lambda: now[0])
+    case: Case = {"training": {**TRAINING, "batch_size": 1, "epochs": 1, "warmup_epochs": 0}}
+    file = write_recipe(tmp_path, settings(case), with_validation(golden_data["complete"]))
+    recipe = load_recipe(file, ["training.save_minutes=3"])
+    made = Trainer(recipe, Run(tmp_path / "run"), ALONE, registry())
+    made.run.create(recipe, registry())
+    step, saved = made.train_step, []
+
+    def slow(batches: Any) -> dict[str, float]:
+        pointers = [(made.run.checkpoints / name).exists() for name in ("LAST", "BEST")]
+        saved.append((made.keeper.saved, *pointers))
+        now[0] += 60
+        return step(batches)
+
+    monkeypatch.setattr(made, "train_step", slow)
+    made.fit()
+    assert [s[0] for s in saved] == [-1, -1, -1, 3, 3, 3, 6, 6, 6, 9]
+    assert [s[1:] for s in saved] == [(False, False)] * 3 + [(True, False)] * 7
+    for name in ("LAST", "BEST"):
+        assert (made.run.checkpoints / name).read_text().strip() == "step-00000010"
+    assert made.done == 10
