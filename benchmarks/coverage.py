@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from u2a.plugins.loading import registry
+from u2a.recipe.task import TaskSection
 from u2a.report.values.calibration import calibration
 from u2a.report.values.class_intervals import class_intervals
 from u2a.report.values.comparison import compare_recipes
@@ -66,7 +69,15 @@ def predicted(kind: str, metric: str, score_NC: Array, truth_NC: Array) -> Predi
         e_NC = np.exp(score_NC - score_NC.max(1, keepdims=True))
         p_NC, guess_NC = e_NC / e_NC.sum(1, keepdims=True), score_NC == score_NC.max(1, keepdims=True)
     p = torch.tensor(p_NC, dtype=torch.float32)
-    return Predictions(p, torch.tensor(guess_NC), torch.tensor(truth_NC > 0), metric, kind == "multi")
+    task = task_of(f"{kind}_label", p.shape[1])
+    return Predictions(p, torch.tensor(guess_NC), torch.tensor(truth_NC > 0), task, metric)
+
+
+@cache
+def task_of(kind: str, n_classes: int) -> TaskSection:
+    """A task of so many classes, with the installed metrics."""
+    document = {"kind": kind, "classes": tuple(f"c{c}" for c in range(n_classes))}
+    return TaskSection.model_validate(document, context={"plugins": registry()})
 
 
 Cases = list[tuple[str, str, str, Callable[[Draw, int], tuple[Array, Array]]]]

@@ -33,7 +33,6 @@ from u2a.data.preprocessors import build_preprocessors
 from u2a.errors import BadSample, PluginError
 from u2a.evaluation.predict import Predictor
 from u2a.media.recode import Recode
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 
 SECONDS = 5.0
@@ -123,11 +122,11 @@ class Trials:
     def __init__(self, folder: Path) -> None:
         path = folder / "recipe.toml"
         path.write_text(RECIPE)
-        recipe, plugins = load_recipe(path), registry()
-        self.recipe, preprocessors = recipe, build_preprocessors(recipe, plugins)
+        recipe = load_recipe(path)
+        self.recipe, preprocessors = recipe, build_preprocessors(recipe)
         self.packer = RowPacker(
             single_label=True,
-            extensions=read_extensions(recipe, plugins),
+            extensions=read_extensions(recipe),
             preprocessors=preprocessors,
             recode=Recode(),
             keep_incomplete=False,

@@ -10,6 +10,7 @@ regression on the training split, scored on the test split. No adapters, no fusi
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from u2a.plugins.loading import registry
+from u2a.contract.modality import ModalitySpec
 from u2a.quickstart.world import MODALITIES, SIGNS
 from u2a.recipe.file import load_recipe
 from u2a.recipe.shipped import shipped_recipes
 
 
-def features(options: Any, members: list[bytes]) -> Tensor:
+def features(spec: ModalitySpec, options: Any, members: list[bytes]) -> Tensor:
     """Class tokens of the frozen encoder: float [samples, width]."""
-    spec = registry().spec(options.kind)
     preprocess, backbone = spec.preprocessor(options), spec.backbone(options, weights=True).eval()
     rows = []
     with torch.inference_mode():
@@ -78,7 +78,8 @@ def main(folder: Path) -> None:
         )
         torch.manual_seed(0)
         options = recipe.modalities[modality]
-        score = probe(features(options, train), train_sign, features(options, test), test_sign)
+        read_out = partial(features, recipe.plugins.spec(options.kind), options)
+        score = probe(read_out(train), train_sign, read_out(test), test_sign)
         print(f"{modality}: {score:.3f} of the signs on {len(test)} test samples", flush=True)
 
 

@@ -94,7 +94,6 @@ def buffers(recipe: str, folder: str) -> list[float]:
     import torch
 
     from u2a.common.distributed import world
-    from u2a.plugins.loading import registry
     from u2a.recipe.file import load_recipe
     from u2a.runs.folder import Run
     from u2a.training import trainer as module
@@ -111,11 +110,11 @@ def buffers(recipe: str, folder: str) -> list[float]:
 
         module.build_model = trained_whole
         try:
-            trainer = module.Trainer(load_recipe(recipe), Run(folder), place, registry())
+            trainer = module.Trainer(load_recipe(recipe), Run(folder), place)
         finally:
             module.build_model = build
         if place.main:
-            trainer.run.create(trainer.recipe, registry())
+            trainer.run.create(trainer.recipe)
         trainer.fit()
         return next(trainer.model.each_branch()).backbone.running_mean.tolist()
 
@@ -177,15 +176,14 @@ def shared_state(recipe: str) -> dict[str, list[float]]:
 def streamed(recipe: str, folder: str) -> dict[str, Any]:
     """A streamed training: this process's presence and counts at every step, and the keys it read."""
     from u2a.common.distributed import world
-    from u2a.plugins.loading import registry
     from u2a.recipe.file import load_recipe
     from u2a.runs.folder import Run
     from u2a.training.trainer import Trainer
 
     with world("cpu") as place:
-        trainer = Trainer(load_recipe(recipe), Run(folder), place, registry())
+        trainer = Trainer(load_recipe(recipe), Run(folder), place)
         if place.main:
-            trainer.run.create(trainer.recipe, registry())
+            trainer.run.create(trainer.recipe)
         counted, seen = trainer.data.counts, {"present": [], "counts": [], "keys": []}
 
         def watched(t: int, micro_batches: Sequence[Any]) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.coverage import task_of
 from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.sets import SETS, DataSet
 from benchmarks.evidence.study import pattern_key, result_path
@@ -79,7 +80,7 @@ def _patterns(kept: Kept) -> list[str]:
 def _values(kept: Kept, key: str, kind: str) -> PseudoValues:
     logits_NC, target = torch.from_numpy(kept[key]), torch.from_numpy(kept["target"])
     p_NC = logits_NC.sigmoid() if kind == "multi_label" else logits_NC.softmax(1)
-    return of_score(Predictions.of_probabilities(p_NC, target, METRIC[kind][0]))
+    return of_score(Predictions.of_probabilities(p_NC, target, task_of(kind, p_NC.shape[1]), METRIC[kind][0]))
 
 
 def _table(data: DataSet, arms: dict[str, list[Kept]]) -> Iterator[str]:

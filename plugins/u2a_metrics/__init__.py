@@ -16,21 +16,49 @@ if TYPE_CHECKING:
 @u2a.hookimpl
 def u2a_register_metrics(register: Callable[[u2a.MetricSpec], None]) -> None:
     """Accuracy, macro and micro F1, mean average precision."""
-    both: tuple[TaskKind, ...] = ("single_label", "multi_label")
-    register(
-        u2a.MetricSpec("accuracy", ("single_label",), _accuracy, help="share of the samples that are right")
-    )
-    register(
-        u2a.MetricSpec("f1_macro", both, _f1_macro, help="F1 of each class that occurs, averaged over classes")
-    )
+    one: tuple[TaskKind, ...] = ("single_label",)
+    many: tuple[TaskKind, ...] = ("multi_label",)
     register(
         u2a.MetricSpec(
-            "f1_micro", ("multi_label",), _f1_micro, help="F1 of all decisions of all classes at once"
+            "accuracy",
+            one,
+            _accuracy,
+            help="share of the samples that are right",
+            form="hits",
+            headline_of=one,
+            selects_for=one,
         )
     )
     register(
         u2a.MetricSpec(
-            "map", both, _map, help="average precision of each class that occurs, averaged over classes"
+            "f1_macro",
+            one + many,
+            _f1_macro,
+            help="F1 of each class that occurs, averaged over classes",
+            label="macro F1",
+            form="class_f1",
+            headline_of=many,
+        )
+    )
+    register(
+        u2a.MetricSpec(
+            "f1_micro",
+            many,
+            _f1_micro,
+            help="F1 of all decisions of all classes at once",
+            label="micro F1",
+            form="pooled_f1",
+        )
+    )
+    register(
+        u2a.MetricSpec(
+            "map",
+            one + many,
+            _map,
+            help="average precision of each class that occurs, averaged over classes",
+            label="mean average precision",
+            form="class_precision",
+            selects_for=many,  # thresholds are fitted after training: F1 at 0.5 says little of a checkpoint
         )
     )
 

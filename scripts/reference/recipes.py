@@ -10,7 +10,9 @@ from pydantic import BaseModel
 
 from u2a.plugins.describe import modality_rows, option_rows
 from u2a.plugins.loading import registry
-from u2a.recipe.sections import DataSection, MissingRule, ModelSection, Recipe, TaskSection, TrainingSection
+from u2a.recipe.data import DataSection, MissingRule
+from u2a.recipe.sections import ModelSection, Recipe, TrainingSection
+from u2a.recipe.task import TaskSection
 
 _HEAD = """# Recipes
 

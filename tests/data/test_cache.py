@@ -30,7 +30,6 @@ from u2a.data.storage import remote
 from u2a.data.storage.cache import Cache, RemoteShard
 from u2a.data.storage.remote import beside, fetch, fetch_range, show
 from u2a.errors import ShardError, U2AError
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
 from u2a.training.trainer import Trainer
@@ -75,8 +74,8 @@ def gigabytes(shards: float, toy: Path) -> str:
 
 def trainer(toy: Path, run: Path, *sets: str) -> Trainer:
     recipe = load_recipe(toy, sets)
-    made = Trainer(recipe, Run(run), ALONE, registry())
-    made.run.create(recipe, registry())
+    made = Trainer(recipe, Run(run), ALONE)
+    made.run.create(recipe)
     return made
 
 
@@ -166,7 +165,7 @@ def test_a_server_that_dies_for_good_is_told_and_the_run_resumes(
         made.fit()
     assert "\n" not in str(caught.value)
     server.start()
-    again = Trainer(load_recipe(toy, sets), Run(tmp_path / "run"), ALONE, registry())
+    again = Trainer(load_recipe(toy, sets), Run(tmp_path / "run"), ALONE)
     again.resume()
     assert again.done >= 3
     again.fit()

@@ -16,7 +16,6 @@ from u2a.common.files import sha256_file
 from u2a.data.storage.cache import Cache, RemoteShard
 from u2a.data.storage.locks import EXCLUSIVE, Lock
 from u2a.data.storage.room import reserve
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
 from u2a.training.trainer import Trainer
@@ -39,7 +38,7 @@ def server(toy: Path) -> Iterator[WebServer]:
 def test_shards_arrive_before_they_are_asked_for(toy: Path, server: WebServer, tmp_path: Path) -> None:
     sets = [f"data.shards={server.url}", f"data.cache_dir={tmp_path / 'cache'}", "training.batch_size=2"]
     place = World(0, 1, 0, 1, torch.device("cpu"))
-    made = Trainer(load_recipe(toy, sets), Run(tmp_path / "run"), place, registry())
+    made = Trainer(load_recipe(toy, sets), Run(tmp_path / "run"), place)
     batches = iter(made.data.loader(0, made.total))
     next(batches)  # reads two of the ten shards at most
     deadline = time.monotonic() + 60

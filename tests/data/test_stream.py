@@ -23,7 +23,6 @@ from u2a.data.feeding import stream
 from u2a.data.feeding.batches import unwrap
 from u2a.data.storage import remote
 from u2a.errors import RecipeError, U2AError
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
 from u2a.training.trainer import Trainer
@@ -49,8 +48,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) 
 
 def trainer(toy: Path, run: Path, *sets: str) -> Trainer:
     recipe = load_recipe(toy, [*STREAM, *sets])
-    made = Trainer(recipe, Run(run), ALONE, registry())
-    made.run.create(recipe, registry())
+    made = Trainer(recipe, Run(run), ALONE)
+    made.run.create(recipe)
     return made
 
 
@@ -221,7 +220,7 @@ def test_fewer_shards_than_readers_is_told_and_does_not_hang(toy: Path, tmp_path
 )
 def test_what_a_stream_cannot_do_is_refused(toy: Path, tmp_path: Path, sets: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        Trainer(load_recipe(toy, sets), Run(tmp_path), ALONE, registry())
+        Trainer(load_recipe(toy, sets), Run(tmp_path), ALONE)
 
 
 def test_a_server_that_dies_and_returns_costs_nothing(
@@ -262,11 +261,11 @@ def test_a_run_resumes_from_addresses_that_were_signed_again(
 ) -> None:
     made = trainer(toy, tmp_path / "run", signed(server, "a"))
     made.fit()
-    again = Trainer(load_recipe(toy, [*STREAM, signed(server, "b")]), Run(tmp_path / "run"), ALONE, registry())
+    again = Trainer(load_recipe(toy, [*STREAM, signed(server, "b")]), Run(tmp_path / "run"), ALONE)
     again.resume()
     assert again.done == made.done
     fewer = signed(server, "a").replace("000005", "000004")
-    other = Trainer(load_recipe(toy, [*STREAM, fewer]), Run(tmp_path / "run"), ALONE, registry())
+    other = Trainer(load_recipe(toy, [*STREAM, fewer]), Run(tmp_path / "run"), ALONE)
     with pytest.raises(U2AError, match="data"):
         other.resume()
 

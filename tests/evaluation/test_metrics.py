@@ -17,6 +17,7 @@ import toys
 from click.testing import CliRunner
 from distributions import install, visible
 from pydantic import ValidationError
+from tasks import make_task
 
 import u2a
 from u2a.cli.main import main
@@ -27,7 +28,7 @@ from u2a.plugins.loading import registry
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
 from u2a.recipe.json_schema import recipe_schema
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 from u2a.report.values.predictions import Predictions
 from u2a.report.values.pseudovalues import of_score
 from u2a.runs.checkpoint import current
@@ -66,7 +67,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def task(kind: str, metric: str | None = None, classes: str = "abcde") -> TaskSection:
-    return TaskSection.model_validate({"kind": kind, "classes": tuple(classes), "metric": metric})
+    return make_task(kind, classes, metric)
 
 
 def average_precision(p_N: np.ndarray, truth_N: np.ndarray) -> float:

@@ -26,7 +26,7 @@ def predictor() -> Predictor:
     recipe = load_recipe(shipped_recipes()["quickstart"], ["training.device=cpu"])
     made = {name: registry().spec(o.kind).preprocessor(o) for name, o in recipe.modalities.items()}
     place = World(0, 1, 0, 1, torch.device("cpu"))
-    return Predictor(build_model(recipe, registry()).eval(), recipe, made, place)
+    return Predictor(build_model(recipe).eval(), recipe, made, place)
 
 
 def predict(predictor: Predictor, **values: object) -> Prediction:

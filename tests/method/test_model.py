@@ -59,7 +59,7 @@ def test_a_samples_output_does_not_depend_on_its_companions(
     checkpoints: dict[str, Path], mask_tokens: str
 ) -> None:
     recipe = three(checkpoints, f"model.mask_tokens={mask_tokens}")
-    model = build_model(recipe, registry()).eval()
+    model = build_model(recipe).eval()
     presences = [("image", "text", "video"), ("text",), ("image", "video"), ("video",), ("image", "text")]
     with torch.inference_mode():
         together = batch_of(recipe, presences)
@@ -73,7 +73,7 @@ def test_a_samples_output_does_not_depend_on_its_companions(
 
 def test_a_missing_modality_is_never_encoded(checkpoints: dict[str, Path]) -> None:
     recipe = three(checkpoints)
-    model = build_model(recipe, registry()).eval()
+    model = build_model(recipe).eval()
     rows: list[int] = []
     model.branches[0].backbone.register_forward_pre_hook(
         lambda *_: pytest.fail("the backbone is called in parts")
@@ -89,7 +89,7 @@ def test_a_missing_modality_is_never_encoded(checkpoints: dict[str, Path]) -> No
 def test_modalities_with_one_checkpoint_share_its_frozen_tensors_and_nothing_else(
     checkpoints: dict[str, Path],
 ) -> None:
-    model = build_model(three(checkpoints), registry())
+    model = build_model(three(checkpoints))
     image, _, video = model.branches
     frozen = {p.data_ptr() for p in image.backbone.parameters() if not p.requires_grad}
     other = {p.data_ptr() for p in video.backbone.parameters() if not p.requires_grad}
@@ -105,7 +105,7 @@ def test_modalities_with_one_checkpoint_share_its_frozen_tensors_and_nothing_els
 
 def test_changing_one_adapter_changes_its_modality_alone(checkpoints: dict[str, Path]) -> None:
     recipe = three(checkpoints)
-    model = build_model(recipe, registry()).eval()
+    model = build_model(recipe).eval()
     batch = batch_of(recipe, [("image", "text", "video")] * 2)
     before = model(batch.inputs, batch.present_BM).cls_BMD.detach()
     with torch.no_grad():
@@ -118,7 +118,7 @@ def test_changing_one_adapter_changes_its_modality_alone(checkpoints: dict[str, 
 def test_other_widths_get_one_projection(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     tiny.save_bert(tmp_path / "wide", width=48)
     recipe = three(checkpoints, f"modalities.text.encoder={tmp_path / 'wide'}")
-    model = build_model(recipe, registry()).eval()
+    model = build_model(recipe).eval()
     parts = {part.name: part.learnable for part in count_parameters(model)}
     assert parts["image.projection"] == parts["video.projection"] == 32 * 48
     assert "text.projection" not in parts
@@ -128,7 +128,7 @@ def test_other_widths_get_one_projection(checkpoints: dict[str, Path], tmp_path:
 
 def test_bf16_keeps_learnable_tensors_and_outputs_in_float32(checkpoints: dict[str, Path]) -> None:
     recipe = three(checkpoints, "training.precision=bf16")
-    model = build_model(recipe, registry()).eval()
+    model = build_model(recipe).eval()
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
     frozen = {p.dtype for b in model.branches for p in b.backbone.parameters() if not p.requires_grad}
     assert frozen == {torch.bfloat16}
@@ -141,13 +141,13 @@ def test_bf16_keeps_learnable_tensors_and_outputs_in_float32(checkpoints: dict[s
     rough = model(batch.inputs, batch.present_BM)
     assert asked == {(True, torch.bfloat16)}
     assert rough.cls_BMD.dtype == rough.logits_BC.dtype == torch.float32
-    exact = build_model(three(checkpoints), registry()).eval()(batch.inputs, batch.present_BM)
+    exact = build_model(three(checkpoints)).eval()(batch.inputs, batch.present_BM)
     assert (rough.cls_BMD - exact.cls_BMD).abs().max() < 0.15
 
 
 def test_a_seed_fixes_the_start(checkpoints: dict[str, Path]) -> None:
     def head(seed: int) -> torch.Tensor:
-        return build_model(three(checkpoints, f"seed={seed}"), registry()).head.weight
+        return build_model(three(checkpoints, f"seed={seed}")).head.weight
 
     assert torch.equal(head(0), head(0))
     assert not torch.equal(head(0), head(1))

@@ -303,7 +303,7 @@ def test_names_that_mean_something_else_are_refused_everywhere(name: str, tmp_pa
     with pytest.raises(RecipeError, match=f"modalities.{name}: modality '{name}': "):
         parse_recipe(document, source="r.toml", folder=Path("/f"))
     with pytest.raises(U2AError, match=f"modality '{name}': "):
-        new_plugin(name, tmp_path / "new")
+        new_plugin(name, registry(), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -319,11 +319,11 @@ def test_a_new_plugin_gets_a_name_that_pip_takes(tmp_path: Path) -> None:
     from u2a.plugins.new import new_plugin
 
     with pytest.raises(U2AError, match="last no _"):
-        new_plugin("class_", tmp_path / "new")
+        new_plugin("class_", registry(), tmp_path / "new")
 
 
 def test_without_the_default_metric_a_recipe_is_refused() -> None:
     known = Registry(modalities=registry().modalities)
     document = {"task": {"classes": ["a", "b"]}, "modalities": {"image": {"encoder": "a/b"}}}
-    with pytest.raises(RecipeError, match=r"task\.metric: no installed plugin brings the metric 'accuracy'"):
+    with pytest.raises(RecipeError, match=r"task\.metric: no installed plugin brings one that heads"):
         parse_recipe(document, source="r.toml", folder=Path("/f"), plugins=known)

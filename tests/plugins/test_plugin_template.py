@@ -13,12 +13,13 @@ from distributions import install
 
 from u2a.cli.main import main
 from u2a.errors import U2AError
+from u2a.plugins.loading import registry
 from u2a.plugins.new import new_plugin
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_the_new_distribution_registers_passes_and_trains(tmp_path, pretrained):
-    folder = new_plugin("wrist_sensor", tmp_path / "made", pretrained=pretrained)
+    folder = new_plugin("wrist_sensor", registry(), tmp_path / "made", pretrained=pretrained)
     install(tmp_path / "site", "u2a-plugin-wrist-sensor", {"wrist_sensor": "u2a_plugin_wrist_sensor"})
     path = os.pathsep.join([str(folder), str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
@@ -66,7 +67,7 @@ def test_nothing_of_the_template_is_left(tmp_path, monkeypatch, more):
 def test_names_that_cannot_be_used(tmp_path, monkeypatch, name, reason):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(U2AError, match=reason):
-        new_plugin(name)
+        new_plugin(name, registry())
     assert not list(tmp_path.iterdir())
 
 

@@ -73,7 +73,7 @@ def rows_of(differences: list[float], error: float = 1.0) -> dict[str, Any]:
         {"missing": [], "n": 9, **{name: {"difference": d, "error": error} for name in FOUR}}
         for d in differences
     ]
-    return {"metric": "accuracy", "patterns": rows}
+    return {"metric": "accuracy", "higher_is_better": True, "patterns": rows}
 
 
 def test_one_of_many_comparisons_is_not_called_behind_by_chance() -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.metrics import average_precision_score, f1_score
+from tasks import make_task
 
 from u2a.errors import U2AError
-from u2a.recipe.sections import TaskSection
 from u2a.report.values.calibration import calibration
 from u2a.report.values.comparison import compare_recipes
 from u2a.report.values.expected import expected, model_of_use, parse_rates
@@ -38,7 +38,7 @@ def predictions(kind: str, metric: str, n: int = N, seed: int = 0) -> Prediction
         target = (torch.rand(n, C, generator=draw) < 0.3).float()
         target[:, -2:] = 0
         target[3, -2] = 1
-    return Predictions.of(logits_NC, target, TaskSection(kind=kind, classes=tuple("abcde"), metric=metric))
+    return Predictions.of(logits_NC, target, make_task(kind=kind, classes=tuple("abcde"), metric=metric))
 
 
 def reference(found: Predictions, chosen: np.ndarray) -> tuple[float, list[float]]:
@@ -130,7 +130,7 @@ def test_a_class_of_few_samples_adds_what_two_more_of_them_could_change():
     for n in (4, 40):
         truth = np.arange(200) < n
         p = np.where(truth, 0.9, 0.1)
-        kind = TaskSection(kind="multi_label", classes=("a", "never"), metric="map")
+        kind = make_task(kind="multi_label", classes=("a", "never"), metric="map")
         logits_NC, target = torch.zeros(200, 2), torch.zeros(200, 2)
         logits_NC[:, 0], target[:, 0] = torch.tensor(p), torch.tensor(truth)
         found[n] = of_score(Predictions.of(logits_NC, target, kind))
@@ -342,7 +342,7 @@ def test_a_calibrated_models_error_is_the_one_that_is_shown_for_it(kind: str):
     """Outcomes drawn from the confidences themselves: the errors' mean is what one report expects."""
     draw = torch.Generator().manual_seed(0)
     logits_NC = torch.randn(300, C, generator=draw) * 1.5
-    task = TaskSection(kind=kind, classes=tuple("abcde"))
+    task = make_task(kind=kind, classes=tuple("abcde"))
     errors, shown = [], []
     for _ in range(60):
         if kind == "single_label":

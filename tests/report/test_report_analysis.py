@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from matplotlib.colors import to_hex
+from tasks import make_task
 from torch import Tensor
 
 from u2a.evaluation.encoding import Encoded
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 from u2a.report.drawing.figures import availability, calibration, classes
 from u2a.report.drawing.grids import contributions, interactions, rates
 from u2a.report.drawing.style import BAD, GOOD, MUTED
@@ -47,7 +48,7 @@ def analysis(logits_NMC: Any, present_NM: Any, target: Any, task: TaskSection) -
 def test_the_loss_of_a_class_is_measured_on_the_samples_that_the_modality_leaves():
     """Two samples that text alone gets right, and two that have text alone and are wrong."""
     both, text_only = [[0, 2], [5, 0]], [[0, 0], [0, 5]]
-    task = TaskSection(classes=("a", "b"))
+    task = make_task(classes=("a", "b"))
     found = analysis(
         [both, both, text_only, text_only], [[True, True]] * 2 + [[False, True]] * 2, [0] * 4, task
     )
@@ -132,7 +133,7 @@ def test_a_curve_counts_the_samples_that_have_the_modality():
     """Three of four have text, which alone is right: at 30 % one of them keeps it, at 100 % all three."""
     both, image_only = [[2, 0], [0, 5]], [[2, 0], [0, 0]]
     present = [[True, True]] * 3 + [[True, False]]
-    found = analysis([both] * 3 + [image_only], present, [1] * 4, TaskSection(classes=("a", "b")))
+    found = analysis([both] * 3 + [image_only], present, [1] * 4, make_task(classes=("a", "b")))
     report = {
         "metric": {"label": "accuracy"},
         "over_seeds": None,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from tasks import make_task
 
-from u2a.recipe.sections import TaskSection
 from u2a.report.build import build_report
 from u2a.report.values.calibration import calibration
 from u2a.report.values.class_intervals import class_intervals
@@ -98,7 +98,7 @@ def test_contributions_of_samples_without_noise_have_students_interval_over_the_
 
 
 def test_proper_scores_of_samples_without_noise_have_students_interval_over_the_seeds():
-    task = TaskSection(classes=("x", "y"))
+    task = make_task(classes=("x", "y"))
     chances = (0.81, 0.7, 0.82)
     runs = [
         Predictions.of(torch.tensor([[p, 1 - p]]).log().expand(30, 2), torch.zeros(30, dtype=torch.long), task)
@@ -111,7 +111,7 @@ def test_proper_scores_of_samples_without_noise_have_students_interval_over_the_
 
 
 def test_a_seed_again_changes_no_classes_interval_and_another_one_widens_it():
-    task, draw = TaskSection(classes=("x", "y", "z")), torch.Generator().manual_seed(0)
+    task, draw = make_task(classes=("x", "y", "z")), torch.Generator().manual_seed(0)
     target = torch.randint(3, (240,), generator=draw)
 
     def guessing(right: float) -> Predictions:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score
+from tasks import make_task
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from u2a.evaluation import trained as api
@@ -21,7 +22,7 @@ from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.metrics import scores
 from u2a.evaluation.scenarios import keep_mask
 from u2a.evaluation.scoring import classify
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 from u2a.report.build import bare_split, build_report
 from u2a.report.values.calibration import calibration
 from u2a.report.values.contributions import Coalition, contributions, of_run
@@ -33,7 +34,7 @@ N, C = 60, 5
 
 
 def task(kind: str, metric: str) -> TaskSection:
-    return TaskSection(kind=kind, classes=tuple("abcde"), metric=metric)
+    return make_task(kind=kind, classes=tuple("abcde"), metric=metric)
 
 
 def drawn(kind: str, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,7 +136,7 @@ def test_calibration_error_equals_torchmetrics():
 def test_calibration_of_labels_is_that_of_every_sample_and_class():
     logits_NC = torch.tensor([[0.8, -0.8], [0.8, -0.8]])
     target = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    two = TaskSection(kind="multi_label", classes=("a", "b"))
+    two = make_task(kind="multi_label", classes=("a", "b"))
     found = calibration([Predictions.of(logits_NC, target, two)])
     p = 1 / (1 + np.exp(-0.8))
     assert [b["count"] for b in found["bins"]] == [2, 2]

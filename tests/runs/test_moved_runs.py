@@ -18,7 +18,6 @@ import u2a
 from u2a.cli.encoder import encoder as encoder_group
 from u2a.common.distributed import World
 from u2a.errors import U2AError
-from u2a.plugins import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
 from u2a.training.trainer import Trainer
@@ -33,8 +32,8 @@ def interrupted(recipe: Path, folder: Path, *sets: str) -> None:
     """Two epochs, of which one is done and saved."""
     loaded = load_recipe(recipe, ["training.epochs=2", *sets])
     run = Run(folder)
-    trainer = Trainer(loaded, run, ALONE, registry())
-    run.create(loaded, registry())
+    trainer = Trainer(loaded, run, ALONE)
+    run.create(loaded)
     trainer.stop.asked = 15
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()

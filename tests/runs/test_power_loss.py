@@ -16,7 +16,6 @@ from u2a.data.packing.pack import pack_manifest
 from u2a.data.reading.missing import draw_table, read_table, write_tables
 from u2a.data.reading.opening import open_recipe_split
 from u2a.errors import CheckpointError
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
@@ -45,13 +44,13 @@ def test_a_checkpoint_outlives_a_power_failure(
 ) -> None:
     disk, recipe, run = Disk(monkeypatch), load_recipe(toy), Run(tmp_path / "run")
     place = World(0, 1, 0, 1, torch.device("cpu"))
-    trainer = Trainer(recipe, run, place, registry())
-    run.create(recipe, registry())
+    trainer = Trainer(recipe, run, place)
+    run.create(recipe)
     trainer.fit()
     disk.fail(run.folder)
     for pointer in ("LAST", "BEST"):
         assert checkpoint.verify(checkpoint.current(run.checkpoints, pointer))["step"] == trainer.done
-    again = Trainer(run.recipe(), run, place, registry())
+    again = Trainer(run.recipe(), run, place)
     again.resume()
     assert again.done == trainer.total
     assert json.loads((run.folder / "versions.json").read_text())
@@ -62,8 +61,8 @@ def test_a_save_that_breaks_off_leaves_the_one_before(
 ) -> None:
     run = Run(tmp_path / "run")
     place = World(0, 1, 0, 1, torch.device("cpu"))
-    trainer = Trainer(load_recipe(toy), run, place, registry())
-    run.create(trainer.recipe, registry())
+    trainer = Trainer(load_recipe(toy), run, place)
+    run.create(trainer.recipe)
     meta = {"modalities": checkpoint.describe_modalities(trainer.model)}
     before = checkpoint.save_checkpoint(run.checkpoints, 1, trainer.model, trainer.optimizer, meta, best=True)
 

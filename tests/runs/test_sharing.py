@@ -45,7 +45,7 @@ def folders(tmp_path: Path, checkpoints: dict[str, Path], other: bool) -> Path:
 
 
 def built(recipe: Path) -> U2A:
-    return build_model(load_recipe(recipe), registry())
+    return build_model(load_recipe(recipe))
 
 
 def weights(model: U2A) -> list[torch.Tensor]:

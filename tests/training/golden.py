@@ -24,7 +24,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from u2a.common.distributed import World
 from u2a.data.packing.pack import pack_manifest
 from u2a.method.model import U2A
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model
 from u2a.runs.checkpoint import adapter_state, learnable
@@ -209,9 +208,9 @@ def train(recipe_file: Path, folder: Path, place: World = ALONE) -> Trained:
     recipe = load_recipe(recipe_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer_module, "build_model", lambda *args, **how: build_model(*args, **how).double())
-        trainer = Trainer(recipe, Run(folder), place, registry())
+        trainer = Trainer(recipe, Run(folder), place)
     if place.main:
-        trainer.run.create(recipe, registry())
+        trainer.run.create(recipe)
     names = {id(parameter): name for name, parameter in learnable(trainer.model)}
 
     def state() -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from u2a.cli.main import main
 from u2a.common.distributed import World
-from u2a.plugins import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
 from u2a.training.trainer import Trainer
@@ -27,8 +26,8 @@ ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 def interrupted(recipe: Path, folder: Path, steps: int, *sets: str) -> None:
     """A run that was stopped after so many steps."""
     loaded = load_recipe(recipe, sets)
-    made = Trainer(loaded, Run(folder), ALONE, registry())
-    made.run.create(loaded, registry())
+    made = Trainer(loaded, Run(folder), ALONE)
+    made.run.create(loaded)
     batches = iter(made.data.loader(0, made.total))
     made.objective.train()
     for _ in range(steps):

@@ -15,7 +15,6 @@ from u2a.cli.main import main
 from u2a.common.distributed import World
 from u2a.data.feeding.batches import unwrap
 from u2a.errors import U2AError
-from u2a.plugins import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
@@ -37,9 +36,9 @@ def plain(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 
 def trainer(recipe: Path, run: Path, *sets: str) -> Trainer:
     loaded = load_recipe(recipe, ["training.device=cpu", *sets])
-    made = Trainer(loaded, Run(run), ALONE, registry())
+    made = Trainer(loaded, Run(run), ALONE)
     if not made.run.exists:
-        made.run.create(loaded, registry())
+        made.run.create(loaded)
     return made
 
 

@@ -37,7 +37,6 @@ from torch import Tensor
 
 import u2a
 from u2a.evaluation.calibration import Calibration, PatternCalibration
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model
 from u2a.runs.checkpoint import learnable
@@ -213,14 +212,14 @@ def test_a_resumed_run_knows_what_was_best(golden_data: dict[str, Path], tmp_pat
     values = {}
     for name, stop_after in (("whole", 5), ("parts", 4)):
         run = Run(tmp_path / name)
-        run.create(recipe, registry())
-        trainer = Trainer(recipe, run, ALONE, registry())
+        run.create(recipe)
+        trainer = Trainer(recipe, run, ALONE)
         if stop_after < 5:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(trainer, "train_step", partial(_stop, trainer, trainer.train_step, stop_after))
                 with pytest.raises(KeyboardInterrupt):
                     trainer.fit()
-            trainer = Trainer(recipe, run, ALONE, registry())
+            trainer = Trainer(recipe, run, ALONE)
             trainer.resume()
             assert trainer.done == stop_after
         trainer.fit()
@@ -243,7 +242,7 @@ def _initial(tmp_path: Path, seed: int) -> dict[str, Tensor]:
     model = {**MODEL, "mask_tokens": "per_target", "lora_rank": 4}
     case = settings({"seed": seed, "modalities": THREE, "model": model})
     recipe = load_recipe(write_recipe(tmp_path, case, "shards"))
-    return {name: p.detach() for name, p in learnable(build_model(recipe, registry()))}
+    return {name: p.detach() for name, p in learnable(build_model(recipe))}
 
 
 def test_where_training_starts(golden_plugin: Path, tmp_path: Path) -> None:

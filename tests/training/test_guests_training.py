@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from distributions import install
+from tasks import make_task
 from torch import Tensor
 
 import u2a
@@ -24,7 +25,6 @@ from u2a.errors import PluginError
 from u2a.evaluation import metrics
 from u2a.plugins.loading import registry
 from u2a.plugins.registry import Registry
-from u2a.recipe.sections import TaskSection
 from u2a.training import loggers as module
 from u2a.training.loggers import Loggers
 
@@ -33,17 +33,16 @@ TARGET = torch.tensor([0, 1, 1, 0])
 Compute = Callable[[Tensor, Tensor, int], Any]
 
 
-def with_metric(monkeypatch: pytest.MonkeyPatch, compute: Compute, name: str = "spoil") -> None:
+def with_metric(monkeypatch: pytest.MonkeyPatch, compute: Compute, name: str = "spoil") -> Registry:
     known = Registry()
     known.metrics = replace(registry().metrics, brought=dict(registry().metrics.brought))
     known.metrics.add(Owner("p", "u2a-plugin-p", "2"), u2a.MetricSpec(name, ("single_label",), compute))
-    monkeypatch.setattr(metrics, "registry", lambda: known)
     monkeypatch.setattr(metrics, "_told", set())
+    return known
 
 
-def scored(metric: str | None = None) -> dict[str, float]:
-    task = TaskSection.model_construct(kind="single_label", classes=("a", "b"), metric=metric)
-    return metrics.scores(LOGITS, TARGET, task)
+def scored(known: Registry | None = None, metric: str | None = None) -> dict[str, float]:
+    return metrics.scores(LOGITS, TARGET, make_task(classes="ab", metric=metric, plugins=known))
 
 
 def raising(error: BaseException) -> Compute:
@@ -72,8 +71,8 @@ def meddling(p_NC: Tensor, target: Tensor, n_classes: int) -> float:
 def test_a_metric_that_writes_into_its_arguments_changes_no_other(monkeypatch, headline: str | None) -> None:
     alone = scored()
     logits, target = LOGITS.clone(), TARGET.clone()
-    with_metric(monkeypatch, writing)
-    found = scored(headline)
+    known = with_metric(monkeypatch, writing)
+    found = scored(known, headline)
     assert {name: found[name] for name in alone} == alone
     assert found["spoil"] == 0.5
     assert torch.equal(logits, LOGITS)
@@ -82,9 +81,9 @@ def test_a_metric_that_writes_into_its_arguments_changes_no_other(monkeypatch, h
 
 def test_a_metric_that_changes_the_process_is_named_and_undone(monkeypatch, capfd, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    with_metric(monkeypatch, meddling)
+    known = with_metric(monkeypatch, meddling)
     state = torch.get_rng_state()
-    assert scored()["spoil"] == 0.5
+    assert scored(known)["spoil"] == 0.5
     assert (torch.get_default_dtype(), torch.is_grad_enabled(), Path.cwd()) == (torch.float32, True, tmp_path)
     assert torch.equal(torch.get_rng_state(), state)
     out, err = capfd.readouterr()
@@ -114,15 +113,15 @@ def test_a_metric_that_changes_the_process_is_named_and_undone(monkeypatch, capf
     ids=str,
 )
 def test_what_a_metric_gives_is_a_number_in_0_to_1_or_named(monkeypatch, capfd, value, wanted) -> None:
-    with_metric(monkeypatch, lambda p_NC, target, n_classes: value)
+    known = with_metric(monkeypatch, lambda p_NC, target, n_classes: value)
     if isinstance(wanted, float):
-        assert scored("spoil")["spoil"] == wanted
+        assert scored(known, "spoil")["spoil"] == wanted
         return
     with pytest.raises(PluginError, match=r"metric 'spoil' \(plugin 'p' of u2a-plugin-p 2\) ") as caught:
-        scored("spoil")
+        scored(known, "spoil")
     assert wanted in str(caught.value)
     for _ in range(2):
-        assert np.isnan(scored()["spoil"])
+        assert np.isnan(scored(known)["spoil"])
     assert capfd.readouterr().err.count("it is NaN") == 1
 
 
@@ -130,16 +129,16 @@ def test_what_a_metric_gives_is_a_number_in_0_to_1_or_named(monkeypatch, capfd, 
     "error", [KeyError("x"), SystemExit(3), GeneratorExit(), RecursionError("deep")], ids=repr
 )
 def test_a_metric_may_raise_anything(monkeypatch, error: BaseException) -> None:
-    with_metric(monkeypatch, raising(error))
-    assert np.isnan(scored()["spoil"])
+    known = with_metric(monkeypatch, raising(error))
+    assert np.isnan(scored(known)["spoil"])
     with pytest.raises(PluginError, match=f"failed: {type(error).__name__}"):
-        scored("spoil")
+        scored(known, "spoil")
 
 
 def test_nan_names_the_plugin_once(monkeypatch, capfd) -> None:
-    with_metric(monkeypatch, lambda p_NC, target, n_classes: float("nan"))
-    assert np.isnan(scored("spoil")["spoil"])
-    scored()
+    known = with_metric(monkeypatch, lambda p_NC, target, n_classes: float("nan"))
+    assert np.isnan(scored(known, "spoil")["spoil"])
+    scored(known)
     assert capfd.readouterr().err == "metric 'spoil' (plugin 'p' of u2a-plugin-p 2) is NaN on 4 samples\n"
 
 
@@ -169,7 +168,7 @@ def trained(monkeypatch, *kept: Kept | Callable[..., Any], seconds: float = 20.0
         known.loggers.add(Owner("p", "u2a-plugin-p", "2"), u2a.LoggerSpec(f"logger{number}", open_))
     monkeypatch.setattr(module, "CLOSE_SECONDS", seconds)
     names = [f"logger{number}" for number in range(len(kept))]
-    with Loggers(names, Recipe(), known, Path(), said.append) as loggers:  # type: ignore[arg-type]
+    with Loggers(names, Recipe(known), Path(), said.append) as loggers:  # type: ignore[arg-type]
         for step in (1, 2, 3):
             values = {"loss": 1 / step, "epoch": 0}
             loggers.log(values, step, "train")
@@ -178,6 +177,9 @@ def trained(monkeypatch, *kept: Kept | Callable[..., Any], seconds: float = 20.0
 
 
 class Recipe:
+    def __init__(self, plugins: Registry) -> None:
+        self.plugins = plugins
+
     def resolved(self) -> dict[str, Any]:
         return {"name": "x"}
 

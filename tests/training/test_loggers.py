@@ -75,8 +75,8 @@ def torn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def trainer(recipe_file: Path, run: Path, *sets: str) -> Trainer:
     recipe = load_recipe(recipe_file, sets)
-    made = Trainer(recipe, Run(run), ALONE, registry())
-    made.run.create(recipe, registry())
+    made = Trainer(recipe, Run(run), ALONE)
+    made.run.create(recipe)
     return made
 
 
@@ -113,7 +113,7 @@ def test_tensorboard_shows_what_metrics_jsonl_says_after_a_resume_too(toy: Path,
     first = trainer(toy, tmp_path / "run", *sets)
     stopped_after(first, 4)
     batch = unwrap(next(iter(first.data.loader(4, 5))))
-    loggers = Loggers(["tensorboard"], first.recipe, registry(), first.run.folder, print)
+    loggers = Loggers(["tensorboard"], first.recipe, first.run.folder, print)
     loggers.done = 4
     with loggers:
         loggers.log(first.train_step([batch]) | {"loss": -1.0}, 5, "train")  # a step that a crash loses
@@ -276,7 +276,7 @@ def test_a_training_that_breaks_off_closes_its_loggers_as_failed(torn: None, toy
     recipe = load_recipe(toy)
     with (
         pytest.raises(KeyboardInterrupt),
-        Loggers(["torn_close"], recipe, registry(), tmp_path, said.append),
+        Loggers(["torn_close"], recipe, tmp_path, said.append),
     ):
         raise KeyboardInterrupt
     assert len(said) == 1
@@ -286,7 +286,7 @@ def test_a_training_that_breaks_off_closes_its_loggers_as_failed(torn: None, toy
 def test_unknown_and_uninstalled_loggers_are_refused_before_any_compute(torn: None, toy: Path) -> None:
     recipe = load_recipe(toy, ['training.loggers=["tensorbord", "absent"]'])
     with pytest.raises(RecipeError) as caught:
-        check_loggers(recipe, registry())
+        check_loggers(recipe)
     unknown, absent = str(caught.value).splitlines()
     assert (
         "training.loggers: no installed plugin brings the logger 'tensorbord'; did you mean \"tensorboard\"?"

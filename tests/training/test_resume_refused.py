@@ -8,7 +8,6 @@ import pytest
 from golden import ALONE, TRAINING, Case, settings, with_validation, write_recipe
 
 from u2a.errors import U2AError
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
 from u2a.training.trainer import Trainer
@@ -18,8 +17,8 @@ def trainer(folder: Path, case: Case, shards: dict[str, list[str]]) -> Trainer:
     recipe = load_recipe(write_recipe(folder, settings(case), shards))
     run = Run(folder / "run")
     if not run.exists:
-        run.create(recipe, registry())
-    return Trainer(recipe, run, ALONE, registry())
+        run.create(recipe)
+    return Trainer(recipe, run, ALONE)
 
 
 def test_other_data_or_another_schedule_is_refused(golden_data: dict[str, Path], tmp_path: Path) -> None:

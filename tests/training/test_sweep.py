@@ -15,7 +15,6 @@ import torch
 from u2a.common.distributed import World
 from u2a.errors import RecipeError, U2AError
 from u2a.evaluation import trained as api
-from u2a.plugins.loading import registry
 from u2a.report.compare import compare_runs
 from u2a.runs.folder import Run
 from u2a.training import grid as sweep
@@ -118,7 +117,7 @@ def test_a_grid_of_trainings_on_two_processes(recipe: Path, tmp_path: Path):
 def test_a_training_that_owes_its_last_validation_is_not_finished(runs: list[str], tmp_path: Path):
     run = Run(shutil.copytree(runs[0], tmp_path / "run"))
     assert sweep.finished(run)
-    trainer = Trainer(run.recipe(), run, ALONE, registry())
+    trainer = Trainer(run.recipe(), run, ALONE)
     trainer.resume()
     trainer._save()  # as after a validation that met bad data
     (run.checkpoints / "BEST").unlink()

@@ -19,7 +19,6 @@ from u2a.data.feeding.plan import TrainingPlan
 from u2a.errors import CheckpointError, RecipeError, U2AError
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.validation import Validation
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
@@ -31,8 +30,8 @@ ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 
 def trainer(recipe_file: Path, run: Path, *sets: str) -> Trainer:
     recipe = load_recipe(recipe_file, sets)
-    made = Trainer(recipe, Run(run), ALONE, registry())
-    made.run.create(recipe, registry())
+    made = Trainer(recipe, Run(run), ALONE)
+    made.run.create(recipe)
     return made
 
 
@@ -131,7 +130,7 @@ def test_kill_9_loses_no_saved_epoch(toy: Path, tmp_path: Path) -> None:
         time.sleep(0.5)
         process.kill()
     meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
-    again = Trainer(Run(run).recipe(), Run(run), ALONE, registry())
+    again = Trainer(Run(run).recipe(), Run(run), ALONE)
     again.resume()
     assert again.done == meta["step"] > 0
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -374,7 +373,7 @@ def test_the_batch_must_divide(toy: Path, tmp_path: Path) -> None:
         load_recipe(toy, ["training.accumulation=3"])
     two = World(0, 2, 0, 2, torch.device("cpu"))
     with pytest.raises(RecipeError, match="not divisible by 2 processes x accumulation 8"):
-        Trainer(load_recipe(toy, ["training.accumulation=8"]), Run(tmp_path), two, registry())
+        Trainer(load_recipe(toy, ["training.accumulation=8"]), Run(tmp_path), two)
 
 
 def test_an_epoch_uses_each_sample_once_and_orders_differ() -> None:

@@ -159,10 +159,9 @@ def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: A
 
 def _notes(run: Run) -> dict[str, Any]:
     """What was said of the plugins' versions, where there was something."""
-    from u2a.plugins.loading import registry
     from u2a.runs.owners import check_owners
 
-    notes = check_owners(run.folder, run.recipe(), registry())
+    notes = check_owners(run.folder, run.recipe())
     return {"notes": notes} if notes else {}
 
 
@@ -189,7 +188,7 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
         difference = scenario.scores[headline] - scenario.complete[headline]
         values = [f"{value:.4f}" for value in scenario.scores.values()]
         rows.append([*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty)])
-    if headline == "accuracy" and scenarios[0].majority is not None:
+    if recipe.task.spec().form == "hits" and scenarios[0].majority is not None:
         rows.append([*missing * len(names), f"{scenarios[0].majority:.4f}", "(majority class)"])
     return [*names, *scenarios[0].scores, "change", "N", "n_empty"], rows
 

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 @json_option
 def params(recipe: str, sets: tuple[str, ...], as_json: bool) -> None:
     """Count RECIPE's parameters, without reading any weights."""
-    from u2a.plugins.loading import registry
     from u2a.recipe.file import load_recipe
     from u2a.runs.build import build_model, count_parameters
 
-    parts = count_parameters(build_model(load_recipe(recipe, sets), registry(), weights=False))
+    parts = count_parameters(build_model(load_recipe(recipe, sets), weights=False))
     total, learnable = sum(p.total for p in parts), sum(p.learnable for p in parts)
     if as_json:
         print_json({"total": total, "learnable": learnable, "parts": [vars(part) for part in parts]})

@@ -76,9 +76,10 @@ def check(name: str, files: tuple[Path, ...], bad: tuple[Path, ...], sets: tuple
 @click.option("--pretrained", is_flag=True, help="Adapt a transformers checkpoint.")
 def new(name: str, out: str | None, pretrained: bool) -> None:
     """Make a complete, tested distribution for a new modality NAME."""
+    from u2a.plugins.loading import registry
     from u2a.plugins.new import new_plugin
 
-    folder = new_plugin(name, out, pretrained=pretrained)
+    folder = new_plugin(name, registry(), out, pretrained=pretrained)
     click.echo(f"wrote {folder}; next: pip install -e {folder} && pytest {folder}")
 
 

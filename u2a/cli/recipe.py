@@ -17,14 +17,13 @@ def recipe() -> None:
 @set_option
 def check(path: str, sets: tuple[str, ...]) -> None:
     """Validate RECIPE and its encoders (without reading weights), and say what it trains."""
-    from u2a.plugins.loading import registry
     from u2a.recipe.file import load_recipe
     from u2a.training.encoder_check import check_encoders
     from u2a.training.loggers import check_loggers
 
     loaded = load_recipe(path, sets)
-    check_loggers(loaded, registry())
-    for note in check_encoders(loaded, registry()):
+    check_loggers(loaded)
+    for note in check_encoders(loaded):
         click.echo(note, err=True)
     names = ", ".join(loaded.modalities)
     click.echo(f"{path}: ok: {loaded.name}, {len(loaded.task.classes)} classes, modalities {names}")

@@ -20,6 +20,9 @@ NAME = r"[a-z][a-z0-9_]*"
 EXTENSION = r"[a-z0-9][a-z0-9._+-]*"
 TaskKind = Literal["single_label", "multi_label"]
 LineKind = Literal["train", "validation"]
+#: What a metric is made of: the share of samples whose guessed class is right; F1, or average precision, of
+#: each class that occurs, averaged over classes; F1 of all decisions at once.
+MetricForm = Literal["hits", "class_f1", "class_precision", "pooled_f1"]
 
 
 class Logger(Protocol):
@@ -82,6 +85,13 @@ class MetricSpec:
             ``[N, C]`` of 0 and 1, both long; on the CPU. Returns a number in 0..1: reports print it in percent.
         higher_is_better: False for errors; decides which checkpoint is the best.
         help: one line for ``u2a plugins list`` and the docs.
+        label: what reports call it; its name if empty.
+        form: what it is made of: ``"hits"`` (share of samples whose guessed class is right), ``"class_f1"`` or
+            ``"class_precision"`` (of each class that occurs, averaged over classes), ``"pooled_f1"`` (F1 of all
+            decisions at once). Reports then show its counterpart of each class, and leave out every sample in
+            turn for the intervals. None: it is computed anew without one part of the samples after the other.
+        headline_of: the tasks that it heads where the recipe names no metric; the first one counts.
+        selects_for: the tasks whose best checkpoint it picks where the recipe names no metric.
         api: the contract version that the plugin was made for; 1 if left out.
     """
 
@@ -90,4 +100,13 @@ class MetricSpec:
     compute: Callable[[Tensor, Tensor, int], float]
     higher_is_better: bool = True
     help: str = ""
+    label: str = ""
+    form: MetricForm | None = None
+    headline_of: tuple[TaskKind, ...] = ()
+    selects_for: tuple[TaskKind, ...] = ()
     api: int = UNSTATED_API
+
+    @property
+    def of_decisions(self) -> bool:
+        """Whether it asks which classes reach their thresholds, not how probable they are."""
+        return self.form in ("class_f1", "pooled_f1")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Example, Inputs, Preprocessor
 from u2a.errors import PluginError
-from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 
 
@@ -32,7 +31,7 @@ class OwnedPreprocessor:
             return self.inner.collate(examples)
 
 
-def build_preprocessors(recipe: Recipe, registry: Registry) -> dict[str, Preprocessor]:
+def build_preprocessors(recipe: Recipe) -> dict[str, Preprocessor]:
     """A preprocessor for each modality, in recipe order.
 
     Raises:
@@ -40,7 +39,7 @@ def build_preprocessors(recipe: Recipe, registry: Registry) -> dict[str, Preproc
     """
     found: dict[str, Preprocessor] = {}
     for name, options in recipe.modalities.items():
-        spec, owner = registry.spec(options.kind), registry.owners[options.kind]
+        spec, owner = recipe.plugins.spec(options.kind), recipe.plugins.owners[options.kind]
         with blame(name, owner, "preprocessor"):
             inner = spec.preprocessor(options)
             _check_pickles(inner)

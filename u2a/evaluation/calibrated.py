@@ -16,7 +16,7 @@ from u2a.evaluation.metrics import compute_metric, metric_names
 from u2a.evaluation.rising import rising_confidence
 from u2a.evaluation.scoring import classify
 from u2a.method.model import U2A
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 
 BINS = 15
 #: The coverage that evaluations show.
@@ -36,8 +36,8 @@ def calibration_of(
     Returns:
         ``n``, ``temperature``; ``ece``, ``brier``, ``nll`` and ``rises`` (see
         `u2a.evaluation.rising.rising_confidence`), each also as ``<name>_calibrated``; ``coverage``,
-        ``set_size`` and ``set_from`` of prediction sets that promise `coverage`; for multi-label tasks each F1
-        at 0.5, and ``<name>_fitted`` at the fitted thresholds.
+        ``set_size`` and ``set_from`` of prediction sets that promise `coverage`; for multi-label tasks each
+        metric of decisions at 0.5, and ``<name>_fitted`` at the fitted thresholds.
     """
     has_all_N = (encoded.present_NM | ~torch.tensor(pattern)).all(1)
     if not calibration.patterns or not has_all_N.any():
@@ -75,9 +75,9 @@ def _fitted(
 ) -> dict[str, float]:
     decided_NC = decide(p_NC, calibration.thresholds(name, M, p_NC.shape[1]))
     found = {}
-    for metric in (m for m in metric_names(task) if m.startswith("f1")):
-        found[metric] = compute_metric(metric, torch.from_numpy(raw_NC).float(), torch.from_numpy(target))
-        fitted = compute_metric(metric, torch.from_numpy(decided_NC).float(), torch.from_numpy(target))
+    for metric in (m for m in metric_names(task) if task.spec(m).of_decisions):
+        found[metric] = compute_metric(metric, torch.from_numpy(raw_NC).float(), torch.from_numpy(target), task)
+        fitted = compute_metric(metric, torch.from_numpy(decided_NC).float(), torch.from_numpy(target), task)
         found[f"{metric}_fitted"] = fitted
     return found
 

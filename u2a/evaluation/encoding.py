@@ -19,7 +19,7 @@ from u2a.data.reading.split import Split
 from u2a.errors import U2AError
 from u2a.method.finite import refuse_non_finite
 from u2a.method.model import U2A
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 
 BATCH_SIZE = 32
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from u2a.common.terminal import console
 from u2a.errors import PluginError
 from u2a.plugins.guard import put_back
-from u2a.plugins.loading import registry
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 
+#: A class of a multi-label task is predicted from this probability on, where no threshold was fitted.
+THRESHOLD = 0.5
 #: By how much a mean of float32 may leave 0..1.
 ROUNDING = 1e-5
 
@@ -35,26 +36,21 @@ def scores(logits_NC: Tensor, target: Tensor, task: TaskSection) -> dict[str, fl
     if not len(target):
         return dict.fromkeys(names, nan)
     p_NC = probabilities(logits_NC, task)
-    values = {names[0]: compute_metric(names[0], p_NC, target)}
-    values |= {name: _value_or_nan(name, p_NC, target) for name in names[1:]}
+    values = {names[0]: compute_metric(names[0], p_NC, target, task)}
+    values |= {name: _value_or_nan(name, p_NC, target, task) for name in names[1:]}
     for name, value in values.items():
         if isnan(value):
-            _tell(name, f"{registry().metrics.describe(name)} is NaN on {len(target)} samples")
+            _tell(name, f"{task.metrics.describe(name)} is NaN on {len(target)} samples")
     return values
 
 
 def metric_names(task: TaskSection) -> tuple[str, ...]:
     """The names `scores` returns: the headline metric, then the others that fit, shipped ones first."""
-    names = [name for name, spec in registry().metrics.specs.items() if task.kind in spec.task_kinds]
+    names = [name for name, spec in task.metrics.specs.items() if task.kind in spec.task_kinds]
     return (task.headline, *(name for name in names if name != task.headline))
 
 
-def higher_is_better(name: str) -> bool:
-    """Whether a larger value of the metric is the better one."""
-    return registry().metrics.specs[name].higher_is_better
-
-
-def compute_metric(name: str, p_NC: Tensor, target: Tensor) -> float:
+def compute_metric(name: str, p_NC: Tensor, target: Tensor, task: TaskSection) -> float:
     """One metric of at least one sample.
 
     Args:
@@ -63,7 +59,7 @@ def compute_metric(name: str, p_NC: Tensor, target: Tensor) -> float:
     Raises:
         PluginError: no such metric, or what the plugin's code raised, with the plugin named.
     """
-    metrics = registry().metrics
+    metrics = task.metrics
     if name not in metrics.specs:
         raise PluginError(metrics.unknown(name))
     spec, changed = metrics.specs[name], list[str]()
@@ -88,9 +84,9 @@ def _number(value: object) -> float:
     return float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]
 
 
-def _value_or_nan(name: str, p_NC: Tensor, target: Tensor) -> float:
+def _value_or_nan(name: str, p_NC: Tensor, target: Tensor, task: TaskSection) -> float:
     try:
-        return compute_metric(name, p_NC, target)
+        return compute_metric(name, p_NC, target, task)
     except PluginError as error:
         _tell(name, f"{error}; it is NaN")
         return nan

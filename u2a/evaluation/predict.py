@@ -21,7 +21,6 @@ from u2a.evaluation.calibration import Calibration, pattern_name
 from u2a.evaluation.shown import table
 from u2a.method.finite import refuse_non_finite
 from u2a.method.model import U2A
-from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
 
 
@@ -122,7 +121,7 @@ class Predictor:
             raise BadSample(f"{_short(where)}: {error}") from error
 
     def _member(self, name: str, value: Any) -> bytes:
-        spec = registry().spec(self.recipe.modalities[name].kind)
+        spec = self.recipe.plugins.spec(self.recipe.modalities[name].kind)
         inline_text = isinstance(value, str) and "txt" in spec.extensions
         if inline_text and looks_like_file(value) and os.path.isfile(value):
             raise U2AError(
@@ -134,7 +133,7 @@ class Predictor:
             return _read_file(name, Path(value))
         if spec.to_member is None:
             raise U2AError(f"{name}: give a path or bytes; its plugin takes no {type(value).__name__}")
-        owner = registry().owners[self.recipe.modalities[name].kind]
+        owner = self.recipe.plugins.owners[self.recipe.modalities[name].kind]
         with blame(name, owner, "to_member"):
             try:
                 return spec.to_member(value)

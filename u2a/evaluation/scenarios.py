@@ -23,7 +23,7 @@ from u2a.evaluation.scoring import Scenario, Scorer, check_dropped
 from u2a.evaluation.stand_ins import with_stand_ins
 from u2a.method.model import U2A
 from u2a.method.selection import subsets
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 
 #: Up to this many modalities every pattern is scored; beyond, a sample of as many patterns.
 EXACT = 6

@@ -19,7 +19,7 @@ from u2a.evaluation.metrics import scores
 from u2a.evaluation.shown import table
 from u2a.method.finite import explain_head
 from u2a.method.model import U2A
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 
 
 def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:

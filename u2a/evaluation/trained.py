@@ -30,7 +30,6 @@ from u2a.evaluation.scenarios import (
 from u2a.evaluation.scoring import Scenario, Scorer
 from u2a.evaluation.shown import table
 from u2a.evaluation.stand_ins import with_stand_ins
-from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
 from u2a.runs.build import build_model
 from u2a.runs.checkpoint import current, learnable, load_current
@@ -53,15 +52,14 @@ class Model:
     """
 
     def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
-        plugins = registry()
         self.run, self.recipe, self.place = run, recipe, place
-        self.notes = check_owners(run.folder, recipe, plugins)
+        self.notes = check_owners(run.folder, recipe)
         for note in self.notes:
             if place.main:
                 console.print(note, markup=False, highlight=False, soft_wrap=True)
         current(run.checkpoints, checkpoint.upper())  # before the encoders, which take long
-        self.preprocessors = build_preprocessors(recipe, plugins)
-        self.network = build_model(recipe, plugins)
+        self.preprocessors = build_preprocessors(recipe)
+        self.network = build_model(recipe)
         folder, self.meta = load_current(run.checkpoints, checkpoint.upper(), self.network)
         if self.meta["classes"] != list(recipe.task.classes):
             raise CheckpointError(f"{folder}: was trained on other classes than the recipe's task.classes")

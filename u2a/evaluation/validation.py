@@ -16,11 +16,10 @@ import torch
 from u2a.errors import U2AError
 from u2a.evaluation.calibration import Calibration, fit_calibration
 from u2a.evaluation.encoding import Encoded
-from u2a.evaluation.metrics import higher_is_better
 from u2a.evaluation.scenarios import Pattern, patterns
 from u2a.evaluation.scoring import Scenario, Scorer, classify
 from u2a.method.model import U2A
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def _selected(values: list[float], task: TaskSection) -> float:
     if not known or task.select_on == "complete":
         return values[0]
     if task.select_on == "worst":
-        return min(known) if higher_is_better(task.selection_metric) else max(known)
+        return min(known) if task.spec(task.selection_metric).higher_is_better else max(known)
     return sum(known) / len(known)
 
 

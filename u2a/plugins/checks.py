@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
-from u2a.contract.extensions import EXTENSION, NAME, LoggerSpec, MetricSpec, TaskKind
+from u2a.contract.extensions import EXTENSION, NAME, LoggerSpec, MetricForm, MetricSpec, TaskKind
 from u2a.contract.modality import SUPPORTED_API, ModalityOptions, ModalitySpec, Tune, redefines
 from u2a.contract.names import check_name
 from u2a.errors import PluginError
@@ -115,6 +115,13 @@ def check_metric(spec: object) -> None:
         raise PluginError(
             f"metric {spec.name!r}: task_kinds must be a tuple of {' and '.join(map(repr, kinds))}"
         )
+    for part in ("headline_of", "selects_for"):
+        if not isinstance(getattr(spec, part), tuple) or set(getattr(spec, part)) - set(spec.task_kinds):
+            raise PluginError(f"metric {spec.name!r}: {part} must be a tuple of its own task_kinds")
+    if spec.form not in (None, *get_args(MetricForm)):
+        raise PluginError(
+            f"metric {spec.name!r}: form must be None or one of {', '.join(get_args(MetricForm))}"
+        )
 
 
 def checked_spec(what: str, wanted: type[S], spec: object) -> S:
@@ -133,7 +140,7 @@ def checked_spec(what: str, wanted: type[S], spec: object) -> S:
     if not isinstance(spec.name, str) or not re.fullmatch(NAME, spec.name):
         raise PluginError(f"{what} name {spec.name!r} is not made of lower-case letters, digits and _")
     check_name(what, spec.name)
-    for part in ("help", "module", "install"):
+    for part in ("help", "module", "install", "label"):
         if not isinstance(getattr(spec, part, ""), str):
             raise PluginError(f"{what} {spec.name!r}: {part} must be text")
     return spec

@@ -10,14 +10,13 @@ from pathlib import Path
 from u2a.contract.extensions import NAME
 from u2a.contract.names import check_name
 from u2a.errors import U2AError
-from u2a.plugins.loading import registry
 from u2a.plugins.registry import Registry
 
 _LEAVE = ("__pycache__",)
 
 
 def new_plugin(
-    name: str, out: str | Path | None = None, plugins: Registry | None = None, *, pretrained: bool = False
+    name: str, plugins: Registry, out: str | Path | None = None, *, pretrained: bool = False
 ) -> Path:
     """Write the distribution ``u2a-plugin-<name>``.
 
@@ -33,7 +32,7 @@ def new_plugin(
     Raises:
         U2AError: a name that cannot be used, or the folder is there and not empty.
     """
-    _check_name(name, plugins or registry())
+    _check_name(name, plugins)
     folder = Path(out) if out else Path(f"u2a-plugin-{name.replace('_', '-')}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise U2AError(f"{folder}: is there already and not empty; name another folder with --out")

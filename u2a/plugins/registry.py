@@ -38,7 +38,7 @@ class Failure:
     reason: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Registry:
     """What the installed plugins bring, by kind and name with their owners, and the failures.
 
@@ -54,6 +54,15 @@ class Registry:
     left_out: list[Owner] = field(default_factory=list)
     notes: dict[Owner, list[str]] = field(default_factory=dict)
     _seen: dict[int, tuple[Owner, object]] = field(default_factory=dict)
+
+    def __deepcopy__(self, memo: object) -> Registry:
+        return self  # of a recipe's copy as well
+
+    def __reduce__(self) -> tuple[Callable[[], Registry], tuple[()]]:
+        """Where a recipe is sent to another process, it stands on that one's plugins."""
+        from u2a.plugins.loading import registry
+
+        return registry, ()
 
     def add(self, owner: Owner, plugin: object) -> None:
         """Register one plugin object; what it did wrong becomes a `Failure`, never an exception."""
@@ -150,7 +159,7 @@ class Registry:
         return self.specs[self.kind(kind)]
 
 
-@dataclass
+@dataclass(eq=False)
 class Shelf(Generic[S]):
     """Registrations of one kind by name, in the order they came, and who brought them.
 

@@ -37,6 +37,8 @@ def load_recipe(
             relative to the working directory.
         owners: the distribution that is meant where several bring what the recipe names: by modality section,
             or by ``metric:NAME`` (see `u2a.runs.owners`).
+        plugins: what the recipe is validated with and stands on from then on, `Recipe.plugins`; the installed
+            ones if None.
 
     Raises:
         RecipeError: with every fault, one a line, each with file and key.

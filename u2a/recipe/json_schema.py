@@ -14,7 +14,8 @@ from u2a.contract.extensions import NAME
 from u2a.contract.modality import ModalityOptions
 from u2a.plugins.option_schema import AnyType, has_schema
 from u2a.plugins.registry import Registry
-from u2a.recipe.sections import Recipe, TaskSection, TrainingSection
+from u2a.recipe.sections import Recipe, TrainingSection
+from u2a.recipe.task import TaskSection
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 _ANY_KIND = "any_kind"

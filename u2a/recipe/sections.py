@@ -6,186 +6,17 @@ values (Table 5, section 4.2) are the defaults wherever the paper gives one for 
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, SerializeAsAny, model_validator
 
 from u2a.contract.modality import ModalityOptions
 from u2a.contract.paths import PathOrUrl
-from u2a.errors import PluginError
-from u2a.plugins.loading import registry
+from u2a.plugins.registry import Registry
+from u2a.recipe.data import DataSection
 from u2a.recipe.kept import plain
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-ModalityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Shards = PathOrUrl | tuple[PathOrUrl, ...]
-
-
-class Section(BaseModel):
-    """Base of the recipe's own sections: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _bool_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"is {str(value).lower()}, where no true or false belongs")
-        return value
-
-
-class MissingRule(Section):
-    """Which samples of a split lose which modalities: drawn, or read from a file of ``u2a data mask``."""
-
-    rate: float | None = Field(
-        None, ge=0, le=1, description="share of the samples that are drawn; exact: 0.7 of 90 is 63"
-    )
-    missing: ModalityName | None = Field(
-        None, description="what a drawn sample loses: a modality; each (even parts lose one each); or any"
-    )
-    seed: int | None = Field(None, ge=0, description="of the draw; the recipe's seed if left out")
-    table: PathOrUrl | None = Field(None, description="a file written by u2a data mask, instead of drawing")
-
-    @model_validator(mode="after")
-    def _complete(self) -> MissingRule:
-        if not self.given:
-            raise ValueError("needs a rate, or a table made with: u2a data mask")
-        return self
-
-    @property
-    def given(self) -> bool:
-        """Whether this says which samples lose something."""
-        return self.rate is not None or self.table is not None
-
-
-class MissingSection(MissingRule):
-    """``data.missing``: one rule for all splits, or a rule of their own for some."""
-
-    train: MissingRule | None = None
-    val: MissingRule | None = None
-    test: MissingRule | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> MissingSection:
-        if not self.given and not (self.train or self.val or self.test):
-            raise ValueError("needs a rate, or a table made with: u2a data mask")
-        if not self.given and (self.missing or self.seed is not None):
-            raise ValueError("missing and seed need a rate beside them")
-        return self
-
-    def rule(self, split: str) -> MissingRule | None:
-        """The rule of a split: its own, else the common one, else none."""
-        own: MissingRule | None = getattr(self, split, None) if split in ("train", "val", "test") else None
-        return own or (self if self.given else None)
-
-
-class DataSection(Section):
-    """Where the samples are."""
-
-    shards: PathOrUrl | dict[Name, Shards] = Field(
-        description="folder or URL that holds dataset.json, or shard files by split"
-    )
-    indexes: dict[Name, Shards] | None = Field(
-        None,
-        description="where the indexes of a split's shards are, in the same order, if not beside them",
-    )
-    holdout: float | None = Field(
-        None,
-        gt=0,
-        lt=0.5,
-        description="share of the training samples held out for validation, chosen by seed",
-    )
-    workers: int | None = Field(None, ge=0, description="loader processes; by default chosen for the machine")
-    cache_dir: PathOrUrl | None = Field(
-        None, description="where shards from elsewhere are kept; $U2A_CACHE or ~/.cache/u2a if left out"
-    )
-    cache_gb: float = Field(50.0, gt=0, description="gigabytes that shards from elsewhere may take here")
-    streaming: bool = Field(
-        False, description="read train's shards one after another, without an index; see docs/data.md"
-    )
-    samples_per_epoch: int | None = Field(
-        None, gt=0, description="what is called an epoch with streaming; needed there, unused elsewhere"
-    )
-    missing: MissingSection | None = Field(
-        None, description="takes modalities away from samples, in training and evaluation"
-    )
-
-
-def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted(name for name, count in Counter(classes).items() if count > 1)
-    if twice:
-        raise ValueError(f"class {twice[0]!r} is named twice")
-    return classes
-
-
-DEFAULT_METRIC = {"single_label": "accuracy", "multi_label": "f1_macro"}
-
-
-class TaskSection(Section):
-    """What is predicted, and how it is scored."""
-
-    kind: Literal["single_label", "multi_label"] = Field(
-        "single_label", description="cross entropy over the classes, or binary cross entropy for each of them"
-    )
-    classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_unique)] = Field(
-        description="the labels' names, in the order of the head's outputs"
-    )
-    metric: str | None = Field(
-        None,
-        description="the headline score: a metric of `u2a plugins list` that fits the kind; "
-        "accuracy, or f1_macro for multi_label, if left out",
-    )
-
-    select_on: Literal["mean", "complete", "worst"] = Field(
-        "mean",
-        description="what picks the best checkpoint: the mean or the worst of the complete pattern and each "
-        "modality missing, or the complete pattern alone",
-    )
-
-    @property
-    def headline(self) -> str:
-        """The metric that heads every report."""
-        return self.metric or DEFAULT_METRIC[self.kind]
-
-    @property
-    def selection_metric(self) -> str:
-        """The metric that picks the best checkpoint: the headline, or mAP where F1 would hang on a threshold.
-
-        Thresholds are fitted after training, so F1 at 0.5 says little about a checkpoint.
-        """
-        return "map" if self.metric is None and self.kind == "multi_label" else self.headline
-
-    @field_validator("metric")
-    @classmethod
-    def _metric_fits(cls, metric: str | None, info: ValidationInfo) -> str | None:
-        context, kind = info.context or {}, info.data.get("kind")
-        metrics = context.get("plugins", registry()).metrics
-        if metric is None:
-            name = DEFAULT_METRIC.get(str(kind), "accuracy")
-            if name not in metrics.specs:
-                raise ValueError(metrics.unknown(name))
-            return None
-        try:
-            found = metrics.find(metric, context.get("owners", {}).get(f"metric:{metric}"))
-        except PluginError as error:
-            raise ValueError(str(error)) from None
-        if found is None:
-            raise ValueError(metrics.unknown(metric))
-        metric = found
-        if kind and kind not in metrics.specs[metric].task_kinds:
-            fitting = sorted(name for name, spec in metrics.specs.items() if kind in spec.task_kinds)
-            raise ValueError(f"metric {metric} does not fit kind = {kind}; these do: {', '.join(fitting)}")
-        return metric
+from u2a.recipe.section import ModalityName, Name, Section, plugins_of
+from u2a.recipe.task import TaskSection
 
 
 class ModelSection(Section):
@@ -311,6 +142,17 @@ class Recipe(Section):
     modalities: dict[ModalityName, SerializeAsAny[ModalityOptions]] = Field(min_length=1)
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
+
+    _plugins: Registry = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the plugins that the recipe was validated with."""
+        self._plugins = plugins_of(context)
+
+    @property
+    def plugins(self) -> Registry:
+        """Where its modalities, metrics and loggers come from."""
+        return self._plugins
 
     def resolved(self) -> dict[str, Any]:
         """Every value in effect, defaults included, as plain TOML types."""

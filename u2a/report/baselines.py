@@ -13,11 +13,12 @@ from u2a.data.reading.split import split_names
 from u2a.errors import U2AError
 from u2a.evaluation import baselines
 from u2a.evaluation.baselines import having
-from u2a.evaluation.metrics import higher_is_better, probabilities
+from u2a.evaluation.metrics import probabilities
 from u2a.evaluation.scenarios import missing, patterns
 from u2a.evaluation.scoring import classify
 from u2a.evaluation.time_limit import TimeLimit
 from u2a.evaluation.trained import Model, load
+from u2a.recipe.task import TaskSection
 from u2a.report.dedicated import dedicated_answers
 from u2a.report.frozen import MOST, frozen_features, scored_side
 from u2a.report.values.intervals import Z
@@ -56,9 +57,8 @@ def run_baselines(
         seconds: fits are ended after so many, all together, and fitted on at most `FEW` training samples.
 
     Returns:
-        ``run``, ``split``, ``metric``, ``fitted_on`` (training samples), ``cut`` (fits that the time ended) and
-        ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its
-        ``score``, the run's ``difference``, its 95 % ``interval`` over other samples, paired, and
+        ``run``, ``split``, ``metric``, ``higher_is_better``, ``fitted_on`` (training samples), ``cut`` (fits
+        that the time ended) and ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its ``score``, the run's ``difference``, its 95 % ``interval`` over other samples, paired, and
         its standard ``error``; of a ``dedicated`` model also its ``run`` and the number of training samples
         that have none of its modalities, ``left_out``;
         ``verdict``, in words.
@@ -68,7 +68,7 @@ def run_baselines(
     """
     if model.recipe.data.streaming:
         raise U2AError("baselines read the training samples once more, which data.streaming cannot")
-    metric = model.recipe.task.selection_metric
+    task = model.recipe.task
     scored = scored_side(model, split)
     train, validation, test = frozen_features(model, scored, MOST if seconds == float("inf") else FEW)
     names, M = model.network.names, len(model.network.names)
@@ -85,25 +85,26 @@ def run_baselines(
         if not there_N.any():
             continue
         logits_NC = classify(model.network, encoded, encoded.present_NM & torch.tensor(pattern))
-        mine_NC = probabilities(logits_NC, model.recipe.task).numpy()[there_N]
+        mine_NC = probabilities(logits_NC, task).numpy()[there_N]
         others = {
             "majority": baselines.majority(train, len(there_N), mine_NC.shape[1]),
             "probe": baselines.dedicated_probe(train, validation, test, pattern, limit),
             **{name: of_patterns[k] for name, of_patterns in shared.items()},
         }
-        mine = _values(metric, mine_NC, target := test.target[there_N])
+        mine = _values(task, mine_NC, target := test.target[there_N])
         row: dict[str, Any] = {"missing": missing(names, pattern), "n": int(there_N.sum())}
         row["score"] = mine.score
         for name, p_NC in others.items():
-            row[name] = _beside(mine, _values(metric, _wide(p_NC[there_N], mine_NC.shape[1]), target))
+            row[name] = _beside(mine, _values(task, _wide(p_NC[there_N], mine_NC.shape[1]), target))
         if not all(pattern) and (alone := dedicated_answers(model, pattern, *scored, there_N)):
             facts = {"run": str(alone.run), "left_out": alone.left_out}
-            row["dedicated"] = _beside(mine, _values(metric, alone.p_NC, target)) | facts
+            row["dedicated"] = _beside(mine, _values(task, alone.p_NC, target)) | facts
         rows.append(row)
     result = {
         "run": str(model.run),
         "split": split,
-        "metric": metric,
+        "metric": (metric := task.selection_metric),
+        "higher_is_better": task.spec(metric).higher_is_better,
         "fitted_on": len(train.target),
         "cut": limit.cut,
         "patterns": rows,
@@ -147,9 +148,9 @@ def _wide(p_NC: np.ndarray, n_classes: int) -> np.ndarray:
     return np.pad(p_NC, ((0, 0), (0, n_classes - p_NC.shape[1])))
 
 
-def _values(metric: str, p_NC: np.ndarray, target: np.ndarray) -> PseudoValues:
+def _values(task: TaskSection, p_NC: np.ndarray, target: np.ndarray) -> PseudoValues:
     p, y = torch.from_numpy(p_NC).float(), torch.from_numpy(target)
-    return of_score(Predictions.of_probabilities(p, y, metric))
+    return of_score(Predictions.of_probabilities(p, y, task, task.selection_metric))
 
 
 def _beside(mine: PseudoValues, other: PseudoValues) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def _beside(mine: PseudoValues, other: PseudoValues) -> dict[str, Any]:
 
 def verdict(result: dict[str, Any], names: Sequence[str]) -> list[str]:
     """Where the run is behind a baseline by more than chance does in so many comparisons, and what to try."""
-    sign = 1 if higher_is_better(result["metric"]) else -1
+    sign = 1 if result["higher_is_better"] else -1
     rows = result["patterns"]
     z = norm.isf(0.025 / max(1, sum(len(labels_of([row])) for row in rows)))
     lines = []

@@ -13,7 +13,7 @@ from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split
 from u2a.errors import U2AError
 from u2a.evaluation import trained as api
-from u2a.evaluation.metrics import higher_is_better
+from u2a.evaluation.metrics import metric_names
 from u2a.recipe.sections import Recipe
 from u2a.report.baselines import run_baselines
 from u2a.report.calibrated import calibrated_values
@@ -22,7 +22,7 @@ from u2a.report.values.availability import Curve, curves
 from u2a.report.values.details import Detail, told
 from u2a.report.values.expected import model_of_use
 from u2a.report.values.patterns import PatternValues, pattern_rows
-from u2a.report.values.predictions import metric_labels
+from u2a.report.values.predictions import CLASS_LABELS, class_form
 from u2a.report.values.rates import Condition, conditions_of, rate_map, train_condition
 from u2a.report.values.recipes import signature
 from u2a.runs.build import count_parameters
@@ -93,7 +93,12 @@ def build_report(
             report = _detail(model, opened) | {"calibrated": calibrated_values(model, analysis.encoded)}
             report["baselines"] = _baselines(model, split, seed, say) if beside_baselines else None
     parts = told(details, report["modalities"], report["classes_of_task"], seed)
-    return report | {"notes": notes} | parts | _together(briefs, conditions, seed)
+    return (
+        report
+        | {"notes": notes}
+        | parts
+        | _together(briefs, conditions, report["metric"]["higher_is_better"], seed)
+    )
 
 
 def bare_split(recipe: Recipe, split: str) -> Split:
@@ -104,7 +109,7 @@ def bare_split(recipe: Recipe, split: str) -> Split:
 
 def _detail(model: api.Model, opened: Split) -> dict[str, Any]:
     task = model.recipe.task
-    label, class_label = metric_labels(task)
+    metrics = {name: task.spec(name) for name in metric_names(task)}
     return {
         "format": 1,
         "u2a": version("u2a"),
@@ -113,9 +118,11 @@ def _detail(model: api.Model, opened: Split) -> dict[str, Any]:
         "task": task.kind,
         "metric": {
             "name": task.headline,
-            "label": label,
-            "class_label": class_label,
-            "higher_is_better": higher_is_better(task.headline),
+            "label": metrics[task.headline].label or task.headline,
+            "labels": {name: spec.label or name for name, spec in metrics.items()},
+            "class_label": CLASS_LABELS[class_form(task, task.headline)],
+            "form": metrics[task.headline].form,
+            "higher_is_better": task.spec().higher_is_better,
         },
         "data": {
             "split": opened.name,
@@ -169,11 +176,10 @@ def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None
             raise U2AError(f"{model.run}: has other {what} than the first run; report on them one by one")
 
 
-def _together(briefs: list[Brief], conditions: Sequence[Condition], seed: int) -> dict[str, Any]:
+def _together(briefs: list[Brief], conditions: Sequence[Condition], higher: bool, seed: int) -> dict[str, Any]:
     first = briefs[0]
     peers = [brief for brief in briefs if brief.is_of(first)]
     metric = next(iter(first.patterns[0].scores))
-    higher = higher_is_better(metric)
     rows = pattern_rows([brief.patterns for brief in peers], higher, seed)
     complete = 2 ** len(first.patterns[0].present) - 1 == len(rows)
     return {

@@ -11,7 +11,6 @@ import torch
 from u2a.data.reading.opening import evaluation_split
 from u2a.errors import U2AError
 from u2a.evaluation import trained as api
-from u2a.evaluation.metrics import higher_is_better
 from u2a.evaluation.scoring import check_dropped, classify
 from u2a.report.values.comparison import compare_recipes
 from u2a.report.values.predictions import Predictions
@@ -51,12 +50,20 @@ def compare_runs(
     usable_N = torch.stack([usable for _, _, usable in scored]).all(0)
     if not usable_N.any():
         raise U2AError(f"without {', '.join(drop)} the runs have no sample in common")
-    metric = scored[0][1].metric
+    task = scored[0][1].task
     found = [on(usable_N.numpy(), predictions) for _, predictions, _ in scored]
     recipes = _group([find_run(run) for run in runs], sets)
-    rows = compare_recipes([[found[i] for i in members] for members in recipes], higher_is_better(metric), seed)
+    rows = compare_recipes(
+        [[found[i] for i in members] for members in recipes], task.spec().higher_is_better, seed
+    )
     n = int(usable_N.sum())
-    about = {"metric": metric, "split": split, "dropped": list(drop), "n": n, "n_empty": len(usable_N) - n}
+    about = {
+        "metric": task.headline,
+        "split": split,
+        "dropped": list(drop),
+        "n": n,
+        "n_empty": len(usable_N) - n,
+    }
     seeds = [find_run(run).recipe(tuple(sets)).seed for run in runs]
     return about | {
         "runs": [

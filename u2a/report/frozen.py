@@ -17,7 +17,6 @@ from u2a.evaluation.encoding import encode_columns
 from u2a.evaluation.tokens import token_columns
 from u2a.evaluation.trained import Model
 from u2a.method.model import U2A
-from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
 from u2a.runs.build import build_model
 
@@ -38,7 +37,7 @@ def frozen_features(model: Model, scored: Side, most: int = MOST) -> tuple[Featu
 
     @cache
     def frozen() -> U2A:  # where all tokens are kept, it is not needed
-        return build_model(model.recipe, registry()).to(model.place.device).eval()
+        return build_model(model.recipe).to(model.place.device).eval()
 
     train = evaluation_split(model.recipe, "train")
     choice, held_N = _validation(model.recipe, train)

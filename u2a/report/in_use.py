@@ -9,7 +9,6 @@ from typing import Any
 from u2a.common.distributed import world
 from u2a.data.reading.opening import evaluation_split
 from u2a.errors import U2AError
-from u2a.evaluation.metrics import higher_is_better
 from u2a.evaluation.scenarios import without_mask_tokens
 from u2a.evaluation.trained import Model
 from u2a.report.values.analysis import Analysis
@@ -48,7 +47,7 @@ def expect_run(
         if not mask_tokens:
             encoded = without_mask_tokens(encoded)
         analysis = Analysis(model.network, encoded, recipe.task, opened.keys(), seed=seed)
-        higher = higher_is_better(recipe.task.headline)
+        higher = recipe.task.spec().higher_is_better
         use = model_of_use([analysis.patterns(every=True)], higher, seed)
     about = {"metric": recipe.task.headline, "n": use["n"], "higher_is_better": higher}
     return about | expected(use, names, parsed), found

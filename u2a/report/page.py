@@ -13,14 +13,10 @@ from markupsafe import Markup
 from u2a.report.baselines import labels_of
 from u2a.report.drawing.style import Chart, to_svg
 from u2a.report.tables import class_is_lower, worst_first, worst_loss, worst_missing
-from u2a.report.values.predictions import METRICS
 
 MINUS = "\N{MINUS SIGN}"
-#: How classes enter a score, said where it is shown.
-AVERAGES = {
-    "f1_macro": "Macro F1 is the mean over the classes that occur in the samples scored.",
-    "map": "Mean average precision is the mean over the classes that occur in the samples scored.",
-}
+#: Forms of scores that are averages over classes.
+AVERAGED = ("class_f1", "class_precision")
 HERE = Path(__file__).parent / "page"
 SECTIONS = {
     "availability": ("availability",),
@@ -47,6 +43,7 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
         finalize=lambda value: "" if value is None else value,
     )
     environment.filters |= {"percent": percent, "points": points, "tenths": tenths, "places": places}
+    calibrated = (report["calibrated"] or [{}])[0]
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
@@ -58,7 +55,8 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
         class_is_lower=class_is_lower,
         lead=lead(report),
         rule=rule(report),
-        averages=AVERAGES.get(report["metric"]["name"]),
+        averages=averages(report["metric"]),
+        fitted=[name for name in report["metric"]["labels"] if f"{name}_fitted" in calibrated],
         of_seeds=of_seeds(report),
         of_first=of_first(report),
         baseline_labels=labels_of(report["baselines"]["patterns"]) if report["baselines"] else {},
@@ -115,11 +113,20 @@ def of_seeds(report: dict[str, Any]) -> str:
     return f"Mean of {report['over_seeds']['n']} seeds. " if report["over_seeds"] else ""
 
 
+def averages(metric: dict[str, Any]) -> str | None:
+    """How classes enter the score, where they are averaged."""
+    mean = f"{_capital(metric['label'])} is the mean over the classes that occur in the samples scored."
+    return mean if metric["form"] in AVERAGED else None
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def baseline_metric(report: dict[str, Any]) -> str:
     """What the table of baselines shows."""
     name = report["baselines"]["metric"] if report["baselines"] else report["metric"]["name"]
-    label = METRICS.get(name, (name,))[0]
-    return label[0].upper() + label[1:]
+    return _capital(report["metric"]["labels"][name])
 
 
 def of_first(report: dict[str, Any]) -> str:

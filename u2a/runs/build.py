@@ -18,14 +18,13 @@ from u2a.errors import PluginError, U2AError
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
 from u2a.method.read_out import ReadOuts
-from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 from u2a.runs.sharing import FrozenCopies, identity_of
 
 _BUILDING = threading.RLock()
 
 
-def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> U2A:
+def build_model(recipe: Recipe, *, weights: bool = True) -> U2A:
     """The model of a recipe, freshly initialised from its seed.
 
     Args:
@@ -38,6 +37,7 @@ def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> 
     Raises:
         PluginError: a plugin failed or broke the contract; it is named.
     """
+    registry = recipe.plugins
     specs = {name: registry.spec(options.kind).chosen(options) for name, options in recipe.modalities.items()}
     widths = {}
     for name, options in recipe.modalities.items():
@@ -45,7 +45,7 @@ def build_model(recipe: Recipe, registry: Registry, *, weights: bool = True) -> 
             widths[name] = specs[name].width(options)
     plain_sum = recipe.model.fusion == "sum"
     width = recipe.model.width or max(widths.values())
-    backbones = _Backbones(recipe, specs, registry, weights)
+    backbones = _Backbones(recipe, specs, weights)
     branches = []
     # One thread at a time: the random generator that is seeded here is the process's.
     with (
@@ -98,17 +98,15 @@ def _lora(recipe: Recipe) -> dict[str, float]:
 class _Backbones:
     """Backbones by modality; those of one checkpoint share their frozen tensors."""
 
-    def __init__(
-        self, recipe: Recipe, specs: dict[str, ModalitySpec], registry: Registry, weights: bool
-    ) -> None:
-        self.specs, self.registry, self.weights = specs, registry, weights
+    def __init__(self, recipe: Recipe, specs: dict[str, ModalitySpec], weights: bool) -> None:
+        self.specs, self.owners, self.weights = specs, recipe.plugins.owners, weights
         self.dtype = torch.bfloat16 if recipe.training.precision == "bf16" else torch.float32
         self.copies = FrozenCopies()
 
     def get(self, name: str, options: ModalityOptions) -> tuple[nn.Module, dict[str, Any]]:
         spec = self.specs[name]
         try:
-            with blame(name, self.registry.owners[options.kind], "backbone"):
+            with blame(name, self.owners[options.kind], "backbone"):
                 backbone = spec.backbone(options, weights=self.weights)
                 if not isinstance(backbone, nn.Module):
                     raise PluginError("backbone must return an nn.Module")

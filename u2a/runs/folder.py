@@ -22,7 +22,6 @@ from typing import Any
 from u2a.common.distributions import installed_version
 from u2a.common.files import without_nan, write_json, write_text
 from u2a.errors import CheckpointError, RecipeError, U2AError
-from u2a.plugins.registry import Registry
 from u2a.recipe.file import dump_recipe, load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.owners import lost_owners, owners_of, recorded
@@ -60,10 +59,10 @@ class Run:
         except RecipeError as error:
             raise RecipeError("\n".join([str(error), *lost_owners(self.folder)])) from None
 
-    def create(self, recipe: Recipe, registry: Registry) -> None:
+    def create(self, recipe: Recipe) -> None:
         """Make the folder and write what is known before training."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "versions.json", versions(recipe, registry))
+        write_json(self.folder / "versions.json", versions(recipe))
         write_text(self.recipe_file, dump_recipe(recipe))
 
     def discard_empty(self) -> None:
@@ -150,7 +149,7 @@ def latest_run(recipe: Recipe, root: Path = ROOT) -> Run | None:
     return runs[max(runs)] if runs else None
 
 
-def versions(recipe: Recipe, registry: Registry) -> dict[str, Any]:
+def versions(recipe: Recipe) -> dict[str, Any]:
     """Library, plugin and machine versions, for whoever wants to repeat a run."""
     return {
         "python": platform.python_version(),
@@ -158,6 +157,6 @@ def versions(recipe: Recipe, registry: Registry) -> dict[str, Any]:
         "libraries": {name: found for name in LIBRARIES if (found := installed_version(name))},
         "plugins": {
             name: {"plugin": o.plugin, "distribution": o.distribution, "version": o.version}
-            for name, o in owners_of(recipe, registry).items()
+            for name, o in owners_of(recipe).items()
         },
     }

@@ -11,7 +11,6 @@ from typing import Any
 from u2a.common.distributions import installed_version
 from u2a.contract.blame import Owner
 from u2a.errors import CheckpointError
-from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 
 
@@ -29,8 +28,9 @@ class Used:
         return f"{kind} {name!r}" if colon else f"modality {kind!r}"
 
 
-def owners_of(recipe: Recipe, registry: Registry) -> dict[str, Owner]:
+def owners_of(recipe: Recipe) -> dict[str, Owner]:
     """Every modality, metric and logger of a training with its owner, by what versions.json calls it."""
+    registry = recipe.plugins
     owners = {name: registry.owners[options.kind] for name, options in recipe.modalities.items()}
     for name, metric in registry.metrics.specs.items():
         if recipe.task.kind in metric.task_kinds:
@@ -55,7 +55,7 @@ def recorded(folder: Path) -> dict[str, Owner]:
         return {}
 
 
-def check_owners(folder: Path, recipe: Recipe, registry: Registry) -> list[str]:
+def check_owners(folder: Path, recipe: Recipe) -> list[str]:
     """Hold the installed plugins against those that a run was trained with.
 
     Returns:
@@ -64,7 +64,7 @@ def check_owners(folder: Path, recipe: Recipe, registry: Registry) -> list[str]:
     Raises:
         CheckpointError: a modality or the headline metric comes from another distribution.
     """
-    before, now = recorded(folder), owners_of(recipe, registry)
+    before, now = recorded(folder), owners_of(recipe)
     needed = {*recipe.modalities, f"metric:{recipe.task.headline.rpartition(':')[2]}"}
     changed: dict[tuple[str, str, str], list[str]] = {}
     for name in before.keys() & now.keys():

@@ -15,7 +15,6 @@ from u2a.data.packing.pack import pack_manifest, read_extensions
 from u2a.data.packing.summary import Summary
 from u2a.data.shards.twins import PLAIN
 from u2a.errors import BadSample, U2AError
-from u2a.plugins.loading import registry
 from u2a.recipe.file import as_recipe
 from u2a.recipe.sections import Recipe
 from u2a.starting.divide import divide
@@ -40,7 +39,7 @@ class Records(Manifest):
         options: ManifestOptions,
         default_split: str | None = None,
     ) -> None:
-        extensions = read_extensions(recipe, registry())
+        extensions = read_extensions(recipe)
         super().__init__(Path("data.jsonl"), extensions, default_split, options=options)
         self.path = Path("data")
         self._recipe = recipe
@@ -60,12 +59,12 @@ class Records(Manifest):
         if isinstance(value, Path):
             return str(value)
         kind = self._recipe.modalities[name].kind
-        spec = registry().spec(kind)
+        spec = self._recipe.plugins.spec(kind)
         if spec.to_member is None:
             raise BadSample(
                 f"column {name!r}: its plugin takes no {type(value).__name__}; give a path or bytes"
             )
-        with blame(name, registry().owners[kind], "to_member"):
+        with blame(name, self._recipe.plugins.owners[kind], "to_member"):
             try:
                 return spec.to_member(value)
             except (TypeError, ValueError, OverflowError) as error:

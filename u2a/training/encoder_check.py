@@ -13,7 +13,7 @@ from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 
 
-def check_encoders(recipe: Recipe, plugins: Registry) -> list[str]:
+def check_encoders(recipe: Recipe) -> list[str]:
     """Build each modality's preprocessor, and its network from its configuration alone.
 
     Returns:
@@ -29,8 +29,8 @@ def check_encoders(recipe: Recipe, plugins: Registry) -> list[str]:
             continue
         one = recipe.model_copy(update={"modalities": {name: options}})
         try:
-            notes += preprocessor_notes(build_preprocessors(one, plugins))
-            _check_network(name, options, plugins)
+            notes += preprocessor_notes(build_preprocessors(one))
+            _check_network(name, options, recipe.plugins)
         except U2AError as error:
             text = str(error)
             faults.append(text if name in text.split(":")[0] else f"modalities.{name}: {text}")

@@ -23,7 +23,6 @@ from u2a.evaluation.encoding import Columns, encode_columns, encode_split
 from u2a.evaluation.validation import Validation, judge
 from u2a.method.losses import Counts
 from u2a.method.model import U2A
-from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 from u2a.training.gaps import gaps
 
@@ -34,7 +33,7 @@ class TrainingData:
     #: Fingerprints that older versions gave the same training data.
     also_known_as: tuple[str, ...] = ()
 
-    def __init__(self, recipe: Recipe, place: World, registry: Registry) -> None:
+    def __init__(self, recipe: Recipe, place: World) -> None:
         self.recipe, self.place = recipe, place
         training = recipe.training
         if training.batch_size % (training.accumulation * place.size):
@@ -42,7 +41,7 @@ class TrainingData:
                 f"training.batch_size: {training.batch_size} is not divisible by "
                 f"{place.size} processes x accumulation {training.accumulation}"
             )
-        self.preprocessors = build_preprocessors(recipe, registry)
+        self.preprocessors = build_preprocessors(recipe)
         self.workers = recipe.data.workers if recipe.data.workers is not None else default_workers(place)
         self._open()
 

@@ -11,10 +11,9 @@ import torch
 
 from u2a.common.distributed import World
 from u2a.errors import U2AError
-from u2a.evaluation.metrics import higher_is_better
 from u2a.evaluation.validation import Validation
 from u2a.method.model import U2A
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
 
@@ -135,4 +134,8 @@ class Keeper:
     def _is_better(self, value: float) -> bool:
         if self.best is None or math.isnan(self.best):
             return True
-        return value >= self.best if higher_is_better(self.task.selection_metric) else value <= self.best
+        return (
+            value >= self.best
+            if self.task.spec(self.task.selection_metric).higher_is_better
+            else value <= self.best
+        )

@@ -10,7 +10,6 @@ from types import TracebackType
 
 from u2a.contract.extensions import LineKind
 from u2a.errors import PluginError, RecipeError
-from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 from u2a.training.logger_thread import LoggerThread
 
@@ -18,7 +17,7 @@ from u2a.training.logger_thread import LoggerThread
 CLOSE_SECONDS = 40.0
 
 
-def check_loggers(recipe: Recipe, plugins: Registry) -> None:
+def check_loggers(recipe: Recipe) -> None:
     """Refuse ``training.loggers`` that nobody brings or whose library is not installed.
 
     A recipe is valid without its loggers, so that a run can be scored where they are not installed.
@@ -26,16 +25,16 @@ def check_loggers(recipe: Recipe, plugins: Registry) -> None:
     Raises:
         RecipeError: names all of them, with what to install.
     """
-    faults = []
+    faults, known = [], recipe.plugins.loggers
     for name in recipe.training.loggers:
         try:
-            found = plugins.loggers.find(name)
+            found = known.find(name)
         except PluginError as error:
             faults.append(str(error))
             continue
-        spec = plugins.loggers.specs[found] if found else None
+        spec = known.specs[found] if found else None
         if spec is None:
-            faults.append(plugins.loggers.unknown(name))
+            faults.append(known.unknown(name))
         elif not spec.ready:
             faults.append(f"logger {name!r} needs {spec.module}, which is not installed: {spec.install}")
     if faults:
@@ -58,19 +57,18 @@ class Loggers:
         self,
         names: Sequence[str],
         recipe: Recipe,
-        plugins: Registry,
         folder: Path,
         say: Callable[[str], None],
     ) -> None:
-        found = (plugins.loggers.find(name) or name for name in names)
-        self.names, self.recipe, self.plugins = tuple(dict.fromkeys(found)), recipe, plugins
+        found = (recipe.plugins.loggers.find(name) or name for name in names)
+        self.names, self.recipe = tuple(dict.fromkeys(found)), recipe
         self.folder, self.say = folder, say
         self.done = 0
         self._open: dict[str, LoggerThread] = {}
 
     def __enter__(self) -> Loggers:
         for name in self.names:
-            open_ = self.plugins.loggers.specs[name].open
+            open_ = self.recipe.plugins.loggers.specs[name].open
             self._open[name] = LoggerThread(partial(open_, self.folder, self.recipe.resolved(), self.done))
         return self
 

@@ -12,8 +12,6 @@ from u2a.common.distributed import World, world
 from u2a.common.terminal import out
 from u2a.errors import U2AError
 from u2a.evaluation.trained import Model, load
-from u2a.plugins.loading import registry
-from u2a.plugins.registry import Registry
 from u2a.recipe.file import as_recipe, load_recipe
 from u2a.recipe.sections import Recipe
 from u2a.runs.folder import Run, latest_run, new_run
@@ -44,14 +42,13 @@ def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> tuple[Run,
 
 
 def _train(recipe: Recipe, run: Run, place: World) -> bool:
-    plugins = registry()
-    owners = {name: str(owner) for name, owner in owners_of(recipe, plugins).items()}
+    owners = {name: str(owner) for name, owner in owners_of(recipe).items()}
     keys = flat(without_machine(recipe.resolved()), "recipe value of ")
     hold_together({"version of u2a": version("u2a"), "set of plugins": owners, **keys}, place)
-    exists, resumes = told_by_first(lambda: _look(recipe, run, plugins), place)
-    trainer = Trainer(recipe, run, place, plugins)
+    exists, resumes = told_by_first(lambda: _look(recipe, run), place)
+    trainer = Trainer(recipe, run, place)
     if not exists and place.main:
-        run.create(recipe, plugins)
+        run.create(recipe)
     if resumes:
         trainer.resume()
         if place.main:
@@ -68,12 +65,12 @@ def _train(recipe: Recipe, run: Run, place: World) -> bool:
     return unfinished
 
 
-def _look(recipe: Recipe, run: Run, plugins: Registry) -> tuple[bool, bool]:
+def _look(recipe: Recipe, run: Run) -> tuple[bool, bool]:
     """Whether the run is there, and whether it has a checkpoint to go on from."""
     if not run.exists:
         return False, False
     check_same(recipe, run, extend=True)
-    for note in check_owners(run.folder, recipe, plugins):
+    for note in check_owners(run.folder, recipe):
         out.print(note)
     return True, (run.checkpoints / "LAST").exists()
 

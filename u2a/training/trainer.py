@@ -19,7 +19,6 @@ from u2a.errors import U2AError
 from u2a.evaluation.validation import Validation
 from u2a.method.finite import explain_batches
 from u2a.method.skipping import SkippedSteps, gradient_advice
-from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 from u2a.runs import checkpoint
 from u2a.runs.build import build_model
@@ -50,17 +49,17 @@ class Trainer:
         stop, progress, loggers: who may end it, and who is told.
     """
 
-    def __init__(self, recipe: Recipe, run: Run, place: World, registry: Registry) -> None:
-        self.recipe, self.run, self.place, self.registry = recipe, run, place, registry
+    def __init__(self, recipe: Recipe, run: Run, place: World) -> None:
+        self.recipe, self.run, self.place = recipe, run, place
         training = recipe.training
-        check_loggers(recipe, registry)
+        check_loggers(recipe)
 
         kind = StreamingData if recipe.data.streaming else TrainingData
-        self.data = made_by_all(lambda: kind(recipe, place, registry), place)
+        self.data = made_by_all(lambda: kind(recipe, place), place)
         self.plan = self.data.plan
         self.total = training.epochs * self.plan.steps_per_epoch
 
-        self.model = made_by_all(lambda: build_model(recipe, registry), place).to(place.device)
+        self.model = made_by_all(lambda: build_model(recipe), place).to(place.device)
         hold_together({"set of training samples": self.data.fingerprint, **self._encoders}, place)
         self.objective = build_objective(self.model, recipe, place)
         self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
@@ -86,7 +85,7 @@ class Trainer:
         self.stop = StopSignal(alone=place.size == 1)
         self.progress = TrainingProgress(self.total, training.batch_size, quiet=not place.main)
         names = training.loggers if place.main else ()
-        self.loggers = Loggers(names, recipe, registry, run.folder, self.progress.say)
+        self.loggers = Loggers(names, recipe, run.folder, self.progress.say)
 
     @property
     def finished(self) -> bool:

@@ -23,9 +23,8 @@ from u2a.data.shards.names import odd_splits
 from u2a.data.shards.twins import split_indexes, twin_notes
 from u2a.data.shards.writer import SplitWriter
 from u2a.errors import U2AError
-from u2a.plugins.loading import registry
-from u2a.plugins.registry import Registry
-from u2a.recipe.sections import Recipe, TaskSection
+from u2a.recipe.sections import Recipe
+from u2a.recipe.task import TaskSection
 
 #: Fewer rows than this for each worker process are not worth its start.
 ROWS_PER_WORKER = 100
@@ -40,7 +39,6 @@ def pack_manifest(
     out: str | Path,
     *,
     overwrite: bool = False,
-    plugins: Registry | None = None,
     progress: Progress = lambda done, total: None,
     tell: Callable[[str], None] = lambda note: console.print(f"note: {note}", markup=False),
     reading: ManifestOptions | None = None,
@@ -55,7 +53,6 @@ def pack_manifest(
         manifest: see `u2a.data.packing.manifest`; or one that is open, which `reading` does not change.
         out: the folder to make.
         overwrite: replace the data set that `out` holds, once the new one is complete.
-        plugins: where the recipe's modalities come from; the installed ones by default.
         progress: called as samples are written.
         tell: called with what a person should know, a line each; printed on stderr by default.
         reading: how the manifest is read.
@@ -66,16 +63,14 @@ def pack_manifest(
     """
     target = Path(os.path.realpath(out))
     check_target(target, overwrite)
-    plugins, options = plugins or registry(), PackOptions(**how)
+    options = PackOptions(**how)
     source = manifest
     if not isinstance(source, Manifest):
-        source = Manifest(Path(source), read_extensions(recipe, plugins), options=reading)
+        source = Manifest(Path(source), read_extensions(recipe), options=reading)
     plan = plan_rows(source, recipe.task, options)
     told = [*source.told(), *plan.rule.told()]
     keys = source.words.keys.copy()
-    summary = pack_rows(
-        recipe, source, plan, target, options, overwrite=overwrite, plugins=plugins, progress=progress
-    )
+    summary = pack_rows(recipe, source, plan, target, options, overwrite=overwrite, progress=progress)
     for note in (*told, *odd_splits(summary), *odd_data(summary, recipe), *twin_notes(split_indexes(target))):
         tell(note)
     for name, words in keys.items():
@@ -83,9 +78,9 @@ def pack_manifest(
     return summary
 
 
-def read_extensions(recipe: Recipe, plugins: Registry) -> dict[str, tuple[str, ...]]:
+def read_extensions(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """The recipe's modalities and the file extensions that each reads."""
-    return {name: plugins.spec(options.kind).extensions for name, options in recipe.modalities.items()}
+    return {name: recipe.plugins.spec(options.kind).extensions for name, options in recipe.modalities.items()}
 
 
 def pack_rows(
@@ -96,7 +91,6 @@ def pack_rows(
     options: PackOptions,
     *,
     overwrite: bool,
-    plugins: Registry,
     progress: Progress,
     finish: Callable[[Path, Summary], None] = lambda folder, summary: None,
 ) -> Summary:
@@ -108,7 +102,7 @@ def pack_rows(
     packer = RowPacker(
         single_label=recipe.task.kind == "single_label",
         extensions=source.extensions,
-        preprocessors=_preprocessors(recipe, plugins) if options.check else None,
+        preprocessors=_preprocessors(recipe) if options.check else None,
         recode=options.recode,
         keep_incomplete=options.keep_incomplete,
     )
@@ -127,9 +121,9 @@ def pack_rows(
     return summary
 
 
-def _preprocessors(recipe: Recipe, plugins: Registry) -> dict[str, Preprocessor]:
+def _preprocessors(recipe: Recipe) -> dict[str, Preprocessor]:
     try:
-        return build_preprocessors(recipe, plugins)
+        return build_preprocessors(recipe)
     except U2AError as error:
         raise U2AError(f"{error} (checking every file needs it; --no-check packs without)") from None
 

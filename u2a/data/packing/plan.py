@@ -19,7 +19,7 @@ from u2a.data.packing.manifest import Row, RowSource
 from u2a.data.shards.labels import LabelRule, Numbers
 from u2a.errors import U2AError
 from u2a.media.recode import Recode
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 
 SHARD_SIZE = 1000
 MAX_PROBLEMS = 20

@@ -20,8 +20,6 @@ from u2a.data.prepare.common import Report, Rows, usable_rows
 from u2a.data.shards.dataset import read_dataset
 from u2a.data.shards.index import index_path
 from u2a.errors import U2AError
-from u2a.plugins.loading import registry
-from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 
 
@@ -66,7 +64,6 @@ def prepare(
     choice: Choice = Choice(),  # noqa: B008  # frozen
     *,
     overwrite: bool = False,
-    plugins: Registry | None = None,
     progress: Progress = lambda done, total: None,
     **how: Any,
 ) -> Result:
@@ -79,7 +76,6 @@ def prepare(
         out: the folder to make: shards, their indexes, dataset.json, classes.txt, summary.json, problems.jsonl.
         choice: how to split, where that is left to choose.
         overwrite: replace the data set that `out` holds, once the new one is complete.
-        plugins: where the recipe's modalities come from; the installed ones by default.
         progress: called as samples are written.
         how: fields of `packing.plan.PackOptions`; here files are checked, and clips without sound kept.
 
@@ -87,12 +83,12 @@ def prepare(
         U2AError: the layout is not as expected, an undecodable file, or `out` cannot be used.
     """
     data_set = _data_set(name, recipe, choice)
-    plugins, options = plugins or registry(), PackOptions(**{"check": True, "keep_incomplete": True, **how})
+    options = PackOptions(**{"check": True, "keep_incomplete": True, **how})
     folder, target = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     if not folder.is_dir():
         raise U2AError(f"{source}: no such folder")
     report = Report()
-    extensions = read_extensions(recipe, plugins)
+    extensions = read_extensions(recipe)
     found = data_set.read(folder, report, choice, recipe.task.classes)
     rows = Rows(folder, extensions, usable_rows(folder, found, extensions, report))
     plan = plan_rows(rows, recipe.task, options)
@@ -107,17 +103,7 @@ def prepare(
         write_text(folder / "problems.jsonl", report.lines())
         write_text(folder / "classes.txt", "".join(f"{name}\n" for name in recipe.task.classes))
 
-    pack_rows(
-        recipe,
-        rows,
-        plan,
-        target,
-        options,
-        overwrite=overwrite,
-        plugins=plugins,
-        progress=progress,
-        finish=finish,
-    )
+    pack_rows(recipe, rows, plan, target, options, overwrite=overwrite, progress=progress, finish=finish)
     return Result(done[0], made=True)
 
 

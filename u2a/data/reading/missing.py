@@ -27,7 +27,8 @@ from u2a.data.reading.split import Split
 from u2a.data.shards.dataset import fingerprint, local_path
 from u2a.data.shards.samples import nearest
 from u2a.errors import RecipeError, U2AError
-from u2a.recipe.sections import MissingRule, Recipe
+from u2a.recipe.data import MissingRule
+from u2a.recipe.sections import Recipe
 
 
 class TableInfo(BaseModel):

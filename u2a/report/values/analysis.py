@@ -17,7 +17,7 @@ from u2a.evaluation.scenarios import Pattern, missing, patterns, without_mask_to
 from u2a.evaluation.scoring import Scorer, classify
 from u2a.method.model import U2A
 from u2a.method.selection import subsets
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.task import TaskSection
 from u2a.report.values.availability import Curve, curve
 from u2a.report.values.contributions import Coalition, of_run
 from u2a.report.values.details import Detail

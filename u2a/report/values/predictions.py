@@ -11,23 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from u2a.evaluation.metrics import compute_metric, probabilities
-from u2a.recipe.sections import TaskSection
+from u2a.contract.extensions import MetricForm
+from u2a.evaluation.metrics import THRESHOLD, compute_metric, probabilities
+from u2a.recipe.task import TaskSection
 
-#: How the report calls each headline metric whose parts it knows, and the same of a single class.
-METRICS = {
-    "accuracy": ("accuracy", "recall of the class"),
-    "f1_macro": ("macro F1", "F1 of the class"),
-    "f1_micro": ("micro F1", "F1 of the class"),
-    "map": ("mean average precision", "average precision of the class"),
+#: What the report shows of each class beside a score of that form.
+CLASS_LABELS = {
+    "hits": "recall of the class",
+    "class_f1": "F1 of the class",
+    "pooled_f1": "F1 of the class",
+    "class_precision": "average precision of the class",
 }
-
-
-def metric_labels(task: TaskSection) -> tuple[str, str]:
-    """Labels as in `METRICS`; another plugin's metric goes by its name and has accuracy's or F1's classes."""
-    if task.headline in METRICS:
-        return METRICS[task.headline]
-    return task.headline, METRICS["f1_macro" if task.kind == "multi_label" else "accuracy"][1]
 
 
 @dataclass(frozen=True)
@@ -36,31 +30,40 @@ class Predictions:
 
     Attributes:
         probability_NC: float32; guess_NC: bool, the predicted classes; truth_NC: bool.
-        metric: the task's headline metric; multi_label: the task's kind.
+        task: what is predicted; metric: one of its metrics, which is the score.
     """
 
     probability_NC: Tensor
     guess_NC: Tensor
     truth_NC: Tensor
+    task: TaskSection
     metric: str
-    multi_label: bool
 
     @classmethod
     def of(cls, logits_NC: Tensor, target: Tensor, task: TaskSection) -> Predictions:
         """From logits and a split's target, as `u2a.evaluation.metrics.scores` reads them."""
-        return cls.of_probabilities(probabilities(logits_NC, task), target, task.headline)
+        return cls.of_probabilities(probabilities(logits_NC, task), target, task, task.headline)
 
     @classmethod
-    def of_probabilities(cls, p_NC: Tensor, target: Tensor, metric: str) -> Predictions:
+    def of_probabilities(cls, p_NC: Tensor, target: Tensor, task: TaskSection, metric: str) -> Predictions:
         """From probabilities and a target: ``[N]`` class numbers, or ``[N, C]`` of 0 and 1."""
-        multi_label = target.dim() == 2
-        if multi_label:
-            guess_NC, truth_NC = p_NC >= 0.5, target.bool()
+        if task.kind == "multi_label":
+            guess_NC, truth_NC = p_NC >= THRESHOLD, target.bool()
         else:
             classes_C = torch.arange(p_NC.shape[1])
             guess_NC = p_NC.argmax(1)[:, None] == classes_C
             truth_NC = target[:, None] == classes_C
-        return cls(p_NC, guess_NC, truth_NC, metric, multi_label)
+        return cls(p_NC, guess_NC, truth_NC, task, metric)
+
+    @property
+    def multi_label(self) -> bool:
+        """The task's kind."""
+        return self.task.kind == "multi_label"
+
+    @property
+    def form(self) -> MetricForm | None:
+        """What the score is made of."""
+        return self.task.spec(self.metric).form
 
     def __len__(self) -> int:
         return len(self.truth_NC)
@@ -80,7 +83,7 @@ class Predictions:
         """These predictions where `mine_N`, the other's elsewhere; both are of the same samples."""
         p_NC = torch.where(mine_N[:, None], self.probability_NC, other.probability_NC)
         guess_NC = torch.where(mine_N[:, None], self.guess_NC, other.guess_NC)
-        return Predictions(p_NC, guess_NC, self.truth_NC, self.metric, self.multi_label)
+        return Predictions(p_NC, guess_NC, self.truth_NC, self.task, self.metric)
 
     def score(self) -> float:
         """The headline score of all samples; NaN without samples.
@@ -90,40 +93,41 @@ class Predictions:
         """
         if not len(self):
             return float("nan")
-        if self.metric == "accuracy":
+        if self.form == "hits":
             return float(self.hits.double().mean())
-        if self.metric == "f1_micro":
+        if self.form == "pooled_f1":
             hits_C, entries_C = self.counts()
             return float(2 * hits_C.sum() / entries_C.sum().clamp(min=1))
-        if self.metric in METRICS:
+        if self.form:
             return macro(self.class_scores())
         target = self.truth_NC.long() if self.multi_label else self.truth_NC.int().argmax(1)
-        return compute_metric(self.metric, self.probability_NC, target)
+        return compute_metric(self.metric, self.probability_NC, target, self.task)
 
     @property
     def hits(self) -> Tensor:
         """Whether a guessed class is true, bool."""
         return (self.guess_NC & self.truth_NC).any(1)
 
-    @property
-    def recall_of_classes(self) -> bool:
-        """Whether a class is scored by its recall; else by its F1 or, for ``map``, its average precision."""
-        return self.metric == "accuracy" or (self.metric not in METRICS and not self.multi_label)
-
     def class_scores(self) -> Tensor:
-        """The counterpart of each class (see `metric_labels`), ``[C]`` float64; NaN without samples."""
+        """The counterpart of each class (see `class_form`), ``[C]`` float64; NaN without samples."""
         true_C = self.truth_NC.sum(0).double()
-        if self.metric == "map":
+        form = class_form(self.task, self.metric)
+        if form == "class_precision":
             pairs = zip(self.probability_NC.T, self.truth_NC.T, strict=True)
             return torch.stack([average_precision(p_N, truth_N) for p_N, truth_N in pairs])
         hits_C, entries_C = self.counts()
-        values_C = hits_C / true_C if self.recall_of_classes else 2 * hits_C / entries_C
+        values_C = hits_C / true_C if form == "hits" else 2 * hits_C / entries_C
         return values_C.where(true_C > 0, torch.nan)
 
     def counts(self) -> tuple[Tensor, Tensor]:
         """Right guesses of each class, and guesses plus samples of it; ``[C]`` float64."""
         hits_C = (self.guess_NC & self.truth_NC).sum(0).double()
         return hits_C, (self.guess_NC.sum(0) + self.truth_NC.sum(0)).double()
+
+
+def class_form(task: TaskSection, metric: str) -> MetricForm:
+    """What a class is scored by: the metric's form, or of a metric that has none the task's plainest."""
+    return task.spec(metric).form or ("class_f1" if task.kind == "multi_label" else "hits")
 
 
 def macro(scores_C: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 With ``s`` the score of all N samples, ``s_i`` that without sample i, ``v_i = N s - (N - 1) s_i``. Their mean
 is the score less its bias (Quenouille), their spread tells its error (Tukey). For a share, ``v_i`` is 1 or 0:
-the sample itself. Every ``s_i`` of the shipped metrics comes from counts and cumulative sums, in one pass.
+the sample itself. Every ``s_i`` of a metric of known form comes from counts and cumulative sums, in one pass.
 
 Shape suffixes: N samples, C classes, G groups of equally confident samples.
 """
@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from u2a.errors import PluginError
-from u2a.report.values.predictions import METRICS, Predictions
+from u2a.report.values.predictions import Predictions, class_form
 
 Array = NDArray[np.float64]
-#: Groups that are left out in turn of a plugin's metric, which has to be computed anew each time.
+#: Groups that are left out in turn of a metric without a form, which has to be computed anew each time.
 GROUPS = 100
 
 
@@ -52,16 +52,16 @@ def of_score(predictions: Predictions) -> PseudoValues:
     most = max(n, 2 * int(predictions.truth_NC.sum())) if predictions.multi_label else n
     if np.isnan(score) or n < 2:
         return PseudoValues(score, np.full(n, np.nan), most)
-    if predictions.metric == "accuracy":
+    if predictions.form == "hits":
         return PseudoValues(score, predictions.hits.double().numpy(), most, share=True)
-    if predictions.metric == "f1_micro":
+    if predictions.form == "pooled_f1":
         hit_N, entry_N = (column_NC.sum(1, keepdims=True) for column_NC in _columns(predictions))
         return PseudoValues(score, _ratio(2 * hit_N, entry_N)[1][:, 0], most)
-    if predictions.metric in METRICS:
+    if predictions.form:
         score_C, value_NC = _classes(predictions)
-        unseen = _unseen(predictions, value_NC) if predictions.metric == "map" else 0.0
+        unseen = _unseen(predictions, value_NC) if predictions.form == "class_precision" else 0.0
         return PseudoValues(score, _macro(score, score_C, value_NC), most, unseen=unseen)
-    return _of_plugin(predictions, score, most)
+    return _by_groups(predictions, score, most)
 
 
 def on(usable_N: NDArray[np.bool_], predictions: Predictions) -> PseudoValues:
@@ -81,15 +81,14 @@ def of_classes(predictions: Predictions) -> tuple[Array, Array]:
 def _classes(predictions: Predictions) -> tuple[Array, Array]:
     """As `of_classes`, with NaN for a sample that is the only one of its class."""
     truth_NC = predictions.truth_NC.numpy()
-    if predictions.metric == "map":
+    form = class_form(predictions.task, predictions.metric)
+    if form == "class_precision":
         columns = zip(predictions.probability_NC.numpy().T, truth_NC.T, strict=True)
         found = [_average_precision(p_N, truth_N) for p_N, truth_N in columns]
         return np.array([score for score, _ in found]), np.stack([value_N for _, value_N in found], 1)
     hit_NC, entry_NC = _columns(predictions)
     score_C, value_NC = (
-        _ratio(hit_NC, truth_NC.astype(float))
-        if predictions.recall_of_classes
-        else _ratio(2 * hit_NC, entry_NC)
+        _ratio(hit_NC, truth_NC.astype(float)) if form == "hits" else _ratio(2 * hit_NC, entry_NC)
     )
     alone_NC = truth_NC & (truth_NC.sum(0) == 1)
     occurs_C = truth_NC.any(0)
@@ -169,8 +168,8 @@ def _after(value_G: Array) -> Array:
     return np.r_[value_G[::-1].cumsum()[::-1][1:], 0.0]
 
 
-def _of_plugin(predictions: Predictions, score: float, most: int) -> PseudoValues:
-    """A plugin's metric: groups of samples are left out in turn, and scaled to stand for their samples."""
+def _by_groups(predictions: Predictions, score: float, most: int) -> PseudoValues:
+    """Of whatever metric: groups of samples are left out in turn, and scaled to stand for their samples."""
     n = len(predictions)
     n_groups = min(n, GROUPS)
     group_N = np.arange(n) % n_groups
