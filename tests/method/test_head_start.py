@@ -10,8 +10,9 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
 
-from u2a.method import head_start
-from u2a.method.head_start import FrozenTokens, fit_head_start
+from u2a.method.head_start import FrozenTokens, fit_head_start, joint
+from u2a.method.head_start.joint import Patterns, minimise_head
+from u2a.method.head_start.probes import DECAYS
 from u2a.method.losses import exhaustive_task_losses
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 from u2a.method.selection import select_tokens
@@ -64,7 +65,7 @@ def logits(read_outs: ReadOuts, head: ModalityHead, side: FrozenTokens, present:
 
 @torch.no_grad()
 def loss_of(read_outs: ReadOuts, head: ModalityHead, side: FrozenTokens, gate: float) -> float:
-    return float(head_start._Patterns(read_outs, side).loss(head, gate))
+    return float(Patterns(read_outs, side).loss(head, gate))
 
 
 @pytest.mark.parametrize("kind", ["cls", "mean", "both"])
@@ -91,7 +92,7 @@ def test_the_decay_is_the_one_of_least_validation_loss() -> None:
     summary = fit_head_start(read_outs, head, train, val, read_out="cls")
     x, y = (_standard(s.tokens[1].cls_PH, train.tokens[1].cls_PH) for s in (train, val))
     losses = {}
-    for decay in head_start.DECAYS:
+    for decay in DECAYS:
         fit = LogisticRegression(C=1 / (2 * len(x) * decay), max_iter=10_000).fit(x, train.target.numpy())
         p = fit.predict_proba(y)[np.arange(len(y)), val.target.numpy()]
         losses[decay] = -np.log(p).mean()
@@ -137,7 +138,7 @@ def test_patterns_in_parts_give_the_same_loss(monkeypatch: pytest.MonkeyPatch) -
     read_outs, head = modules()
     fit_head_start(read_outs, head, train, val)
     whole = loss_of(read_outs, head, train, 1.0)
-    monkeypatch.setattr(head_start, "LARGEST", 1)
+    monkeypatch.setattr(joint, "LARGEST", 1)
     assert loss_of(read_outs, head, train, 1.0) == pytest.approx(whole, rel=1e-6)
 
 
@@ -177,9 +178,9 @@ def test_proxies_stand_in_only_where_they_lower_the_validation_loss() -> None:
         read_outs, head = modules()
         summary = fit_head_start(read_outs, head, train, val)
         decays = [summary.decays[name] for name in NAMES]
-        head_start._reset(head)
-        head_start._set_decay(head, decays)
-        head_start._minimise_head(head, head_start._Patterns(read_outs, train), gate)
+        joint._reset(head)
+        joint._set_decay(head, decays)
+        minimise_head(head, Patterns(read_outs, train), gate)
         by_hand[gate] = loss_of(read_outs, head, val, gate)
     assert summary.gate == min(by_hand, key=by_hand.__getitem__)
 

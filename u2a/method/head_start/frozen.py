@@ -1,0 +1,69 @@
+"""What the frozen encoders made of a set of samples, and what the fits have in common.
+
+Shape suffixes: see `u2a.method.head_start`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from u2a.method.read_out import ReadOuts, ReadTokens
+
+#: Worse than the best so far by this factor: stop walking down a path.
+PATIENCE = 1.02
+
+
+@dataclass(frozen=True)
+class FrozenTokens:
+    """What the frozen encoders made of a set of samples; places of absent modalities hold anything.
+
+    Attributes:
+        tokens: one `ReadTokens` a modality, N rows each.
+        present_NM: bool.
+        target: ``[N]`` long or ``[N, C]`` float.
+    """
+
+    tokens: tuple[ReadTokens, ...]
+    present_NM: Tensor
+    target: Tensor
+
+    def rows(self, chosen_N: Tensor) -> FrozenTokens:
+        """The chosen samples only (bool or places)."""
+        tokens = tuple(ReadTokens(*(part[chosen_N] for part in one)) for one in self.tokens)
+        return FrozenTokens(tokens, self.present_NM[chosen_N], self.target[chosen_N])
+
+
+def own_read_out(read_outs: ReadOuts, m: int, side: FrozenTokens) -> Tensor:
+    return read_outs.own(m, side.tokens[m])
+
+
+def statistics(x_NF: Tensor, used_F: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and 1 / deviation; 0 for dimensions that do not vary (relative to the others) or are not used."""
+    if not len(x_NF):
+        return x_NF.new_zeros(x_NF.shape[1]), x_NF.new_zeros(x_NF.shape[1])
+    deviation_F = x_NF.double().std(0, unbiased=False)
+    floor = 1e-5 * deviation_F.square().mean().sqrt()
+    varies_F = deviation_F > floor
+    if used_F is not None:
+        varies_F = varies_F & used_F
+    scale_F = torch.where(varies_F, 1 / deviation_F.clamp(min=torch.finfo(torch.float64).tiny), 0)
+    return x_NF.double().mean(0).to(x_NF.dtype), scale_F.to(x_NF.dtype)
+
+
+def minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: int = 60) -> None:
+    """L-BFGS with strong Wolfe line search, in place; ends where it no longer moves."""
+    optimizer = torch.optim.LBFGS(
+        list(parameters), max_iter=steps, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-8
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    optimizer.step(closure)
