@@ -26,9 +26,9 @@ from PIL import Image
 
 from u2a.common.distributed import World
 from u2a.data.inspection.members import describe, preview
-from u2a.data.packing.manifest import Cell, Row
 from u2a.data.packing.pack import read_extensions
 from u2a.data.packing.row import Failed, RowPacker
+from u2a.data.packing.sources import Cell, Row
 from u2a.data.preprocessors import build_preprocessors
 from u2a.errors import BadSample, PluginError
 from u2a.evaluation.predict import Predictor

@@ -15,7 +15,8 @@ import numpy as np
 
 import u2a
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
-from u2a.evaluation.calibration import Calibration, fit_calibration, pattern_name
+from u2a.evaluation.calibration import Calibration, pattern_name
+from u2a.evaluation.calibration_fit import fit_calibration
 from u2a.evaluation.scenarios import Pattern
 from u2a.evaluation.validation import pattern_logits
 

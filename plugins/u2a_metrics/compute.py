@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
+from u2a.contract.extensions import THRESHOLD
+
 
 def accuracy(p_NC: Tensor, target_N: Tensor) -> float:
     """Share of samples whose most probable class is the true one."""
@@ -21,7 +23,7 @@ def f1(p_NC: Tensor, target: Tensor, average: Literal["macro", "micro"]) -> floa
     """
     single = target.ndim == 1
     score = tm.multiclass_f1_score if single else tm.multilabel_f1_score
-    guess = p_NC if single else (p_NC >= 0.5).long()
+    guess = p_NC if single else (p_NC >= THRESHOLD).long()
     if average == "micro":
         return float(score(guess, target, p_NC.shape[1], average="micro"))
     occurs_C = _truth(p_NC, target).any(0)

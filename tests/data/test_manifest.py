@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from u2a.data.packing.manifest import Cell, Manifest, ManifestOptions, Row
+from u2a.data.packing.manifest import Manifest, ManifestOptions
+from u2a.data.packing.sources import Cell, Row
 from u2a.errors import U2AError
 
 EXTENSIONS = {"image": ("jpg", "png"), "plot": ("txt",), "scan": ("nii", "nii.gz")}

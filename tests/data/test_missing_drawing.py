@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from u2a.data.reading.missing import Table, draw_table, read_table, write_tables
+from u2a.data.reading.missing import Table, draw_table
+from u2a.data.reading.missing_files import read_table, write_tables
 from u2a.errors import RecipeError, U2AError
 
 

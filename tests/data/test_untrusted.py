@@ -18,8 +18,8 @@ from safetensors.numpy import save
 from servers import WebServer
 
 from u2a.data.reading.split import Split, open_split
-from u2a.data.shards.foreign import add_split
 from u2a.data.shards.index import index_path, write_index
+from u2a.data.shards.splits import add_split
 from u2a.data.storage.cache import Cache
 from u2a.errors import ShardError
 

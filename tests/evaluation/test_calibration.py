@@ -10,7 +10,8 @@ from scipy.special import expit, softmax
 from sklearn.metrics import f1_score
 
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
-from u2a.evaluation.calibration import Calibration, calibrate, decide, fit_calibration
+from u2a.evaluation.calibration import Calibration, calibrate, decide
+from u2a.evaluation.calibration_fit import fit_calibration
 
 NAMES = ("image", "text")
 BOTH, IMAGE, TEXT = (True, True), (True, False), (False, True)

@@ -9,7 +9,8 @@ import pytest
 from scipy.special import expit, softmax
 
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
-from u2a.evaluation.calibration import GRID, Calibration, PatternCalibration, fit_calibration
+from u2a.evaluation.calibration import GRID, Calibration, PatternCalibration
+from u2a.evaluation.calibration_fit import fit_calibration
 
 NAMES = ("image", "text")
 BOTH, IMAGE, TEXT = (True, True), (True, False), (False, True)

@@ -13,7 +13,8 @@ from power_loss import Disk
 from u2a.common.distributed import World
 from u2a.common.files import write_json, write_text
 from u2a.data.packing.pack import pack_manifest
-from u2a.data.reading.missing import draw_table, read_table, write_tables
+from u2a.data.reading.missing import draw_table
+from u2a.data.reading.missing_files import read_table, write_tables
 from u2a.data.reading.opening import open_recipe_split
 from u2a.errors import CheckpointError
 from u2a.recipe.file import load_recipe

@@ -63,7 +63,9 @@ def index(
     """
     from pathlib import Path
 
-    from u2a.data.shards.foreign import add_split, index_shards, parse_mapping
+    from u2a.data.shards.foreign import parse_mapping
+    from u2a.data.shards.indexing import index_shards
+    from u2a.data.shards.splits import add_split
 
     if not pairs and (missing_ok or ignore or label or classes or numbers or last_dot):
         raise U2AError("--missing-ok, --ignore, --label, --classes, --numbers and --last-dot go with --map")

@@ -35,7 +35,8 @@ def mask(
     import os
     from pathlib import Path
 
-    from u2a.data.reading.missing import draw_table, write_tables
+    from u2a.data.reading.missing import draw_table
+    from u2a.data.reading.missing_files import write_tables
     from u2a.data.reading.opening import open_recipe_split
     from u2a.data.shards.dataset import split_names
     from u2a.recipe.file import load_recipe

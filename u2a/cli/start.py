@@ -55,9 +55,10 @@ def init(source: Path, **options: Any) -> None:
 
     A table is JSONL, JSON, CSV, TSV or Parquet. Where there is no split, one is drawn by class.
     """
+    from u2a.plugins.loading import registry
     from u2a.starting.begin import begin
 
-    started = begin(source, _choices(**options))
+    started = begin(source, _choices(**options), registry())
     for line in started.lines:
         click.echo(line)
     click.echo(f"wrote {started.recipe} and {started.manifest}; next:")
@@ -75,6 +76,7 @@ def run(ctx: click.Context, source: Path, sets: tuple[str, ...], **options: Any)
 
     What is done already is kept: the same command goes on where it was interrupted.
     """
+    from u2a.plugins.loading import registry
     from u2a.starting import begin as start
 
     choices = _choices(**options)
@@ -85,7 +87,7 @@ def run(ctx: click.Context, source: Path, sets: tuple[str, ...], **options: Any)
         manifest = manifests[0]
     else:
         click.echo(f"1/5  u2a init {shlex.quote(str(source))}")
-        started = start.begin(source, choices)
+        started = start.begin(source, choices, registry())
         for line in (*started.lines, f"wrote {started.recipe} and {started.manifest}"):
             click.echo(f"     {line}")
         manifest = started.manifest

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 NAME = r"[a-z][a-z0-9_]*"
 #: File extensions, as members of shards have them.
 EXTENSION = r"[a-z0-9][a-z0-9._+-]*"
+#: A class of a multi-label task is predicted from this probability on, where no other threshold was fitted.
+THRESHOLD = 0.5
 TaskKind = Literal["single_label", "multi_label"]
 LineKind = Literal["train", "validation"]
 #: What a metric is made of: the share of samples whose guessed class is right; F1, or average precision, of

@@ -11,8 +11,6 @@ from u2a.errors import PluginError
 from u2a.plugins.guard import put_back
 from u2a.recipe.task import TaskSection
 
-#: A class of a multi-label task is predicted from this probability on, where no threshold was fitted.
-THRESHOLD = 0.5
 #: By how much a mean of float32 may leave 0..1.
 ROUNDING = 1e-5
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from u2a.errors import U2AError
-from u2a.evaluation.calibration import Calibration, fit_calibration
+from u2a.evaluation.calibration import Calibration
+from u2a.evaluation.calibration_fit import fit_calibration
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.scenarios import Pattern, patterns
 from u2a.evaluation.scoring import Scenario, Scorer, classify

@@ -13,7 +13,7 @@ from typing import Any
 
 from u2a.common.files import write_text
 from u2a.errors import U2AError
-from u2a.plugins.loading import registry
+from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
 from u2a.starting.columns import Column, assign_roles, look
 from u2a.starting.content import Content, Finder
@@ -70,7 +70,7 @@ class Started:
     commands: list[str]
 
 
-def begin(path: Path, choices: Choices) -> Started:
+def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     """Write a recipe and a manifest for a person's files.
 
     Raises:
@@ -93,7 +93,7 @@ def begin(path: Path, choices: Choices) -> Started:
     if choices.divide_anew or (roles.split and len(columns[roles.split].counts or ()) < 2):
         columns.pop(roles.split or "", None)
         roles.split = None
-    finder = Finder(registry(), files, choices.size, choices.kinds, choices.given, str(path))
+    finder = Finder(plugins, files, choices.size, choices.kinds, choices.given, str(path))
     rest = [c for n, c in columns.items() if n not in roles.taken]
     contents = finder.find(without_echoes(source, columns, roles, rest, finder.notes))
     labels = Labels(columns[roles.label], str(path))

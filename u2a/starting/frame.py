@@ -10,8 +10,9 @@ from typing import Any
 from u2a.common.values import is_missing
 from u2a.contract.blame import blame
 from u2a.contract.paths import is_url
-from u2a.data.packing.manifest import Manifest, ManifestOptions, Row
+from u2a.data.packing.manifest import Manifest, ManifestOptions
 from u2a.data.packing.pack import pack_manifest, read_extensions
+from u2a.data.packing.sources import Row
 from u2a.data.packing.summary import Summary
 from u2a.data.shards.twins import PLAIN
 from u2a.errors import BadSample, U2AError

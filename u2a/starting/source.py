@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from u2a.data.packing.manifest import unwrapped
 from u2a.data.packing.tables import not_utf8, reader
+from u2a.data.packing.values import unwrapped
 from u2a.errors import U2AError
 from u2a.starting.arrow import is_datasets_folder, read_datasets
 from u2a.starting.folders import METADATA, class_rows, has_class_folders, metadata_tables

@@ -134,8 +134,5 @@ class Keeper:
     def _is_better(self, value: float) -> bool:
         if self.best is None or math.isnan(self.best):
             return True
-        return (
-            value >= self.best
-            if self.task.spec(self.task.selection_metric).higher_is_better
-            else value <= self.best
-        )
+        higher = self.task.spec(self.task.selection_metric).higher_is_better
+        return value >= self.best if higher else value <= self.best

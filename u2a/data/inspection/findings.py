@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from u2a.common.values import MISSING_WORDS, missing_word
 from u2a.contract.blame import reason_of
 from u2a.data.inspection.members import describe
-from u2a.data.reading.missing import apply_missing, count_presence
+from u2a.data.reading.missing import count_presence
+from u2a.data.reading.missing_rule import apply_missing
 from u2a.data.reading.opening import open_recipe_split
 from u2a.data.reading.split import Split
 from u2a.data.shards.dataset import split_names

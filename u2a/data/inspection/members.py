@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from u2a.contract.modality import Description
 from u2a.errors import PluginError
 from u2a.media.magic import type_of
-from u2a.plugins.loading import registry
 from u2a.recipe.sections import Recipe
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def describe(recipe: Recipe, name: str, data: bytes) -> Description:
         Exception: whatever else the plugin's own code raises.
     """
     options = recipe.modalities[name]
-    spec = registry().spec(options.kind)
+    spec = recipe.plugins.spec(options.kind)
     if spec.describe is None:
         return Description(type_of(data))
     found = spec.describe(options, data)
@@ -41,7 +40,7 @@ def preview(recipe: Recipe, name: str, data: bytes, width: int) -> Image | str:
     from PIL.Image import Image
 
     options = recipe.modalities[name]
-    spec = registry().spec(options.kind)
+    spec = recipe.plugins.spec(options.kind)
     if spec.preview is None:
         return f"({len(data):,} bytes, {type_of(data)})"
     found = spec.preview(options, data, width)

@@ -3,8 +3,7 @@
 Columns: ``key``, ``split``, ``label`` or ``labels`` (a list; CSV: separated by ``|``), ``group``, and one for
 each modality: a path relative to the manifest's folder, or, for modalities that read ``txt`` files, the text
 itself; for those that read ``json`` files, the JSON object itself; for those that read ``npy`` files, the list
-of numbers itself. A column ``<modality>_path`` always holds
-a path. An empty cell, null and NaN mean missing.
+of numbers itself. A column ``<modality>_path`` always holds a path. An empty cell, null and NaN mean missing.
 """
 
 from __future__ import annotations
@@ -14,64 +13,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from u2a.common.values import is_missing, missing_word, number_text, short
+from u2a.common.values import is_missing, missing_word, short
 from u2a.data.packing.arrays import is_array, npy_bytes
 from u2a.data.packing.columns import Columns
 from u2a.data.packing.paths import Paths
+from u2a.data.packing.sources import Cell, Row
 from u2a.data.packing.tables import not_utf8, reader
+from u2a.data.packing.values import encoded, is_object, labels_of, text_of, unwrapped
 from u2a.data.packing.words import MissingWords
-from u2a.data.shards.labels import is_number, label_texts
 from u2a.errors import U2AError
 from u2a.media.magic import extension_of
 
-#: The fields of a struct that holds a file, as ``datasets`` writes pictures and sounds.
-_FILE = {"bytes", "path", "sampling_rate"}
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a sample has of one modality: a file, or text given in the manifest as its bytes."""
-
-    extension: str
-    content: Path | bytes
-
-    def read(self) -> bytes:
-        """The bytes of the member."""
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-
-
-@dataclass(frozen=True)
-class Row:
-    """One sample of a manifest; `labels` is None for an unlabelled one, `cells` has no missing modality.
-
-    `labels` are as they stand there until `u2a.data.packing.plan.planned_rows` makes class names of them.
-    """
-
-    line: int
-    key: str
-    split: str
-    labels: tuple[str, ...] | None
-    cells: dict[str, Cell]
-    group: str | None = None
-
-
-class RowSource(Protocol):
-    """Where samples to pack come from: a `Manifest`, or the layout of a public data set.
-
-    Attributes:
-        path: the file or folder, for messages.
-        extensions: modalities in recipe order, with the extensions that each reads.
-    """
-
-    path: Path
-    extensions: dict[str, tuple[str, ...]]
-
-    def rows(self, problems: list[str], split: str | None = None) -> Iterator[Row]:
-        """Every usable row (of one split) in order, the same each time; faults go to `problems`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -147,14 +102,14 @@ class Manifest:
         return [*self.columns.told(), *self.words.told()]
 
     def _row(self, line: int, fields: Mapping[str, Any], faults: list[str]) -> Row:
-        key = _text(fields, "key", faults)
+        key = text_of(fields, "key", faults)
         named = not is_missing(fields.get("split")) and fields.get("split") != ""
         split = self.default_split or ""
         if named or not split:
-            split = self._split(_text(fields, "split", faults))
+            split = self._split(text_of(fields, "split", faults))
         if split and not _SPLIT.fullmatch(split):
             faults.append(f"column 'split': {short(split)} may hold letters, digits, - and _ only")
-        labels = _labels(fields, faults)
+        labels = labels_of(fields, faults)
         group = fields.get("group")
         cells = {}
         for modality in self.extensions:
@@ -189,9 +144,9 @@ class Manifest:
             if not value:
                 raise ValueError(f"column {column!r}: holds 0 bytes; null means missing")
             return Cell(extension_of(value, extensions), value)
-        if column == modality and "json" in extensions and _is_object(value):
+        if column == modality and "json" in extensions and is_object(value):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            return Cell("json", _encode(column, text))
+            return Cell("json", encoded(column, text))
         if column == modality and "npy" in extensions and is_array(value):
             return Cell("npy", npy_bytes(column, value))
         if not isinstance(value, str):
@@ -201,76 +156,10 @@ class Manifest:
         if column == modality and "txt" in extensions:
             self._paths.check_text(column, value)
             self.words.look(modality, key, value)
-            return Cell("txt", _encode(column, value))
+            return Cell("txt", encoded(column, value))
         try:
             extension, path = self._paths.find(modality, extensions, value)
         except ValueError as error:
             hint = f"; if it means missing: --missing-words {value.strip()}" if missing_word(value) else ""
             raise ValueError(f"column {column!r}: {error}{hint}") from None
         return Cell(extension, path)
-
-
-def unwrapped(value: Any) -> Any:
-    """What a struct of Hugging Face ``datasets`` holds: the bytes, else the path."""
-    if isinstance(value, dict) and "bytes" in value and value.keys() <= _FILE and _is_file(value):
-        return value["bytes"] if value["bytes"] is not None else value.get("path")
-    return bytes(value) if isinstance(value, bytearray | memoryview) else value
-
-
-def _is_file(value: Mapping[str, Any]) -> bool:
-    return isinstance(value["bytes"], bytes | None) and isinstance(value.get("path"), str | None)
-
-
-def _is_object(value: Any) -> bool:
-    """An object of a JSONL manifest, or the text of one (no file's name starts with a brace and a quote)."""
-    return isinstance(value, dict) or (isinstance(value, str) and re.match(r"\s*\{\s*[\"}]", value) is not None)
-
-
-def _encode(column: str, value: str) -> bytes:
-    try:
-        return value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"column {column!r}: holds half of a character (a lone surrogate)") from None
-
-
-def _text(fields: Mapping[str, Any], column: str, faults: list[str]) -> str:
-    value = fields.get(column)
-    value = number_text(value) or value
-    if is_missing(value) or value == "":
-        faults.append(f"column {column!r} is missing or empty")
-    elif not isinstance(value, str):
-        faults.append(f"column {column!r}: must be text, not {short(value)}")
-    else:
-        try:
-            _encode(column, value)
-            return value
-        except ValueError as error:
-            faults.append(str(error))
-    return ""
-
-
-def _labels(fields: Mapping[str, Any], faults: list[str]) -> tuple[str, ...] | None:
-    """None = unlabelled; an empty list is a label: none of the classes."""
-    one, many = fields.get("label"), fields.get("labels")
-    try:
-        first, column = label_texts(one), "label"
-    except ValueError as error:
-        faults.append(f"column 'label': {error}")
-        return None
-    if not (is_missing(many) or isinstance(many, str | list | tuple)):
-        faults.append(f"column 'labels': must be a list, not {short(many)}")
-        return None
-    if isinstance(many, str) and not many.strip().startswith("["):
-        many = many.split("|") if many.strip() else None
-    try:
-        second = label_texts(many)
-    except ValueError as error:
-        faults.append(f"column 'labels': {error}")
-        return None
-    if first is not None and second is not None:
-        faults.append("has both 'label' and 'labels'")
-    labels, column = (first, "label") if second is None else (second, "labels")
-    names = [text for text in labels or () if not is_number(text)]
-    if len(set(names)) != len(names) and not {"true", "false"} >= set(names):
-        faults.append(f"column {column!r}: names a label twice")
-    return labels

@@ -12,9 +12,10 @@ from typing import Any
 from u2a.common.files import replacing, sync_folder
 from u2a.common.terminal import console
 from u2a.contract.modality import Preprocessor
-from u2a.data.packing.manifest import Manifest, ManifestOptions, RowSource
+from u2a.data.packing.manifest import Manifest, ManifestOptions
 from u2a.data.packing.plan import MAX_PROBLEMS, PackOptions, Plan, plan_rows, planned_rows
 from u2a.data.packing.row import Packed, Refused, RowPacker, packed_rows
+from u2a.data.packing.sources import RowSource
 from u2a.data.packing.staging import SplitJournal, Stage, check_target, staged
 from u2a.data.packing.summary import SplitSummary, Summary, odd_data, write_skipped
 from u2a.data.preprocessors import build_preprocessors

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from u2a.common.values import nfc, told_apart
-from u2a.data.packing.manifest import Row, RowSource
+from u2a.data.packing.sources import Row, RowSource
 from u2a.data.shards.labels import LabelRule, Numbers
 from u2a.errors import U2AError
 from u2a.media.recode import Recode

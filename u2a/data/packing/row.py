@@ -14,7 +14,7 @@ from typing import Any
 
 from u2a.common.forked import forking
 from u2a.contract.modality import Preprocessor
-from u2a.data.packing.manifest import Cell, Row
+from u2a.data.packing.sources import Cell, Row
 from u2a.data.shards.samples import Sample
 from u2a.errors import BadSample, NoContent, PluginError, U2AError
 from u2a.media.partial import noting_losses

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.files import write_text
-from u2a.data.packing.manifest import Row
+from u2a.data.packing.sources import Row
 from u2a.recipe.sections import Recipe
 
 

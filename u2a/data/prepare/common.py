@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from u2a.data.packing.manifest import Cell, Row
+from u2a.data.packing.sources import Cell, Row
 from u2a.errors import U2AError
 
 

@@ -10,25 +10,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from pydantic import BaseModel, ConfigDict
 
-from u2a.common.files import replacing
 from u2a.data.reading.split import Split
-from u2a.data.shards.dataset import fingerprint, local_path
-from u2a.data.shards.samples import nearest
-from u2a.errors import RecipeError, U2AError
-from u2a.recipe.data import MissingRule
-from u2a.recipe.sections import Recipe
+from u2a.errors import RecipeError
 
 
 class TableInfo(BaseModel):
@@ -62,14 +53,6 @@ class TableInfo(BaseModel):
         )
         counts = sorted(self.presence.items(), key=lambda item: (-item[1], item[0]))
         return [head, *(f"  {count:>8}  {names}" for names, count in counts)]
-
-
-class _FileInfo(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: Literal[1] = 1
-    modalities: tuple[str, ...]
-    splits: dict[str, TableInfo]
 
 
 @dataclass(frozen=True)
@@ -120,7 +103,7 @@ def draw_table(split: Split, *, rate: float, missing: str, seed: int) -> Table:
     Raises:
         RecipeError: `missing` is no modality of the split, nor a pattern that fits it.
     """
-    missing = _pattern(missing, split.modalities)
+    missing = one_name(missing, split.modalities)
     if missing not in (*split.modalities, "each", "any"):
         known = ", ".join((*split.modalities, "each", "any"))
         raise RecipeError(f"data.missing.missing: {missing!r} is none of {known}")
@@ -144,7 +127,7 @@ def draw_table(split: Split, *, rate: float, missing: str, seed: int) -> Table:
     return Table(info, kept_NM)
 
 
-def _pattern(missing: str, modalities: Sequence[str]) -> str:
+def one_name(missing: str, modalities: Sequence[str]) -> str:
     """Of two modalities ``both`` is another name for ``each``, so that either draws the same table."""
     return "each" if missing == "both" and len(modalities) == 2 and "both" not in modalities else missing
 
@@ -160,94 +143,3 @@ def count_presence(present_NM: NDArray[np.bool_], modalities: Sequence[str]) -> 
     patterns, counts = np.unique(present_NM, axis=0, return_counts=True)
     named = (" + ".join(np.array(modalities)[pattern]) for pattern in patterns)
     return dict(Counter(dict(zip(named, counts.tolist(), strict=True))).most_common())
-
-
-def apply_missing(split: Split, recipe: Recipe) -> Split:
-    """The split as the recipe's ``data.missing`` leaves it: presence is overlaid, the data is as it was.
-
-    Raises:
-        U2AError: the table is missing, damaged, was made for other data, or is not what the recipe says.
-    """
-    rule = recipe.data.missing.rule(split.name) if recipe.data.missing else None
-    if rule is None:
-        return split
-    table = _read_rule(split, rule) if rule.table else _draw_rule(split, rule, recipe.seed)
-    present_NM = overlay(split.present_NM, table.kept_NM)
-    changed = fingerprint([split.fingerprint, hashlib.sha256(present_NM.tobytes()).hexdigest()])
-    return split.with_presence(present_NM, changed, tuple(table.info.lines(split.name)))
-
-
-def _draw_rule(split: Split, rule: MissingRule, seed: int) -> Table:
-    assert rule.rate is not None
-    drawn_from = seed if rule.seed is None else rule.seed
-    return draw_table(split, rate=rule.rate, missing=rule.missing or "each", seed=drawn_from)
-
-
-def _read_rule(split: Split, rule: MissingRule) -> Table:
-    path = local_path(str(rule.table))
-    table = read_table(path, split)
-    for name in ("rate", "missing", "seed"):
-        wanted, stored = getattr(rule, name), getattr(table.info, name)
-        if name == "missing" and wanted is not None:
-            wanted, stored = (_pattern(value, split.modalities) for value in (wanted, stored))
-        if wanted is not None and wanted != stored:
-            raise U2AError(
-                f"data.missing.{name}: the recipe says {wanted}, but {path} was drawn with {stored}; "
-                "draw it again with: u2a data mask"
-            )
-    return table
-
-
-def write_tables(path: Path, modalities: Sequence[str], tables: Mapping[str, Table]) -> None:
-    """Write the tables of some splits; equal tables give equal bytes.
-
-    Raises:
-        U2AError: the file exists with other content, or cannot be written.
-    """
-    info = _FileInfo(modalities=tuple(modalities), splits={name: t.info for name, t in tables.items()})
-    data = save(
-        {f"kept.{name}": table.kept_NM for name, table in tables.items()},
-        metadata={"u2a": info.model_dump_json()},
-    )
-    try:
-        if path.exists() and path.read_bytes() != data:
-            raise U2AError(f"{path}: holds another table; remove it, or name another file with --out")
-        with replacing(path) as stream:
-            stream.write(data)
-    except OSError as error:
-        raise U2AError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def read_table(path: Path, split: Split) -> Table:
-    """Read a split's table.
-
-    Raises:
-        U2AError: the file is missing or damaged, lacks the split, or was made for other data.
-    """
-    if not path.is_file():
-        raise U2AError(f"{path}: no such missing table; draw one with: u2a data mask")
-    try:
-        stored = safe_open(path, framework="numpy")
-        info = _FileInfo.model_validate_json((stored.metadata() or {})["u2a"])
-        tables = {name: stored.get_tensor(f"kept.{name}") for name in info.splits if name == split.name}
-    except (SafetensorError, OSError, KeyError, ValidationError) as error:
-        raise U2AError(
-            f"{path}: not a missing table of format 1, or damaged ({type(error).__name__})"
-        ) from None
-    if split.name not in tables:
-        raise U2AError(f"{path}: has no table for split {split.name!r}{nearest(split.name, info.splits)}")
-    _check_made_for(path, split, info)
-    columns = [info.modalities.index(name) for name in split.modalities]
-    return Table(info.splits[split.name], tables[split.name][:, columns])
-
-
-def _check_made_for(path: Path, split: Split, info: _FileInfo) -> None:
-    if set(info.modalities) != set(split.modalities):
-        theirs, ours = ", ".join(info.modalities), ", ".join(split.modalities)
-        raise U2AError(f"{path}: was drawn for modalities {theirs}, but the recipe has {ours}")
-    made_for = info.splits[split.name].fingerprint
-    if made_for != split.fingerprint:
-        raise U2AError(
-            f"{path}: was drawn for other data: split {split.name!r} has fingerprint {split.fingerprint[:12]}, "
-            f"the table's is {made_for[:12]}; draw it again with: u2a data mask"
-        )

@@ -33,7 +33,7 @@ def open_recipe_split(recipe: Recipe, split: str, *, labelled: bool = True) -> S
 
 def evaluation_split(recipe: Recipe, split: str) -> Split:
     """Open a labelled split of a recipe's data, with the presence that ``data.missing`` leaves."""
-    from u2a.data.reading.missing import apply_missing
+    from u2a.data.reading.missing_rule import apply_missing
     from u2a.data.reading.opening import open_recipe_split
 
     return apply_missing(open_recipe_split(recipe, split), recipe)

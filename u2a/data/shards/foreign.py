@@ -1,4 +1,4 @@
-"""Indexing WebDataset shards that were made elsewhere: their extensions are mapped to modalities.
+"""WebDataset shards that were made elsewhere: their extensions are mapped to modalities.
 
 Such shards declare nothing, so the person who indexes them does: which extension is which modality, which
 modalities a sample may lack, what is ignored, where the label is. Everything else is an error that names file
@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from os import cpu_count
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from u2a.common.files import replacing
-from u2a.data.shards.dataset import FILE_NAME, LOCK_NAME, DatasetFile, ShardEntry, fingerprint, read_dataset
-from u2a.data.shards.index import IndexInfo, Mapping, ShardIndex, check_ours, index_path, write_index
-from u2a.data.shards.index_checks import check_index
+from u2a.data.shards.index import Mapping
 from u2a.data.shards.labels import LabelRule, Numbers, label_texts
-from u2a.data.shards.names import DOCUMENTS, MemberNames, ignore_pattern
+from u2a.data.shards.members import Found, Member
+from u2a.data.shards.names import DOCUMENTS, ignore_pattern
 from u2a.data.shards.samples import Sample
-from u2a.data.shards.scan import Found, Member, read_samples
-from u2a.data.shards.writer import shard_entry
-from u2a.data.storage.locks import EXCLUSIVE, Lock
-from u2a.errors import ShardError, U2AError
+from u2a.errors import U2AError
 
 JSON_LABEL = "json:"
 
@@ -169,155 +161,3 @@ def parse_mapping(
 def _suffix(extension: str) -> str:
     """An extension as scans tell it, however a person writes it: ``.JPG`` is ``jpg``."""
     return extension.lower().lstrip(".")
-
-
-def index_shards(
-    shards: Sequence[Path],
-    mapping: Mapping | None = None,
-    classes: Sequence[str] = (),
-    on_shard: Callable[[Path, IndexInfo], None] = lambda shard, info: None,
-    *,
-    folder: Path | None = None,
-    tell: Callable[[str], None] = lambda note: None,
-) -> list[IndexInfo]:
-    """Write an index beside each shard; without a mapping they are this package's own.
-
-    Args:
-        shards: tar files.
-        mapping, classes: what the person declared about shards made elsewhere.
-        on_shard: called as each index is written.
-        folder: where the indexes go instead.
-        tell: called with what a person should know, a line each.
-
-    Raises:
-        ShardError: the first shard that cannot be trusted; those before it have their index.
-    """
-    paths = _index_paths(shards, folder)
-    rule = LabelRule(classes, mapping.numbers if mapping else None)
-    left_out: list[str] = []
-
-    def one(shard: Path, path: Path) -> tuple[IndexInfo, list[str]]:
-        if mapping is None:
-            return write_index(shard, path=path), []
-        names = _member_names(mapping)
-        reader = ForeignReader(mapping, rule)
-        order = tuple(mapping.modalities)
-        info = write_index(shard, order, reader=reader, mapping=mapping, names=names, path=path)
-        return info, names.left_out
-
-    for path in paths:
-        check_ours(path)
-    if mapping is not None and mapping.label and classes:
-        _decide(shards, mapping, rule)
-    infos = []
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        for shard, (info, names) in zip(shards, pool.map(one, shards, paths), strict=True):
-            on_shard(shard, info)
-            infos.append(info)
-            left_out += names
-    for note in (*rule.told(), *_left_out(left_out)):
-        tell(note)
-    return infos
-
-
-def _index_paths(shards: Sequence[Path], folder: Path | None) -> list[Path]:
-    if folder is None:
-        return [index_path(shard) for shard in shards]
-    paths = [folder / index_path(shard).name for shard in shards]
-    if len(set(paths)) != len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
-        raise U2AError(f"{twice}: would be the index of two shards; give each folder's shards an --index-dir")
-    folder.mkdir(parents=True, exist_ok=True)
-    return paths
-
-
-def _member_names(mapping: Mapping) -> MemberNames:
-    return MemberNames(mapping.ignored, bool(mapping.last_dot))
-
-
-def _decide(shards: Sequence[Path], mapping: Mapping, rule: LabelRule) -> None:
-    """Look at all labels before any index is written: what numbers are shows in all of them together."""
-    reader = ForeignReader(mapping, rule, look=True)
-    for shard in shards:
-        for _ in read_samples(shard, reader, _member_names(mapping)):
-            pass
-    try:
-        rule.decide()
-    except ValueError as error:
-        raise ShardError(f"{shards[0]}{' ...' * (len(shards) > 1)}: {error}") from None
-
-
-def _left_out(names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    shown = ", ".join(map(repr, names[:3])) + (" ..." if len(names) > 3 else "")
-    return [f"{len(names)} files that belong to no sample were left out: {shown}"]
-
-
-def add_split(shards: Sequence[Path], split: str) -> str:
-    """Add indexed shards of one folder to a split of the folder's dataset.json, which is made if need be.
-
-    Two processes may do so at once. A shard that the split has already is listed anew, in its place.
-
-    Returns:
-        One line that says what the split has now.
-
-    Raises:
-        U2AError: they lie in several folders, or are part of the data set already, by name or by content.
-    """
-    folders = {shard.parent for shard in shards}
-    if len(folders) != 1:
-        raise U2AError(f"--split {split}: the shards must lie in one folder, not in {len(folders)}")
-    folder = folders.pop()
-    path = folder / FILE_NAME
-    entries = [shard_entry(shard, ShardIndex(shard).info) for shard in shards]
-    with Lock(folder / LOCK_NAME, EXCLUSIVE):
-        splits = dict(read_dataset(str(folder)).splits) if path.exists() else {}
-        _check_overlap(folder, splits, split, entries)
-        before = {entry.name: entry for entry in splits.get(split, ())}
-        now = {**before, **{entry.name: entry for entry in entries}}
-        splits[split] = tuple(now.values())
-        described = _describe(folder, splits)
-        with replacing(path) as stream:
-            stream.write(described.model_dump_json(indent=1).encode() + b"\n")
-    samples = sum(entry.samples for entry in splits[split])
-    added = f", {len(now) - len(before)} of them added to the {len(before)} it had" if before else ""
-    return f"wrote {path}: split {split!r} has {len(now)} shards, {samples} samples{added}"
-
-
-def _check_overlap(
-    folder: Path, splits: dict[str, tuple[ShardEntry, ...]], split: str, new: Sequence[ShardEntry]
-) -> None:
-    places = {entry.name: name for name, entries in splits.items() for entry in entries}
-    contents = {e.sha256: (e.name, name) for name, entries in splits.items() for e in entries}
-    for entry in new:
-        if places.get(entry.name, split) != split:
-            raise U2AError(f"{folder / entry.name}: belongs to split {places[entry.name]!r} already")
-        copy, where = contents.setdefault(entry.sha256, (entry.name, split))
-        if copy != entry.name:
-            raise U2AError(f"{folder / entry.name}: is a copy of {copy}, which is in split {where!r}")
-
-
-def _describe(folder: Path, splits: dict[str, tuple[ShardEntry, ...]]) -> DatasetFile:
-    modalities: dict[str, None] = {}
-    counts: dict[str, dict[str, int]] = {}
-    kind: Literal["single_label", "multi_label"] = "single_label"
-    for split, entries in splits.items():
-        for entry in entries:
-            index = ShardIndex(folder / entry.name)
-            check_index(index)
-            modalities |= dict.fromkeys(index.info.modalities)
-            ends, ids = index.array("label_ends"), index.array("label_ids")
-            labels_S = [b - a for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-            if any(n != 1 for n, has in zip(labels_S, index.array("labelled"), strict=True) if has):
-                kind = "multi_label"
-            for number in ids.tolist():
-                of_class = counts.setdefault(index.info.classes[number], dict.fromkeys(splits, 0))
-                of_class[split] += 1
-    return DatasetFile(
-        modalities=tuple(modalities),
-        task_kind=kind,
-        splits=splits,
-        classes=dict(sorted(counts.items())),
-        fingerprint=fingerprint(entry.sha256 for entries in splits.values() for entry in entries),
-    )

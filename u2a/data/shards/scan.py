@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from u2a.data.shards.members import Found, Member, SampleReader, Scan
 from u2a.data.shards.names import MemberNames
-from u2a.data.shards.samples import Sample, encode_key, parse_sample, split_member, split_suffix
+from u2a.data.shards.own_samples import read_own_sample
+from u2a.data.shards.samples import split_member
 from u2a.data.shards.tar_headers import tar_headers
 from u2a.errors import ShardError
 
@@ -24,77 +24,6 @@ from u2a.errors import ShardError
 MAX_JSON_BYTES = 1 << 20
 #: Every sample has a place in the column of every modality of its shard.
 MAX_MODALITIES = 64
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file of a sample: its suffix without the key, and where its bytes are."""
-
-    suffix: str
-    offset: int
-    size: int
-
-
-@dataclass
-class Scan:
-    """What a shard holds, as growing columns. S samples; `spans` has an offset and a size a sample."""
-
-    spans: dict[str, tuple[array[int], array[int]]] = field(default_factory=dict)
-    extensions: dict[str, set[str]] = field(default_factory=dict)
-    keys: bytearray = field(default_factory=bytearray)
-    key_ends: array[int] = field(default_factory=lambda: array("q"))
-    labelled: bytearray = field(default_factory=bytearray)
-    label_ids: array[int] = field(default_factory=lambda: array("i"))
-    label_ends: array[int] = field(default_factory=lambda: array("q"))
-    groups: array[int] = field(default_factory=lambda: array("Q"))
-    classes: dict[str, int] = field(default_factory=dict)
-    bytes: int = 0
-    sha256: str = ""
-
-    def __len__(self) -> int:
-        return len(self.key_ends)
-
-    def column(self, modality: str) -> tuple[array[int], array[int]]:
-        """Offsets and sizes of a modality, -1 where a sample lacks it."""
-        if modality not in self.spans:
-            self.spans[modality] = (array("q", [-1]) * len(self), array("q", [-1]) * len(self))
-            self.extensions[modality] = set()
-        return self.spans[modality]
-
-    def add(self, key: str, sample: Sample, found: dict[str, Member]) -> None:
-        """Append one sample; `found` has one member for each present modality."""
-        for modality, member in found.items():
-            self.column(modality)
-            self.extensions[modality].add(member.suffix.partition(".")[2])
-        for modality, (offsets, sizes) in self.spans.items():
-            member_or_none = found.get(modality)
-            offsets.append(member_or_none.offset if member_or_none else -1)
-            sizes.append(member_or_none.size if member_or_none else -1)
-        self.keys += key.encode()
-        self.key_ends.append(len(self.keys))
-        names = sample.classes()
-        self.labelled.append(names is not None)
-        self.label_ids.extend(self.classes.setdefault(name, len(self.classes)) for name in names or ())
-        self.label_ends.append(len(self.label_ids))
-        self.groups.append(0 if sample.group is None else stable_hash(sample.group.encode()))
-
-
-def stable_hash(data: bytes) -> int:
-    """64 bits of a content, never 0."""
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
-
-
-Found = tuple[str, Sample, dict[str, Member]]
-"""A sample's key, its declaration, and one member for each present modality."""
-
-SampleReader = Callable[[str, dict[str, Member], Callable[[Member], bytes]], Found | None]
-"""Called with a sample's name, its members by suffix, and what reads a member that describes others.
-
-None: these members are no sample, and are left out.
-
-Raises:
-    ValueError: one line that says what is wrong, member or sample first.
-"""
 
 
 def scan_shard(
@@ -208,61 +137,3 @@ def _read(
         return reader(name, members, read)
     except ValueError as error:
         raise ShardError(f"{path}: {error}") from None
-
-
-def read_own_sample(name: str, members: dict[str, Member], read: Callable[[Member], bytes]) -> Found:
-    """A sample of this package's own shards: its json member declares it (see `u2a.data.shards.samples`)."""
-    if "json" not in members:
-        raise ValueError(
-            f"sample {name!r}: has no {name}.json next to its members to declare its modalities; "
-            "shards made elsewhere are indexed with --map"
-        )
-    for suffix, member in members.items():
-        if suffix != "json":
-            try:
-                split_suffix(suffix)
-            except ValueError as error:
-                raise ValueError(f"{name + '.' + suffix!r}: {error}") from None
-        if not member.size:
-            raise ValueError(f"{name}.{suffix}: is empty; a missing modality is left out of 'present' instead")
-    data = read(members.pop("json"))
-    try:
-        sample = parse_sample(data)
-        key = _key(name, sample)
-    except ValueError as error:
-        raise ValueError(f"{name}.json: {error}") from None
-    return key, sample, _match(name, sample, members)
-
-
-def _key(name: str, sample: Sample) -> str:
-    if sample.key is None or sample.key == name or encode_key(sample.key) == name:
-        return sample.key or name
-    raise ValueError(f"belongs to another sample: its key is {sample.key!r}")
-
-
-def _match(name: str, sample: Sample, members: dict[str, Member]) -> dict[str, Member]:
-    """The member of each present modality: every declaration kept, every member declared."""
-    own: dict[str, Member] = {}
-    for suffix, member in members.items():
-        modality = suffix.partition(".")[0]
-        if modality in own:
-            other = own[modality].suffix
-            raise ValueError(f"sample {name!r}: {other} and {suffix} are two members for one modality")
-        own[modality] = member
-    found = {}
-    for modality in sample.present:
-        shared = sample.members.get(modality)
-        if shared is not None and modality in own and own[modality].suffix != shared:
-            raise ValueError(f"sample {name!r}: {modality} has a member and points at {shared} as well")
-        pick = own.get(modality) if shared is None else members.get(shared)
-        if pick is None:
-            wanted = f"{name}.{shared or modality + '.*'}"
-            raise ValueError(
-                f"sample {name!r}: declares {modality}, but {wanted} is lost "
-                "or not next to the sample's other members"
-            )
-        found[modality] = pick
-    used = {member.suffix for member in found.values()}
-    if undeclared := sorted(members.keys() - used):
-        raise ValueError(f"{name}.{undeclared[0]}: is there, but {name}.json does not declare it")
-    return found

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from u2a.contract.extensions import MetricForm
-from u2a.evaluation.metrics import THRESHOLD, compute_metric, probabilities
+from u2a.contract.extensions import THRESHOLD, MetricForm
+from u2a.evaluation.metrics import compute_metric, probabilities
 from u2a.recipe.task import TaskSection
 
 #: What the report shows of each class beside a score of that form.

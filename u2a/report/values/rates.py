@@ -40,7 +40,7 @@ def train_condition(recipe: Recipe) -> Condition:
 
 
 def _condition_of_table(recipe: Recipe) -> Condition:
-    from u2a.data.reading.missing import read_table
+    from u2a.data.reading.missing_files import read_table
     from u2a.data.shards.dataset import local_path
 
     assert recipe.data.missing

@@ -1,0 +1,79 @@
+"""What the cells of a manifest hold: keys, labels, files, and the bytes of what stands in the cell itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from u2a.common.values import is_missing, number_text, short
+from u2a.data.shards.labels import is_number, label_texts
+
+#: The fields of a struct that holds a file, as ``datasets`` writes pictures and sounds.
+_FILE = {"bytes", "path", "sampling_rate"}
+
+
+def unwrapped(value: Any) -> Any:
+    """What a struct of Hugging Face ``datasets`` holds: the bytes, else the path."""
+    if isinstance(value, dict) and "bytes" in value and value.keys() <= _FILE and _is_file(value):
+        return value["bytes"] if value["bytes"] is not None else value.get("path")
+    return bytes(value) if isinstance(value, bytearray | memoryview) else value
+
+
+def _is_file(value: Mapping[str, Any]) -> bool:
+    return isinstance(value["bytes"], bytes | None) and isinstance(value.get("path"), str | None)
+
+
+def is_object(value: Any) -> bool:
+    """An object of a JSONL manifest, or the text of one (no file's name starts with a brace and a quote)."""
+    return isinstance(value, dict) or (isinstance(value, str) and re.match(r"\s*\{\s*[\"}]", value) is not None)
+
+
+def encoded(column: str, value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"column {column!r}: holds half of a character (a lone surrogate)") from None
+
+
+def text_of(fields: Mapping[str, Any], column: str, faults: list[str]) -> str:
+    value = fields.get(column)
+    value = number_text(value) or value
+    if is_missing(value) or value == "":
+        faults.append(f"column {column!r} is missing or empty")
+    elif not isinstance(value, str):
+        faults.append(f"column {column!r}: must be text, not {short(value)}")
+    else:
+        try:
+            encoded(column, value)
+            return value
+        except ValueError as error:
+            faults.append(str(error))
+    return ""
+
+
+def labels_of(fields: Mapping[str, Any], faults: list[str]) -> tuple[str, ...] | None:
+    """None = unlabelled; an empty list is a label: none of the classes."""
+    one, many = fields.get("label"), fields.get("labels")
+    try:
+        first, column = label_texts(one), "label"
+    except ValueError as error:
+        faults.append(f"column 'label': {error}")
+        return None
+    if not (is_missing(many) or isinstance(many, str | list | tuple)):
+        faults.append(f"column 'labels': must be a list, not {short(many)}")
+        return None
+    if isinstance(many, str) and not many.strip().startswith("["):
+        many = many.split("|") if many.strip() else None
+    try:
+        second = label_texts(many)
+    except ValueError as error:
+        faults.append(f"column 'labels': {error}")
+        return None
+    if first is not None and second is not None:
+        faults.append("has both 'label' and 'labels'")
+    labels, column = (first, "label") if second is None else (second, "labels")
+    names = [text for text in labels or () if not is_number(text)]
+    if len(set(names)) != len(names) and not {"true", "false"} >= set(names):
+        faults.append(f"column {column!r}: names a label twice")
+    return labels

@@ -1,0 +1,138 @@
+"""Fitting a `Calibration` on validation data; small patterns and small classes shrink towards the common value.
+
+Shape suffixes: N samples, C classes, G grid of thresholds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, logit
+
+from u2a.contract.extensions import THRESHOLD
+from u2a.evaluation.calibration import GRID, Calibration, Kind, PatternCalibration, pattern_name, probabilities
+
+#: A temperature moves from the common one as if this many samples had voted for the common one.
+PRIOR_SAMPLES = 20
+#: A class's threshold moves from the pattern's as if this many positives had voted for the pattern's.
+PRIOR_POSITIVES = 10
+#: Order statistics kept of a pattern's conformal scores.
+MOST_SCORES = 500
+
+
+def fit_calibration(
+    names: Sequence[str], patterns: Mapping[tuple[bool, ...], tuple[np.ndarray, np.ndarray]], kind: Kind
+) -> Calibration:
+    """Fit every pattern's calibration.
+
+    Args:
+        names: the modalities, in recipe order.
+        patterns: presence to ``(logits_NC, target)`` of the validation samples that can have it; targets are
+        class
+            numbers ``[N]``, or 0 and 1 ``[N, C]``.
+    """
+    there = {present: data for present, data in patterns.items() if len(data[1])}
+    if not there:
+        return Calibration(kind)
+    common_T = _temperature(there.values(), kind, None)
+    groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    tempered: dict[str, float] = {}
+    for present, (logits_NC, target) in there.items():
+        name = pattern_name(names, present)
+        tempered[name] = _temperature([(logits_NC, target)], kind, common_T)
+        one = probabilities(logits_NC, tempered[name], kind), target
+        for group in (name, f"{sum(present)} of {len(names)}", "any"):
+            groups.setdefault(group, []).append(one)
+    found: dict[str, PatternCalibration] = {}
+    pooled = _pool(groups["any"])
+    common_t = _one_threshold(*pooled) if kind == "multi_label" else THRESHOLD
+    for group, parts in groups.items():
+        p_NC, target = _pool(parts)
+        # A group of several patterns holds each sample several times: they count once towards what it can
+        # promise.
+        n = len(target) // len(parts)
+        temperature = tempered.get(group, common_T)
+        if kind == "single_label":
+            found[group] = PatternCalibration(
+                n, temperature, scores=_thinned(1 - p_NC[np.arange(len(target)), target])
+            )
+        else:
+            found[group] = PatternCalibration(
+                n, temperature, _thresholds(p_NC, target, common_t), misses=_misses(p_NC, target)
+            )
+    return Calibration(kind, found)
+
+
+def _pool(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([p for p, _ in parts]), np.concatenate([target for _, target in parts])
+
+
+def _temperature(data: Iterable[tuple[np.ndarray, np.ndarray]], kind: Kind, common: float | None) -> float:
+    """The temperature of least negative log-likelihood, held near the common one by `PRIOR_SAMPLES`."""
+    data = list(data)
+
+    def loss(log_T: float) -> float:
+        total = sum(negative_log_likelihood(logits / math.exp(log_T), y, kind) * len(y) for logits, y in data)
+        return total + (0 if common is None else PRIOR_SAMPLES * (log_T - math.log(common)) ** 2)
+
+    return math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-4}).x)
+
+
+def negative_log_likelihood(logits_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:
+    """Mean over the samples; for multi-label tasks the mean over the classes of each."""
+    logits_NC = np.asarray(logits_NC, np.float64)
+    if kind == "single_label":
+        return float(-log_softmax(logits_NC, axis=1)[np.arange(len(target)), target].mean())
+    return float((np.logaddexp(0, logits_NC) - target * logits_NC).mean())
+
+
+def _thinned(scores_N: np.ndarray) -> tuple[float, ...]:
+    ordered = np.sort(scores_N)
+    if len(ordered) > MOST_SCORES:
+        ordered = ordered[np.ceil(np.arange(1, MOST_SCORES + 1) * len(ordered) / MOST_SCORES).astype(int) - 1]
+    return tuple(np.round(ordered, 6).tolist())
+
+
+def _misses(p_NC: np.ndarray, target_NC: np.ndarray) -> tuple[float, ...]:
+    has_N = target_NC.sum(1) > 0
+    share_GN = [((p_NC < t) & (target_NC > 0)).sum(1)[has_N] / target_NC.sum(1)[has_N] for t in GRID]
+    mean_G = [float(share.sum()) / len(p_NC) for share in share_GN]  # a sample without labels misses none
+    return tuple(np.round(mean_G, 6).tolist())
+
+
+def _f1(p_N: np.ndarray, target_N: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """F1 of one class at each threshold; 0 where nothing is right."""
+    order = np.argsort(-p_N, kind="stable")
+    hits = np.concatenate([[0], np.cumsum(target_N[order])])
+    guessed = np.searchsorted(-p_N[order], -thresholds, side="right")
+    return 2 * hits[guessed] / np.maximum(guessed + target_N.sum(), 1)
+
+
+def _one_threshold(p_NC: np.ndarray, target_NC: np.ndarray) -> float:
+    """The one threshold for all classes with the best macro F1."""
+    grid = GRID[1:-1]
+    f1_CG = np.stack([_f1(p_NC[:, c], target_NC[:, c], grid) for c in range(p_NC.shape[1])])
+    return float(grid[f1_CG.mean(0).argmax()])
+
+
+def _thresholds(p_NC: np.ndarray, target_NC: np.ndarray, common: float) -> tuple[float, ...]:
+    """Each class's threshold of best F1, drawn towards the group's, and that towards the common one."""
+    n = len(target_NC)
+    own = _one_threshold(p_NC, target_NC)
+    group = expit((n * logit(own) + PRIOR_SAMPLES * logit(common)) / (n + PRIOR_SAMPLES))
+    grid = GRID[1:-1]
+    found = []
+    for c in range(p_NC.shape[1]):
+        positives = target_NC[:, c].sum()
+        f1_G = _f1(p_NC[:, c], target_NC[:, c], grid)
+        best = np.flatnonzero(f1_G >= f1_G.max() - 1e-12)
+        t = grid[best[len(best) // 2]] if positives else group
+        found.append(
+            float(
+                expit((positives * logit(t) + PRIOR_POSITIVES * logit(group)) / (positives + PRIOR_POSITIVES))
+            )
+        )
+    return tuple(round(t, 6) for t in found)
