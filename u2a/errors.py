@@ -31,3 +31,12 @@ class PluginError(U2AError):
 
 class CheckpointError(U2AError):
     """A run folder or checkpoint that is incomplete, damaged, or made for other base weights."""
+
+
+def one_line(error: object, most: int | None = None) -> str:
+    """What an exception says, in one printable line of at most `most` characters; else its type's name."""
+    try:
+        text = str(error)
+    except Exception:  # a stranger's code runs here too
+        text = ""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:most] or type(error).__name__

@@ -14,7 +14,7 @@ from u2a.contract.modality import Example, Inputs, Tokens
 from u2a.encoders.files import config_folder
 from u2a.encoders.loading import quiet, transformers_class
 from u2a.encoders.structure import split_tokens
-from u2a.errors import BadSample, NoContent, U2AError
+from u2a.errors import BadSample, NoContent, U2AError, one_line
 from u2a.media.filters import FRAME_SHIFT
 from u2a_audio import encoders
 from u2a_audio.architectures import EXTRACTORS
@@ -61,7 +61,7 @@ class FeaturePreprocessor:
             with quiet():
                 made = extractor.from_dict(dict(raw))
         except Exception as error:  # of many kinds
-            raise U2AError(f"{path}: cannot be used: {' '.join(str(error).split())[:200]}") from None
+            raise U2AError(f"{path}: cannot be used: {one_line(error, 200)}") from None
         whisper = name.startswith("Whisper")
         size = made.feature_size if whisper else made.num_mel_bins * made.stride
         wanted = config.num_mel_bins if whisper else config.feature_projection_input_dim

@@ -9,7 +9,7 @@ from typing import Any
 
 from u2a.encoders.files import PretrainedOptions, config_folder, read_json
 from u2a.encoders.loading import quiet
-from u2a.errors import U2AError
+from u2a.errors import U2AError, one_line
 
 #: model_type -> the image processor whose defaults fill what a file leaves out, where it names none.
 DEFAULTS = {
@@ -77,7 +77,7 @@ def own_processor(path: Path, raw: dict[str, Any], model_type: str) -> Any:
         with quiet():
             return found.from_dict(dict(raw))  # type: ignore[attr-defined]
     except Exception as error:  # of many kinds
-        raise U2AError(f"{path}: cannot be used: {' '.join(str(error).split())[:200]}") from None
+        raise U2AError(f"{path}: cannot be used: {one_line(error, 200)}") from None
 
 
 class Reader:

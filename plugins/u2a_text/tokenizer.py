@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from u2a.encoders.files import read_json
 from u2a.encoders.loading import quiet
-from u2a.errors import U2AError
+from u2a.errors import U2AError, one_line
 
 FILE = "tokenizer.json"
 OTHER_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
@@ -120,7 +120,7 @@ def _read(folder: Path) -> Tokenizer:
         try:
             return Tokenizer.from_file(str(folder / FILE))
         except Exception as error:  # the library raises bare Exceptions
-            raise U2AError(f"{folder / FILE} cannot be read: {' '.join(str(error).split())[:200]}") from None
+            raise U2AError(f"{folder / FILE} cannot be read: {one_line(error, 200)}") from None
     if not any((folder / name).is_file() for name in OTHER_FILES):
         raise U2AError(f"{folder} has no tokenizer files ({FILE}, {OTHER_FILES[0]}): copy them there")
     return _converted(folder)
@@ -135,9 +135,7 @@ def _converted(folder: Path) -> Tokenizer:
             known: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         return Tokenizer.from_str(known.backend_tokenizer.to_str())
     except Exception as error:  # of many kinds, from two libraries
-        raise U2AError(
-            f"the tokenizer in {folder} cannot be read: {' '.join(str(error).split())[:200]}"
-        ) from None
+        raise U2AError(f"the tokenizer in {folder} cannot be read: {one_line(error, 200)}") from None
 
 
 def _truncation_side(folder: Path, tokenizer: Tokenizer) -> str:

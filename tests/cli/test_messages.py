@@ -58,7 +58,7 @@ def test_a_section_with_a_name_of_ones_own_is_told_of_kind(recipe: Path, tmp_pat
 )
 def test_keys_as_other_tools_call_them(recipe: Path, key: str, meant: str) -> None:
     said = run("recipe", "check", recipe, "--set", f"training.{key}=3", code=2)
-    assert f'training.{key}: unknown key; did you mean "{meant}"?' in said
+    assert f"training.{key}: unknown key; did you mean '{meant}'?" in said
 
 
 def test_a_split_that_is_not_there(trained: Path) -> None:

@@ -123,7 +123,7 @@ def test_the_headline_metric_comes_first_and_no_samples_give_nan() -> None:
 
 def test_a_metric_that_does_not_exist_or_does_not_fit_is_refused(installed: None) -> None:
     with pytest.raises(
-        ValidationError, match=r'did you mean "f1_macro"\? \(installed: accuracy, auroc, broken'
+        ValidationError, match=r"did you mean 'f1_macro'\? \(installed: accuracy, auroc, broken"
     ):
         task("single_label", "f1_macr")
     with pytest.raises(
@@ -247,7 +247,7 @@ def test_a_run_whose_metric_is_gone_names_the_package(
 
 def test_a_recipe_names_the_key(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
     recipe = toys.make(tmp_path, checkpoints, counts={"train": 8})
-    with pytest.raises(RecipeError, match=r"toy\.toml: task\.metric: no installed plugin .* \"accuracy\""):
+    with pytest.raises(RecipeError, match=r"toy\.toml: task\.metric: no installed plugin .* 'accuracy'"):
         load_recipe(recipe, ["task.metric=acuracy"])
 
 

@@ -91,7 +91,7 @@ warmup_epochs = 3
         "modalities.smell",
         "training.learning_rate",
     }
-    assert 'did you mean "encoder"?' in told["modalities.image.encodr"]
+    assert "did you mean 'encoder'?" in told["modalities.image.encodr"]
     assert "pip install u2a-plugin-smell" in told["modalities.smell"]
     assert "'a' is named twice" in told["task.classes"]
 

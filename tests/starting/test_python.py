@@ -94,7 +94,7 @@ def test_faults_in_memory_are_told_by_row(recipe: dict[str, Any], tmp_path: Path
         u2a.pack(bad, recipe, tmp_path / "bad")
     with pytest.raises(u2a.U2AError, match=r"every sample must be a dict, not int"):
         u2a.pack([1, 2], recipe, tmp_path / "bad")
-    with pytest.raises(u2a.U2AError, match=r"training\.epoch: unknown key; did you mean \"epochs\""):
+    with pytest.raises(u2a.U2AError, match=r"training\.epoch: unknown key; did you mean 'epochs'"):
         u2a.train({**recipe, "training": {"epoch": 3}})
 
 

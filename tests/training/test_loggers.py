@@ -289,7 +289,7 @@ def test_unknown_and_uninstalled_loggers_are_refused_before_any_compute(torn: No
         check_loggers(recipe)
     unknown, absent = str(caught.value).splitlines()
     assert (
-        "training.loggers: no installed plugin brings the logger 'tensorbord'; did you mean \"tensorboard\"?"
+        "training.loggers: no installed plugin brings the logger 'tensorbord'; did you mean 'tensorboard'?"
         in (unknown)
     )
     assert "mlflow, tensorboard" in unknown

@@ -210,16 +210,13 @@ def _default_out(recipe: Recipe) -> str:
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """A bar on a terminal; elsewhere a line for every tenth of the work. Both on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from u2a.common.terminal import console, progress_bar
 
-    console = Console(stderr=True)
     try:
         if not console.is_terminal:
             yield lambda done, total: _line(done, total)
             return
-        columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as bar:
+        with progress_bar() as bar:
             task = bar.add_task("packing", total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ import click
 
 from u2a.cli.base import Command, set_option
 from u2a.common.terminal import out
-from u2a.errors import U2AError
+from u2a.errors import U2AError, one_line
 
 
 @click.command(cls=Command)
@@ -50,6 +50,6 @@ def _say_verdict(run: str, seconds: float) -> None:
         lines = [f"not compared with baselines: {type(error).__name__}; later: u2a baselines {run}"]
     except Exception as error:  # the training is done and saved, whatever happens here
         kind = "" if isinstance(error, U2AError) else f"{type(error).__name__}: "
-        lines = [f"not compared with baselines: {kind}{' '.join(str(error).split())}"]
+        lines = [f"not compared with baselines: {kind}{one_line(error)}"]
     for line in lines:
         out.print(line)

@@ -75,3 +75,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     finally:
         part.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def put_folder(folder: Path, target: Path) -> Path:
+    """A finished folder at once in the place of `target`, which may be there; if it fails, all is as it was.
+
+    Returns:
+        Where what was there lies now, or would.
+    """
+    before = target.with_name(f".{target.name}.old-{secrets.token_hex(4)}")
+    if target.exists():
+        os.rename(target, before)
+    try:
+        os.rename(folder, target)
+    except BaseException:
+        if before.exists():
+            os.rename(before, target)
+        raise
+    sync_folder(target.parent)
+    return before

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from u2a.errors import PluginError, U2AError
+from u2a.errors import PluginError, U2AError, one_line
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,8 @@ class Owner:
 
 def reason_of(error: BaseException) -> str:
     """An exception of a stranger's code in one printable line."""
-    try:
-        text = str(error)
-    except Exception:  # its own code runs here too
-        text = ""
-    text = "".join(c for c in " ".join(text.split()) if c.isprintable()) or "no message"
-    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+    name, text = type(error).__name__, one_line(error)
+    return text if isinstance(error, PluginError) else f"{name}: {'no message' if text == name else text}"
 
 
 @contextmanager

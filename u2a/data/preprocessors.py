@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Example, Inputs, Preprocessor
-from u2a.errors import PluginError
+from u2a.errors import PluginError, one_line
 from u2a.recipe.sections import Recipe
 
 
@@ -62,5 +62,5 @@ def _check_pickles(preprocessor: Preprocessor) -> None:
     try:
         pickle.dumps(preprocessor)
     except Exception as error:  # pickling runs the plugin's own code
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise PluginError(f"its preprocessor cannot be pickled for data workers: {reason}") from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from u2a.encoders.files import PretrainedOptions, fetch, is_local, local_folder, read_json
-from u2a.errors import U2AError
+from u2a.errors import U2AError, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,7 +83,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling fails in many ways
-        raise U2AError(f"{path} cannot be read safely: {' '.join(str(error).split())[:200]}") from None
+        raise U2AError(f"{path} cannot be read safely: {one_line(error, 200)}") from None
     return _plain(state, path)
 
 

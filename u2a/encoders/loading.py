@@ -21,7 +21,7 @@ from u2a.encoders.files import (
 )
 from u2a.encoders.identity import file_hashes
 from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors
-from u2a.errors import CheckpointError, U2AError
+from u2a.errors import CheckpointError, U2AError, one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -220,4 +220,4 @@ def _identity(folder: Path, options: PretrainedOptions) -> dict[str, Any]:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return one_line(error, 300)

@@ -24,7 +24,7 @@ from u2a.contract.modality import (
 )
 from u2a.encoders.files import PretrainedOptions, weight_files, weights_folder
 from u2a.encoders.pretrained import PRETRAINED
-from u2a.errors import CheckpointError, PluginError
+from u2a.errors import CheckpointError, PluginError, one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -134,7 +134,7 @@ def _read(module: nn.Module, options: PretrainedOptions) -> None:
         tensors = read_tensors(files)
         missing, unexpected = module.load_state_dict(tensors, strict=False)
     except Exception as error:  # safetensors and torch raise several classes
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise CheckpointError(f"encoder {options.encoder} cannot be loaded: {reason}") from None
     if missing:
         raise CheckpointError(

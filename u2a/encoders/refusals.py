@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+from u2a.common.hints import alike
 from u2a.encoders.files import read_json
 from u2a.errors import U2AError
 
@@ -18,7 +18,7 @@ def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
     """
     found = str(read_json(folder, "config.json").get("model_type"))
     if found not in supported:
-        near = difflib.get_close_matches(found, supported, n=3, cutoff=0.6)
+        near = alike(found, supported, n=3)
         first = [*near, *(name for name in supported if name not in near)]
         raise U2AError(
             f"encoder {encoder} is a {found!r} model; supported here: {', '.join(first)}{_why_not(found)}"

@@ -7,6 +7,7 @@ from math import isnan, nan
 from torch import Tensor
 
 from u2a.common.terminal import console
+from u2a.contract.blame import reason_of
 from u2a.errors import PluginError
 from u2a.plugins.guard import put_back
 from u2a.recipe.task import TaskSection
@@ -67,7 +68,7 @@ def compute_metric(name: str, p_NC: Tensor, target: Tensor, task: TaskSection) -
     except (MemoryError, KeyboardInterrupt):
         raise  # the machine's fault, or the user's wish
     except BaseException as error:  # a stranger's code: anything can come out of it
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = reason_of(error)
         raise PluginError(f"{metrics.describe(name)} failed: {reason}") from error
     if changed:
         _tell(f"{name} changed", f"{metrics.describe(name)} changed {', '.join(changed)}; it was put back")

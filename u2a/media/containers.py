@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from u2a.errors import BadSample, NoContent
+from u2a.errors import BadSample, NoContent, one_line
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -47,7 +47,7 @@ def open_container(member: bytes, kind: Literal["audio", "video"]) -> Iterator[I
         raise BadSample(f"cannot be decoded as {kind}: {error.strerror}") from None
     # Of PyAV: frames that contradict each other, streams that appear in mid-file.
     except (ValueError, OverflowError, MemoryError, IndexError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error, 200)
         raise BadSample(f"cannot be decoded as {kind}: {reason}") from None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from u2a.errors import BadSample
+from u2a.errors import BadSample, one_line
 from u2a.media import grey, jpeg
 from u2a.media.metadata import strip
 from u2a.media.names import named
@@ -142,7 +142,7 @@ def picture_errors(member: bytes) -> Iterator[None]:
 
 
 def _short(error: Any, member: bytes) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if "cannot identify image file" in text:
         return named(member) or "unknown format"
     return text[:200] or type(error).__name__

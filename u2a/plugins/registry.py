@@ -7,7 +7,6 @@ and lets the first exception out).
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from u2a.common.distributions import installed_version
+from u2a.common.hints import alike, meant
 from u2a.contract.blame import reason_of
 from u2a.contract.extensions import LoggerSpec, MetricSpec
 from u2a.contract.hookspecs import GROUP
@@ -232,7 +232,6 @@ class Shelf(Generic[S]):
     def unknown(self, name: str, known: Iterable[str] | None = None) -> str:
         """Say that no plugin brings `name`, with the nearest name and all of `known` (default: everything)."""
         names = sorted(self.specs if known is None else known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        guess = f'; did you mean "{near[0]}"?' if near else ""
+        guess = meant(name, alike(name, names, cutoff=0.5))
         installed = ", ".join(names) or "none"
         return f"no installed plugin brings the {self.what} {name!r}{guess} (installed: {installed})"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from u2a.common.files import put_folder
 from u2a.errors import U2AError
 from u2a.quickstart.generate import SIZES, VERSION, generate
 from u2a.recipe.file import load_recipe
@@ -40,8 +41,7 @@ def prepare(out: Path, seed: int = 0, sizes: Mapping[str, int] = SIZES) -> bool:
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
     try:
         made = _make(work, wanted)
-        shutil.rmtree(out, ignore_errors=True)
-        os.replace(made, out)
+        shutil.rmtree(put_folder(made, out), ignore_errors=True)
     except OSError as error:
         raise U2AError(f"{error.filename or out}: {error.strerror or error}; {out} was not made") from None
     finally:

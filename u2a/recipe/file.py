@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -12,6 +11,7 @@ from typing import Any, get_args
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from u2a.common.hints import alike, meant
 from u2a.contract.blame import reason_of
 from u2a.contract.modality import ModalityOptions
 from u2a.contract.names import check_name
@@ -240,8 +240,7 @@ def _nearest(wrong: str, model: type[BaseModel], loc: Sequence[int | str]) -> st
         model = models[0]
     names = list(model.model_fields)
     near = [n for n in names if n == _initials(wrong) or f"_{n}_" in f"_{wrong}_"]
-    near = near or difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
-    return f'; did you mean "{near[0]}"?' if near else f"; known keys: {', '.join(names)}"
+    return meant(wrong, near or alike(wrong, names, cutoff=0.5)) or f"; known keys: {', '.join(names)}"
 
 
 def _initials(name: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from u2a.contract.blame import reason_of
+
 
 def plain(model: BaseModel) -> dict[str, Any]:
     """A model's fields as plain TOML types, under the names that it reads them by."""
@@ -29,7 +31,7 @@ def lost(options: BaseModel, context: Mapping[str, Any]) -> str:
         key = ".".join(map(str, first["loc"]))
         return f"a run keeps its options as TOML, which it then refuses to read ({key}: {first['msg']})"
     except Exception as error:  # a plugin's own serializers and validators
-        return f"a run cannot keep its options as TOML: {type(error).__name__}: {' '.join(str(error).split())}"
+        return f"a run cannot keep its options as TOML: {reason_of(error)}"
     for key in _differences(options, again):
         return (
             f"a run would not keep the option {key!r} as it is: it would be read again as another value "

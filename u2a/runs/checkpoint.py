@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from u2a.common.files import sha256_file, sync_file, sync_folder, write_json, write_text
+from u2a.common.files import put_folder, sha256_file, sync_file, write_json, write_text
 from u2a.encoders.identity import difference
 from u2a.errors import CheckpointError
 from u2a.method.branch import UnimodalBranch
@@ -85,13 +85,10 @@ def _replace(
     temporary.mkdir()  # as the umask has it; tempfile's are the owner's alone
     try:
         _write(temporary, step, model, optimizer, meta)
-        if final.exists():  # moved, not removed: a pointer may name it
-            final.rename(temporary.with_name(f"{temporary.name}-before"))
-        temporary.rename(final)
+        put_folder(temporary, final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_folder(final.parent)
 
 
 def _write(folder: Path, step: int, model: U2A, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from u2a.data.packing.columns import column_name
 from u2a.data.packing.parquet import class_name, class_names, read_parquet
-from u2a.errors import U2AError
+from u2a.errors import U2AError, one_line
 from u2a.starting.folders import split_name
 
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
@@ -91,7 +91,7 @@ def _read_arrow(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                         number += 1
                         yield number, {column_name(n): _named(v, classes.get(n)) for n, v in fields.items()}
     except pa.ArrowException as error:
-        raise U2AError(f"{path}: cannot be read as Arrow: {' '.join(str(error).split())[:200]}") from None
+        raise U2AError(f"{path}: cannot be read as Arrow: {one_line(error, 200)}") from None
 
 
 def _named(value: Any, names: list[str] | None) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
 from u2a.common.values import missing_word, short
-from u2a.data.shards.labels import label_texts
+from u2a.data.shards.labels import is_number, label_texts
 from u2a.errors import U2AError
 from u2a.starting.columns import Column, empty
 
@@ -77,5 +76,5 @@ class Labels:
                 f"{self.path}: column {self.column.name!r} holds {len(names)} different values in "
                 f"{self.counts.total()} rows, too many {kind}; name another one with --label COLUMN"
             )
-        whole = all(re.fullmatch(r"-?\d+", name) for name in names)
+        whole = all(map(is_number, names))
         return sorted(names, key=int) if whole else sorted(names)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from u2a.contract.modality import ModalityOptions
+from u2a.errors import one_line
 from u2a.runs.build import base_identity
 from u2a.testing.case import Case, Findings, check
 
@@ -38,7 +39,7 @@ def weights_left_alone(case: Case) -> Findings:
             with torch.device("meta"):
                 case.spec.backbone(options, weights=False)
         except Exception as error:
-            reason = " ".join(str(error).split())[:160]
+            reason = one_line(error, 160)
             yield f"where {' and '.join(changed)} holds no weights it raises {type(error).__name__}: {reason}"
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from u2a.contract.blame import Owner
+from u2a.contract.blame import Owner, reason_of
 from u2a.contract.modality import Example, Inputs, ModalityOptions, ModalitySpec, Preprocessor, Tokens, Tune
 from u2a.method.branch import UnimodalBranch
 from u2a.runs.build import base_identity
@@ -151,7 +151,7 @@ class Check:
         try:
             found = list(self.run(case))
         except Exception as error:  # an author's code: anything can come out of it
-            found = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
+            found = [reason_of(error)]
         nobody = f"modality 'under_test' ({OWNER}): "  # not its author's name for it
         return [f"{self.name}: {text.replace(nobody, '')}{self.wanted}" for text in found]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from u2a.contract.blame import reason_of
 from u2a.plugins.checks import check_spec
 from u2a.testing.case import Case, Findings, check
 
@@ -30,7 +31,7 @@ def parts(case: Case) -> Findings:
         try:
             step()
         except Exception as error:  # an author's code: anything can come out of it
-            yield f"{part}: {type(error).__name__}: {' '.join(str(error).split())}"
+            yield f"{part}: {reason_of(error)}"
             return
 
 

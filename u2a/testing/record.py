@@ -16,7 +16,7 @@ from PIL import Image
 
 from u2a.contract.hookspecs import GROUP
 from u2a.contract.modality import Description
-from u2a.errors import BadSample
+from u2a.errors import BadSample, one_line
 from u2a.plugins.checks import check_spec
 from u2a.testing.case import Case, Findings, check, same
 
@@ -105,7 +105,7 @@ def bad_bytes(case: Case) -> Findings:
             if not str(error).strip():
                 yield f"{shown} raises BadSample without a reason"
         except Exception as error:
-            yield f"{shown} raises {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            yield f"{shown} raises {type(error).__name__}: {one_line(error, 120)}"
         else:
             if content in case.bad:
                 yield f"{shown} is accepted"

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from u2a.contract.blame import reason_of
 from u2a.contract.extensions import LineKind, Logger
 
 #: What a logger may have before it; one that falls further behind is given up.
@@ -68,4 +69,4 @@ class LoggerThread:
                 logger.log(*message)
             logger.close(message)
         except BaseException as error:  # a stranger's code: anything can come out of it
-            self.fault = " ".join(f"{type(error).__name__}: {error}".split())
+            self.fault = reason_of(error)

@@ -61,14 +61,14 @@ class Loggers:
         say: Callable[[str], None],
     ) -> None:
         found = (recipe.plugins.loggers.find(name) or name for name in names)
-        self.names, self.recipe = tuple(dict.fromkeys(found)), recipe
+        self.names, self.recipe, self.known = tuple(dict.fromkeys(found)), recipe, recipe.plugins.loggers
         self.folder, self.say = folder, say
         self.done = 0
         self._open: dict[str, LoggerThread] = {}
 
     def __enter__(self) -> Loggers:
         for name in self.names:
-            open_ = self.recipe.plugins.loggers.specs[name].open
+            open_ = self.known.specs[name].open
             self._open[name] = LoggerThread(partial(open_, self.folder, self.recipe.resolved(), self.done))
         return self
 
@@ -88,7 +88,7 @@ class Loggers:
         self._drop_failed()
         for name in set(late) & set(self._open):
             self.say(
-                f"{self.plugins.loggers.describe(name)} had not finished {CLOSE_SECONDS:g} s after training "
+                f"{self.known.describe(name)} had not finished {CLOSE_SECONDS:g} s after training "
                 "and is left behind; what it had not sent is lost, the run folder is whole"
             )
 
@@ -96,4 +96,4 @@ class Loggers:
         for name, logger in list(self._open.items()):
             if logger.fault:
                 del self._open[name]
-                self.say(f"{self.plugins.loggers.describe(name)} failed and is left out: {logger.fault}")
+                self.say(f"{self.known.describe(name)} failed and is left out: {logger.fault}")

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from u2a.common.terminal import console
+from u2a.common.terminal import console, progress_bar
 
 PLAIN_SECONDS = 10.0
 
@@ -30,14 +30,7 @@ class TrainingProgress:
         self.started = self.spoken = time.monotonic()
         self.elsewhere = 0.0
         if not quiet and (console.is_terminal or console.is_jupyter):
-            self.bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[losses]}"),
-                console=console,
-            )
+            self.bar = progress_bar("{task.fields[losses]}")
             self.task = self.bar.add_task("training", total=total, losses="")
 
     def begin(self, done: int) -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from u2a.common.hints import nearest
 from u2a.common.seeds import rng, stable_seed
 from u2a.common.values import nfc
 from u2a.contract.modality import Preprocessor
 from u2a.contract.paths import is_url
 from u2a.data.feeding.batches import Failed, Sample
 from u2a.data.shards.members import Scan
-from u2a.data.shards.samples import nearest
 from u2a.data.shards.scan import scan_shard
 from u2a.data.storage.remote import download, show
 from u2a.errors import BadSample, PluginError, ShardError, U2AError

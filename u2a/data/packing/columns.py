@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from u2a.common.hints import alike
 from u2a.common.values import is_missing, nfc
 from u2a.errors import U2AError
 
@@ -90,7 +90,7 @@ class Columns:
             if len(self._near) > 10_000:  # names that are data, in a file that nobody checked
                 self._near.clear()
             plain = {_plain(known): known for known in self._same}
-            close = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=ALIKE)
+            close = alike(_plain(name), plain, cutoff=ALIKE)
             self._near[name] = plain[close[0]] if close else None
         return self._near[name]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from u2a.common.values import number_text
 from u2a.data.packing.columns import check_columns, column_name
-from u2a.errors import U2AError
+from u2a.errors import U2AError, one_line
 
 _ROWS, _BYTES = 1024, 16 << 20
 #: Stands for a value that was not decoded.
@@ -47,7 +47,7 @@ def read_parquet(
                         row[name] = class_name(row[name], classes[name])
                     yield number, {**others, **row}
     except pa.ArrowException as error:
-        raise U2AError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+        raise U2AError(f"{path}: cannot be read as Parquet: {one_line(error, 200)}") from None
 
 
 def class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from u2a.common.forked import forking
 from u2a.contract.modality import Preprocessor
 from u2a.data.packing.sources import Cell, Row
 from u2a.data.shards.samples import Sample
-from u2a.errors import BadSample, NoContent, PluginError, U2AError
+from u2a.errors import BadSample, NoContent, PluginError, U2AError, one_line
 from u2a.media.partial import noting_losses
 from u2a.media.recode import Recode
 
@@ -148,7 +148,7 @@ class RowPacker:
         except U2AError:
             raise
         except Exception as error:  # of a codec, for one file: it must not stop the rest
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error, 200)
             raise BadSample(f"cannot be re-encoded: {type(error).__name__}: {reason}") from error
 
     def _check(self, modality: str, member: bytes) -> None:

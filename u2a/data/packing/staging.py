@@ -5,8 +5,6 @@ An interrupted run leaves that folder with its finished shards and a journal; th
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from u2a.common.files import sync_folder, write_text
+from u2a.common.files import put_folder, write_text
 from u2a.data.shards.dataset import FILE_NAME, LOCK_NAME, ShardEntry, read_dataset
 from u2a.data.shards.index import index_path
 from u2a.data.storage.locks import EXCLUSIVE, NOW, Lock
@@ -109,7 +107,7 @@ def staged(target: Path, plan: str, overwrite: bool) -> Iterator[Stage]:
             stage.clear()
             yield stage
             check_target(target, overwrite)  # again: packing takes hours
-            _put_in_place(folder, target)
+            shutil.rmtree(put_folder(folder, target), ignore_errors=True)
             for name in (JOURNAL, LOCK):  # not before: a run that is killed until then is continued
                 (target / name).unlink(missing_ok=True)
         finally:
@@ -133,20 +131,6 @@ def _hold(folder: Path, target: Path) -> Lock:
         if lock.at(folder / LOCK):
             return lock
         lock.close()
-
-
-def _put_in_place(folder: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.old-{secrets.token_hex(4)}")
-    if target.exists():
-        os.rename(target, old)
-    try:
-        os.rename(folder, target)
-    except BaseException:
-        if old.exists():
-            os.rename(old, target)
-        raise
-    sync_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_target(target: Path, overwrite: bool) -> None:

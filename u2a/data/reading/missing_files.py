@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from u2a.common.files import replacing
+from u2a.common.hints import nearest
 from u2a.data.reading.missing import Table, TableInfo
 from u2a.data.reading.split import Split
-from u2a.data.shards.samples import nearest
 from u2a.errors import U2AError
 
 

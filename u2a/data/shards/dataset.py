@@ -15,8 +15,8 @@ from braceexpand import braceexpand
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from u2a.common.files import Sha256
+from u2a.common.hints import nearest
 from u2a.contract.paths import is_url
-from u2a.data.shards.samples import nearest
 from u2a.data.storage.remote import fetch
 from u2a.errors import ShardError
 

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from u2a.common.hints import nearest
 from u2a.common.values import is_missing, missing_word, nfc, number_text, short
-from u2a.data.shards.samples import nearest
 
 Numbers = Literal["names", "places", "multihot"]
 CHOICES: tuple[Numbers, ...] = ("names", "places", "multihot")

@@ -9,15 +9,11 @@ are ignored.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection
 from unicodedata import category
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from u2a.common.values import short, told_apart
 
 #: ``<name>`` and ``<suffix>``, cut where webdataset cuts them: at the first dot of the base name.
 _MEMBER = re.compile(r"((?:.*/|)[^./][^./]*)[.]([^/]+)", re.DOTALL)
@@ -115,11 +111,3 @@ def split_suffix(suffix: str) -> tuple[str, str]:
     if not match:
         raise ValueError("is not named <key>.<modality>.<ext>")
     return match[1], match[2]
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """``; did you mean 'x'?`` for a misspelt name, or the known names if few, else nothing."""
-    if close := difflib.get_close_matches(name, list(known), n=1):
-        mine, other = told_apart(name, close[0])
-        return f"; did you mean {other}?" + (f" (this one is {mine})" if mine != short(name) else "")
-    return f" (known: {', '.join(known)})" if 0 < len(known) <= 12 else ""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from u2a.common.environment import number
-from u2a.errors import ShardError
+from u2a.errors import ShardError, one_line
 
 T = TypeVar("T")
 #: How long a server may be away; U2A_RETRY_SECONDS says otherwise, since it is a property of the place.
@@ -167,5 +167,5 @@ _DISK = (28, 122)  # ENOSPC, EDQUOT
 
 
 def _told(error: Exception) -> str:
-    text = re.sub(r"\?[^\s'\"]*", "?...", " ".join(str(error).split()))
+    text = re.sub(r"\?[^\s'\"]*", "?...", one_line(error))
     return f"{type(error).__name__}: {text}"[:300]
