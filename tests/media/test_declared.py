@@ -13,7 +13,6 @@ from PIL import Image
 from u2a.errors import BadSample, NoContent
 from u2a.media.pictures import decode_rgb
 from u2a.media.probe import thumbnail
-from u2a.media.recode import Recode
 from u2a.media.sounds import decode_mono, joined
 from u2a_audio.spec import AUDIO
 from u2a_text.spec import TEXT
@@ -200,18 +199,6 @@ def test_every_display_matrix(matrix, right):
     shown = decode_frames(bytes(member), lambda count: [0])[0].astype(int)
     plain = decode_frames(tiny.clip_bytes(quarter_clip()), lambda count: [0])[0].astype(int)
     assert np.array_equal(shown, right(plain))
-
-
-def test_a_smaller_film_keeps_its_colours():
-    frames = np.zeros((3, 64, 96, 3), np.uint8)
-    colours = [(200, 30, 60), (30, 160, 40), (20, 60, 220)]
-    for n, colour in enumerate(colours):
-        frames[:, :, 32 * n : 32 * n + 32] = colour
-    kind, member = Recode(video_height=32)("mp4", tiny.clip_bytes(frames), ("mp4",))
-    shown = decode_frames(member, lambda count: [1])[0]
-    assert (kind, shown.shape) == ("mp4", (32, 48, 3))
-    for n, colour in enumerate(colours):
-        assert np.abs(shown[16, 16 * n + 8].astype(int) - colour).max() <= 8
 
 
 def test_the_gallery_shows_what_the_model_sees():

@@ -87,7 +87,15 @@ def test_options_with_types_defaults_and_help(plugins):
     assert (found["distribution"], found["version"], found["api"]) == ("u2a-plugin-odd", "2", 2)
 
 
-@pytest.mark.parametrize("name", ["odd", "image", "demanding"])
+def test_an_option_without_an_example_is_named_in_a_comment(plugins):
+    lines = describe_modality("demanding", plugins)["example"].splitlines()
+    required = Demanding.model_fields.keys() - {"kind"}
+    assert lines[0] == "[modalities.demanding]"
+    assert {line.removeprefix("# ").partition(" = ")[0] for line in lines[1:]} == required
+    assert "# patch = int >= 10: a multiple" in lines
+
+
+@pytest.mark.parametrize("name", ["odd", "image"])
 def test_the_example_is_a_valid_section(plugins, name):
     section = tomllib.loads(describe_modality(name, plugins)["example"])["modalities"][name]
     plugins.specs[name].options.model_validate({"kind": name, **section})

@@ -55,8 +55,6 @@ def packing_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--image-side", type=side, help="Re-encode pictures: shorter side in pixels, as JPEG."),
         click.option("--audio-rate", type=rate, help="Re-encode sounds: mono at this rate in Hz, as FLAC."),
-        click.option("--video-height", type=side, help="Re-encode videos: height in pixels, as H.264 MP4."),
-        click.option("--video-fps", type=click.FloatRange(min=0, min_open=True), help="... frames a second."),
         click.option(
             "--overwrite", is_flag=True, help="Replace the data set in --out once the new one is complete."
         ),
@@ -194,9 +192,7 @@ def pack_arguments(how: dict[str, Any]) -> dict[str, Any]:
     """The values of `packing_options` as fields of `u2a.data.packing.plan.PackOptions`."""
     from u2a.media.recode import Recode
 
-    recode = Recode(
-        **{name: how.pop(name) for name in ("image_side", "audio_rate", "video_height", "video_fps")}
-    )
+    recode = Recode(how.pop("image_side"), how.pop("audio_rate"))
     return {**how, "recode": recode}
 
 

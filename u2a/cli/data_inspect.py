@@ -18,14 +18,12 @@ MAX_CLASSES = 30
 @click.argument("recipe")
 @click.option("--split", "splits", multiple=True, callback=comma_list, help="Only these; all if left out.")
 @click.option("--gallery", metavar="FILE.html", help="Write a page with samples of each class.")
-@click.option("--sheet", metavar="FILE.png", help="Write a contact sheet of samples of each class.")
 @set_option
 @json_option
 def inspect(
     recipe: str,
     splits: tuple[str, ...],
     gallery: str | None,
-    sheet: str | None,
     sets: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -38,14 +36,10 @@ def inspect(
     loaded = load_recipe(recipe, sets)
     opened = looking.open_splits(loaded, splits)
     report = looking.inspect(loaded, opened)
-    if gallery or sheet:
-        from u2a.data.inspection.gallery import pick_cards, write_gallery, write_sheet
+    if gallery:
+        from u2a.data.inspection.gallery import pick_cards, write_gallery
 
-        cards = pick_cards(opened, loaded)
-        if gallery:
-            write_gallery(Path(gallery), loaded, report, cards)
-        if sheet:
-            write_sheet(Path(sheet), cards)
+        write_gallery(Path(gallery), loaded, report, pick_cards(opened, loaded))
     if as_json:
         return print_json(report.as_dict())
     for name, split in report.splits.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf, isfinite
 from typing import Any
 
 import tomli_w
@@ -70,53 +69,16 @@ def option_rows(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def example(name: str, model: type[ModalityOptions]) -> str:
-    """A recipe section with every required option, from the option's own examples where it has some."""
-    schema = option_schema(model)
-    required = {row["name"]: schema["properties"][row["name"]] for row in option_rows(model) if row["required"]}
-    values = {option: _example_value(field, schema.get("$defs", {})) for option, field in required.items()}
-    return tomli_w.dumps({"modalities": {name: values}})
-
-
-def _example_value(field: dict[str, Any], defs: dict[str, Any]) -> Any:
-    """A value that the option takes: its own first example, or the plainest that fits its type and bounds."""
-    field = _followed(field, defs)
-    for values in (field.get("examples"), field.get("enum"), [field["const"]] if "const" in field else None):
-        if values:
-            return values[0]
-    if "anyOf" in field or "oneOf" in field:
-        choices = field.get("anyOf") or field["oneOf"]
-        return _example_value(next(one for one in choices if one.get("type") != "null"), defs)
-    if field.get("type") == "array":
-        n = max(field.get("minItems", 0), min(1, field.get("maxItems", 1)))
-        items = field.get("prefixItems") or [field.get("items", {})] * n
-        return [_example_value(item, defs) for item in items]
-    if field.get("type") == "object":
-        properties = field.get("properties", {})
-        return {key: _example_value(properties[key], defs) for key in field.get("required", [])}
-    if field.get("type") in ("integer", "number"):
-        return _example_number(field)
-    if field.get("type") == "boolean":
-        return True
-    return "...".ljust(field.get("minLength", 0), ".")[: field.get("maxLength")]
-
-
-def _example_number(field: dict[str, Any]) -> float:
-    """1 if it fits, else a number at, near or between the bounds."""
-    low = field.get("minimum", field.get("exclusiveMinimum", -inf))
-    high = field.get("maximum", field.get("exclusiveMaximum", inf))
-    step = field.get("multipleOf", 1)
-    near = (1, low, high, low // step * step + step, -(-high // step) * step - step, (low + high) / 2)
-    value = next((value for value in near if isfinite(value) and _fits(value, field)), 1)
-    return int(value) if field["type"] == "integer" else float(value)
-
-
-def _fits(value: float, field: dict[str, Any]) -> bool:
-    return (
-        field.get("minimum", -inf) <= value <= field.get("maximum", inf)
-        and field.get("exclusiveMinimum", -inf) < value < field.get("exclusiveMaximum", inf)
-        and ("multipleOf" not in field or value % field["multipleOf"] == 0)
-        and (field["type"] == "number" or value == int(value))
-    )
+    """A recipe section with every required option: the option's own example, or what is to be put there."""
+    properties = option_schema(model)["properties"]
+    lines = [f"[modalities.{name}]"]
+    for row in option_rows(model):
+        examples = properties[row["name"]].get("examples")
+        if row["required"] and examples:
+            lines.append(tomli_w.dumps({row["name"]: examples[0]}).rstrip())
+        elif row["required"]:
+            lines.append(f"# {row['name']} = {row['type']}: {row['help']}")
+    return "\n".join(lines) + "\n"
 
 
 def _followed(field: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:

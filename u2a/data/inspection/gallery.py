@@ -1,30 +1,26 @@
-"""A few samples of each class to look at: a contact sheet (PNG), and a page (HTML) that needs no network."""
+"""A few samples of each class to look at: a page (HTML) that needs no network."""
 
 from __future__ import annotations
 
 import base64
 import io
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from u2a.contract.blame import reason_of
 from u2a.data.inspection.findings import DataReport, labels_of
 from u2a.data.inspection.members import preview
 from u2a.data.reading.split import Split
 from u2a.errors import BadSample, U2AError
-from u2a.media.probe import FAINT, INK, PAPER, font
 from u2a.recipe.sections import Recipe
 
 EACH = 4
 MAX_CLASSES = 60
 TILE = 180
-LABEL = 150
-TEXT_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -64,43 +60,6 @@ def _card(recipe: Recipe, split: Split, name: str, i: int) -> Card:
     return Card(name, split.key(i), tiles)
 
 
-def write_sheet(path: Path, cards: Mapping[str, list[Card]]) -> None:
-    """The contact sheet: a row a class, its name on the left."""
-    rows = {label: [_draw_card(card) for card in of_class] for label, of_class in cards.items()}
-    heights = [max([40, *(image.height for image in row)]) + 10 for row in rows.values()]
-    sheet = Image.new("RGB", (LABEL + EACH * (TILE + 10), sum(heights) + 10), PAPER)
-    draw, top = ImageDraw.Draw(sheet), 10
-    for (label, row), height in zip(rows.items(), heights, strict=True):
-        draw.line([(0, top - 5), (sheet.width, top - 5)], fill=FAINT)
-        name = "\n".join(textwrap.wrap(label, 18)[:3]) or label
-        draw.multiline_text((8, top + 4), name, fill=INK, font=font(14))
-        for n, image in enumerate(row):
-            sheet.paste(image, (LABEL + n * (TILE + 10), top))
-        if not row:
-            draw.text((LABEL, top + 4), "no samples", fill=INK, font=font(12))
-        top += height
-    _save(path, _png(sheet))
-
-
-def _draw_card(card: Card) -> Image.Image:
-    tiles = [tile if isinstance(tile, Image.Image) else _draw_text(tile) for tile in card.tiles.values()]
-    image = Image.new("RGB", (TILE, 16 + sum(tile.height + 4 for tile in tiles)), PAPER)
-    ImageDraw.Draw(image).text((0, 0), textwrap.shorten(card.key, 26), fill=(120, 120, 120), font=font(10))
-    top = 16
-    for tile in tiles:
-        image.paste(tile, (0, top))
-        top += tile.height + 4
-    return image
-
-
-def _draw_text(text: str) -> Image.Image:
-    lines = textwrap.wrap(text.strip(), 29)
-    shown = lines[:TEXT_LINES] + (["..."] if len(lines) > TEXT_LINES else [])
-    image = Image.new("RGB", (TILE, 8 + 14 * max(1, len(shown))), FAINT)
-    ImageDraw.Draw(image).multiline_text((4, 3), "\n".join(shown), fill=INK, font=font(10), spacing=3)
-    return image
-
-
 def write_gallery(path: Path, recipe: Recipe, report: DataReport, cards: Mapping[str, list[Card]]) -> None:
     """The page: what is in the data, what looks wrong, and samples of each class; everything is in the file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -129,21 +88,13 @@ def write_gallery(path: Path, recipe: Recipe, report: DataReport, cards: Mapping
     page = environment.get_template("gallery.html.j2").render(
         recipe=recipe, report=report, cards=shown, largest=largest, hidden=hidden
     )
-    _save(path, page.encode())
-
-
-def _png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise U2AError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _uri(image: Image.Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(_png(image)).decode()
-
-
-def _save(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise U2AError(f"{path}: cannot be written: {error.strerror}") from None
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
