@@ -47,13 +47,13 @@ def reference(found: Predictions, chosen: np.ndarray) -> tuple[float, list[float
     p, each = found.probability_NC.numpy()[chosen], []
     for c in range(C):
         occurs = bool(truth[:, c].any())
-        if found.metric == "map":
+        if found.task.headline == "map":
             each.append(average_precision_score(truth[:, c], p[:, c]) if occurs else np.nan)
         else:
             each.append(f1_score(truth[:, c], guess[:, c], zero_division=0) if occurs else np.nan)
-    if found.metric == "accuracy":
+    if found.task.headline == "accuracy":
         return float((truth & guess).any(1).mean()), each
-    if found.metric == "f1_micro":
+    if found.task.headline == "f1_micro":
         return float(f1_score(truth, guess, average="micro", zero_division=0)), each
     return float(np.nanmean(each)), each
 
