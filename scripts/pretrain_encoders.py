@@ -32,7 +32,7 @@ from transformers import (
     ViTModel,
 )
 
-PACKAGED = Path(__file__).parents[1] / "u2a/quickstart/encoders"
+PACKAGED = Path(__file__).parents[1] / "u2a/encoders/packaged/quickstart"
 HELD_OUT = 2000
 SHAPE: dict[str, Any] = {
     "hidden_size": 64,

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from u2a.contract.modality import ModalitySpec
-from u2a.quickstart.world import MODALITIES, SIGNS
 from u2a.recipe.file import load_recipe
 from u2a.recipe.shipped import shipped_recipes
+from u2a_quickstart.world import MODALITIES, SIGNS
 
 
 def features(spec: ModalitySpec, options: Any, members: list[bytes]) -> Tensor:

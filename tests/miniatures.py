@@ -12,7 +12,7 @@ import av
 import numpy as np
 import tiny
 
-from u2a.data.prepare import DATA_SETS
+from u2a_prepare.sets import DATA_SETS
 
 
 @cache

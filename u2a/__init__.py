@@ -4,7 +4,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from u2a.contract.extensions import Logger, LoggerSpec, MetricSpec
+    from u2a.contract.extensions import CommandSpec, Logger, LoggerSpec, MetricSpec
     from u2a.contract.hookspecs import hookimpl
     from u2a.contract.modality import (
         Description,
@@ -30,6 +30,7 @@ __version__ = version("u2a")
 __all__ = [
     "Architecture",
     "BadSample",
+    "CommandSpec",
     "Description",
     "Example",
     "Inputs",
@@ -55,7 +56,7 @@ __all__ = [
     "transformers_modality",
 ]
 _LAZY = {
-    **dict.fromkeys(("Logger", "LoggerSpec", "MetricSpec"), "u2a.contract.extensions"),
+    **dict.fromkeys(("CommandSpec", "Logger", "LoggerSpec", "MetricSpec"), "u2a.contract.extensions"),
     **dict.fromkeys(
         ("Description", "Example", "Inputs", "ModalityOptions", "ModalitySpec", "Preprocessor", "Tokens"),
         "u2a.contract.modality",

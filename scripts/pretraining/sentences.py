@@ -11,7 +11,7 @@ import string
 
 import numpy as np
 
-from u2a.quickstart import text
+from u2a_quickstart import text
 
 GOODS = tuple(word for family in text.CARGO.values() for word in family)
 _TASK = " ".join((*text.OPENINGS, *text.CARGOES, *text.CLOSINGS, *(w for s in text.SLOTS.values() for w in s)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from u2a.quickstart.audio import Array, Signal, blasts, horn
+from u2a_quickstart.audio import Array, Signal, blasts, horn
 
 
 def _pitch(curve: object) -> Signal:

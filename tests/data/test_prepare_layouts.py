@@ -9,15 +9,17 @@ import miniatures
 import pytest
 from click.testing import CliRunner
 
-from u2a.cli.data import PUBLIC, data
-from u2a.data.prepare import DATA_SETS, Choice, food101
-from u2a.data.prepare.crema_d import assign
-from u2a.data.prepare.run import prepare
+from u2a.cli.data import data
 from u2a.data.reading.split import open_split
 from u2a.data.shards.dataset import read_dataset
 from u2a.errors import U2AError
 from u2a.recipe.file import load_recipe
 from u2a.recipe.shipped import shipped_recipes
+from u2a_prepare import food101
+from u2a_prepare.command import PUBLIC
+from u2a_prepare.crema_d import assign
+from u2a_prepare.run import prepare
+from u2a_prepare.sets import DATA_SETS, Choice
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import miniatures
 import pytest
 from miniatures import small
 
-from u2a.data.prepare import DATA_SETS
-from u2a.data.prepare.run import prepare
 from u2a.evaluation import trained as api
 from u2a.recipe.file import load_recipe
 from u2a.recipe.shipped import shipped_recipes
 from u2a.training.start import train_command
+from u2a_prepare.run import prepare
+from u2a_prepare.sets import DATA_SETS
 
 TINY = ["epochs=1", "warmup_epochs=0", "batch_size=4", "device=cpu"]
 

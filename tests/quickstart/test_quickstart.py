@@ -20,16 +20,16 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from pydantic import BaseModel, ValidationError
-
 from u2a.cli.quickstart import quickstart
+
 from u2a.encoders.files import EncoderId, encoder_folder
-from u2a.quickstart import audio, image, prepare, text, video
-from u2a.quickstart.ceilings import CEILINGS, ceiling, subsets
-from u2a.quickstart.generate import generate
-from u2a.quickstart.world import CLASSES, CODE, MODALITIES, SIGNS, WRONG, draw_signs
+from u2a_quickstart import audio, image, prepare, text, video
+from u2a_quickstart.ceilings import CEILINGS, ceiling, subsets
+from u2a_quickstart.generate import generate
+from u2a_quickstart.world import CLASSES, CODE, MODALITIES, SIGNS, WRONG, draw_signs
 
 ROOT = Path(__file__).parents[2]
-ENCODERS = ROOT / "u2a/quickstart/encoders"
+ENCODERS = ROOT / "u2a/encoders/packaged/quickstart"
 SMALL = {"train": 24, "test": 12}
 
 
@@ -274,7 +274,7 @@ def test_an_interrupted_command_leaves_nothing_and_starts_again(tmp_path, monkey
         def interrupted(*args: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr("u2a.quickstart.prepare.os.rename", interrupted)
+        patch.setattr("u2a_quickstart.prepare.os.rename", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare.prepare(out)
     assert not list(tmp_path.iterdir())

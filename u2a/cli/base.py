@@ -44,29 +44,34 @@ class Command(click.Command):
             )
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except U2AError as error:
-            if ctx.meta.get("debug"):
-                raise
-            rank = os.environ.get("RANK", "0")
-            prefix = "error" if rank == "0" else f"error (process {rank})"
-            for line in str(error).splitlines():
-                click.echo(f"{prefix}: {line}", err=True)
-            sys.exit(2)
-        except BrokenPipeError:  # `u2a ... | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-        except OSError as error:
-            if ctx.meta.get("debug") or error.errno not in MACHINE:
-                raise
-            click.echo(f"error: {error.filename or 'writing'}: {error.strerror}", err=True)
-            sys.exit(2)
-        except KeyboardInterrupt as stop:
-            if ctx.meta.get("debug"):
-                raise
-            click.echo(f"interrupted {stop}".strip(), err=True)
-            sys.exit(130)
+        return _told(super().invoke, ctx)
+
+
+def _told(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
+    """What a command returns; what people can get wrong becomes a line, and the process ends."""
+    try:
+        return invoke(ctx)
+    except U2AError as error:
+        if ctx.meta.get("debug"):
+            raise
+        rank = os.environ.get("RANK", "0")
+        prefix = "error" if rank == "0" else f"error (process {rank})"
+        for line in str(error).splitlines():
+            click.echo(f"{prefix}: {line}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:  # `u2a ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if ctx.meta.get("debug") or error.errno not in MACHINE:
+            raise
+        click.echo(f"error: {error.filename or 'writing'}: {error.strerror}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        if ctx.meta.get("debug"):
+            raise
+        click.echo(f"interrupted {stop}".strip(), err=True)
+        sys.exit(130)
 
 
 def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -100,10 +105,30 @@ def _choose(ctx: click.Context, variable: str, separator: str, values: list[str]
 
 
 class Group(click.Group):
-    """A group whose commands are `Command`s."""
+    """A group whose commands are `Command`s; those that plugins add come after its own."""
 
     command_class = Command
     group_class = type
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return _told(super().invoke, ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if own := super().get_command(ctx, cmd_name):
+            return own
+        from u2a.cli.of_plugins import plugin_command
+
+        return plugin_command(self._place, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from u2a.cli.of_plugins import plugin_commands
+
+        return [*super().list_commands(ctx), *plugin_commands(self._place)]
+
+    @property
+    def _place(self) -> str:
+        """The group's name as plugins give it: ``""`` for ``u2a`` itself."""
+        return "" if self.name == "main" else str(self.name)
 
 
 set_option = click.option(

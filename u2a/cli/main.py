@@ -14,7 +14,6 @@ from u2a.cli.evaluate import evaluate
 from u2a.cli.params import params
 from u2a.cli.plugins import plugins
 from u2a.cli.predict import predict
-from u2a.cli.quickstart import quickstart
 from u2a.cli.recipe import recipe
 from u2a.cli.report import compare, report, sweep
 from u2a.cli.start import init, run
@@ -42,6 +41,5 @@ for command in (
     data,
     plugins,
     encoder,
-    quickstart,
 ):
     main.add_command(command)

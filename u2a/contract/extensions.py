@@ -1,4 +1,4 @@
-"""What a plugin brings besides modalities: loggers and metrics. Typing only, so that listing stays quick."""
+"""What a plugin brings besides modalities: loggers, metrics, commands. Typing only: listing is quick."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from u2a.contract.modality import UNSTATED_API
 
 if TYPE_CHECKING:
+    import click
     from torch import Tensor
 
 
@@ -112,3 +113,24 @@ class MetricSpec:
     def of_decisions(self) -> bool:
         """Whether it asks which classes reach their thresholds, not how probable they are."""
         return self.form in ("class_f1", "pooled_f1")
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """A command of the command line: ``u2a NAME``, or ``u2a GROUP NAME``.
+
+    Attributes:
+        name: as it is typed; no command of u2a's own can be called so.
+        load: returns the ``click.Command``. Called when the command, or the list of all, is asked for: what is
+            heavy belongs inside the command's function. With ``cls=u2a.cli.base.Command`` it has ``--debug``,
+            ``--plugin`` and ``--no-plugin``; a `U2AError` becomes one line and exit code 2 in any case.
+        group: the group of u2a's own that it stands in, e.g. ``"data"``; ``""`` = none.
+        help: one line for ``u2a plugins list``.
+        api: the contract version that the plugin was made for.
+    """
+
+    name: str
+    load: Callable[[], click.Command]
+    group: str = ""
+    help: str = ""
+    api: int = API_VERSION

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pluggy
 
-from u2a.contract.extensions import LoggerSpec, MetricSpec
+from u2a.contract.extensions import CommandSpec, LoggerSpec, MetricSpec
 from u2a.contract.modality import ModalitySpec
 
 hookspec = pluggy.HookspecMarker("u2a")
@@ -47,6 +47,15 @@ def u2a_register_metrics(register: Callable[[MetricSpec], None]) -> None:
     A metric is reported for every task whose kind it fits, and a recipe may name it in ``task.metric``: it
     then picks the best checkpoint and heads every report. One that fails is NaN, told of in one line; as the
     recipe's own metric it is an error that names the plugin's distribution.
+    """
+
+
+@hookspec
+def u2a_register_commands(register: Callable[[CommandSpec], None]) -> None:
+    """Call ``register(spec)`` once for each command that this plugin adds to ``u2a`` (see `u2a.CommandSpec`).
+
+    A command of u2a's own is never replaced. One that cannot be loaded or that fails is told of in one line,
+    with the plugin's distribution, and disturbs no other.
     """
 
 

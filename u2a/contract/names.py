@@ -1,4 +1,4 @@
-"""Names that a modality or a metric cannot have, because they mean something else where it would be used."""
+"""Names that a modality, metric or command cannot have: they mean something else where it would be used."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ METRIC = {
         "a column of reports",
     ),
     **dict.fromkeys(("low", "high", "difference_low", "difference_high"), "a column of reports"),
+}
+#: The commands of u2a's own by group; ``""`` = those that stand in none.
+COMMANDS = {
+    "": (
+        *("init", "run", "train", "eval", "predict", "report", "compare", "baselines", "sweep", "params"),
+        *("recipe", "data", "plugins", "encoder"),
+    ),
+    "recipe": ("check", "show", "copy", "schema"),
+    "data": ("pack", "index", "inspect", "mask"),
+    "plugins": ("list", "show", "check", "new"),
+    "encoder": ("list", "convert"),
 }
 
 

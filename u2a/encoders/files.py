@@ -30,7 +30,7 @@ INDEX_FILE = "model.safetensors.index.json"
 
 #: Encoders that come with u2a, and how recipes name them: ``u2a:quickstart/image``.
 PACKAGED = "u2a:"
-ENCODERS = Path(__file__).parents[1] / "quickstart" / "encoders"
+ENCODERS = Path(__file__).parent / "packaged"
 
 
 def encoder_folder(value: str) -> Path | None:
@@ -42,7 +42,7 @@ def encoder_folder(value: str) -> Path | None:
 
 def _packaged() -> dict[str, Path]:
     """The encoders that come with u2a, by what recipes call them."""
-    return {f"{PACKAGED}quickstart/{path.name}": path for path in ENCODERS.iterdir() if path.is_dir()}
+    return {f"{PACKAGED}{p.parent.name}/{p.name}": p for p in ENCODERS.glob("*/*") if p.is_dir()}
 
 
 def _encoder_id(value: object, info: ValidationInfo) -> object:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
-from u2a.contract.extensions import EXTENSION, NAME, LoggerSpec, MetricForm, MetricSpec, TaskKind
+from u2a.contract.extensions import EXTENSION, NAME, CommandSpec, LoggerSpec, MetricForm, MetricSpec, TaskKind
 from u2a.contract.modality import SUPPORTED_API, ModalityOptions, ModalitySpec, Tune, redefines
-from u2a.contract.names import check_name
+from u2a.contract.names import COMMANDS, check_name
 from u2a.errors import PluginError
 
 
@@ -85,7 +85,7 @@ def _check_signature(spec: ModalitySpec, part: str, wanted: tuple[str, ...], cal
         ) from None
 
 
-S = TypeVar("S", LoggerSpec, MetricSpec, ModalitySpec)
+S = TypeVar("S", CommandSpec, LoggerSpec, MetricSpec, ModalitySpec)
 
 
 def check_logger(spec: object) -> None:
@@ -122,6 +122,23 @@ def check_metric(spec: object) -> None:
         raise PluginError(
             f"metric {spec.name!r}: form must be None or one of {', '.join(get_args(MetricForm))}"
         )
+
+
+def check_command(spec: object) -> None:
+    """Refuse a registration that is no usable `CommandSpec`, or that would hide a command of u2a's own.
+
+    Raises:
+        PluginError: with what the contract wants.
+    """
+    spec = checked_spec("command", CommandSpec, spec)
+    if not callable(spec.load):
+        raise PluginError(f"command {spec.name!r}: load must be callable")
+    if spec.group not in COMMANDS:
+        groups = ", ".join(map(repr, filter(None, COMMANDS)))
+        raise PluginError(f"command {spec.name!r}: no group {spec.group!r}; there are {groups}, '' = none")
+    if spec.name in COMMANDS[spec.group]:
+        typed = f"u2a {spec.group} {spec.name}".replace("  ", " ")
+        raise PluginError(f"command {spec.name!r}: `{typed}` is u2a's own; take another name")
 
 
 def checked_spec(what: str, wanted: type[S], spec: object) -> S:

@@ -115,7 +115,7 @@ def _object(field: dict[str, Any], defs: dict[str, Any]) -> str:
 
 
 def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
-    """One row a modality, logger and metric, then one a failure.
+    """One row a modality, logger, metric and command, then one a failure.
 
     Each has ``provides`` (None for a failure), ``name``, ``modality`` (the name, of modalities only),
     ``extensions``, ``help``, ``plugin``, ``distribution``, ``version`` and ``status``.
@@ -130,6 +130,9 @@ def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
     for name, metric in plugins.metrics.specs.items():
         text = f"{metric.help} ({', '.join(metric.task_kinds)})".strip()
         rows.append(_row("metric", name, plugins.metrics.owners[name], help=text))
+    for name, command in plugins.commands.specs.items():
+        about = f"u2a {command.group} {name}".replace("  ", " ") + f": {command.help}".removesuffix(": ")
+        rows.append(_row("command", name, plugins.commands.owners[name], help=about))
     rows += [_row(None, None, f.owner, status=f"failed: {f.reason}") for f in plugins.failures]
     rows += [_row(None, None, owner, status="left out") for owner in plugins.left_out]
     for row in rows:

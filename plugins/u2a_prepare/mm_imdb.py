@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from u2a.data.prepare.common import (
+from u2a_prepare.common import (
     Choice,
     DataSet,
     Found,

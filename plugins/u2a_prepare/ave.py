@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from u2a.data.prepare.common import Choice, DataSet, Found, Report, files_in, first_folder, read_text, same_name
 from u2a.errors import U2AError
+from u2a_prepare.common import Choice, DataSet, Found, Report, files_in, first_folder, read_text, same_name
 
 VIDEOS = ("mp4", "m4v", "mkv", "webm", "mov")
 

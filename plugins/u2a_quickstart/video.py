@@ -9,8 +9,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from u2a.quickstart import drawing
-from u2a.quickstart.drawing import Array, Outline, mask, paint, polygon
+from u2a_quickstart import drawing
+from u2a_quickstart.drawing import Array, Outline, mask, paint, polygon
 
 SIZE = 64
 FRAMES = 6

@@ -15,12 +15,12 @@ from u2a.data.packing.pack import Progress, pack_rows, read_extensions
 from u2a.data.packing.plan import PackOptions, Plan, plan_rows
 from u2a.data.packing.staging import check_target
 from u2a.data.packing.summary import SplitSummary, Summary
-from u2a.data.prepare import DATA_SETS, Choice, DataSet
-from u2a.data.prepare.common import Report, Rows, usable_rows
 from u2a.data.shards.dataset import read_dataset
 from u2a.data.shards.index import index_path
 from u2a.errors import U2AError
 from u2a.recipe.sections import Recipe
+from u2a_prepare.common import Report, Rows, usable_rows
+from u2a_prepare.sets import DATA_SETS, Choice, DataSet
 
 
 class SplitCount(BaseModel):
@@ -70,7 +70,7 @@ def prepare(
     """Make shards of a public data set; a second call with the same files changes nothing.
 
     Args:
-        name: one of `u2a.data.prepare.DATA_SETS`.
+        name: one of `u2a_prepare.sets.DATA_SETS`.
         recipe: its shipped recipe, perhaps changed: names modalities and classes.
         source: the folder that holds the data set as its authors publish it (docs/datasets.md).
         out: the folder to make: shards, their indexes, dataset.json, classes.txt, summary.json, problems.jsonl.

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from u2a.quickstart import drawing
-from u2a.quickstart.drawing import Outline, circle, polygon, star
+from u2a_quickstart import drawing
+from u2a_quickstart.drawing import Outline, circle, polygon, star
 
 SIZE = 64
 

@@ -11,7 +11,7 @@ from itertools import combinations, product
 from math import prod
 from types import MappingProxyType
 
-from u2a.quickstart.world import CLASSES, CODE, MODALITIES, WRONG
+from u2a_quickstart.world import CLASSES, CODE, MODALITIES, WRONG
 
 #: Accuracy by present modalities, to four places; `ceiling` computes them, a test compares.
 CEILINGS: Mapping[tuple[str, ...], float] = MappingProxyType(

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from u2a.common.seeds import stable_seed
-from u2a.data.prepare.common import Choice, DataSet, Found, Report, files_in, first_folder, read_csv, same_name
+from u2a_prepare.common import Choice, DataSet, Found, Report, files_in, first_folder, read_csv, same_name
 
 PAPER = {"train": 6_698, "test": 744}
 SHARE = PAPER["test"] / sum(PAPER.values())

@@ -11,9 +11,9 @@ from typing import Any
 
 from u2a.common.files import put_folder
 from u2a.errors import U2AError
-from u2a.quickstart.generate import SIZES, VERSION, generate
 from u2a.recipe.file import load_recipe
 from u2a.recipe.shipped import shipped_recipes
+from u2a_quickstart.generate import SIZES, VERSION, generate
 
 #: Written into a complete folder; says what it holds.
 MARKER = "quickstart.json"

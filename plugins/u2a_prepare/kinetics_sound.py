@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from u2a.data.prepare.common import Choice, DataSet, Found, Report, read_csv
 from u2a.errors import U2AError
+from u2a_prepare.common import Choice, DataSet, Found, Report, read_csv
 
 VIDEOS = ("mp4", "m4v", "mkv", "webm", "mov", "avi")
 _CLIP = re.compile(r"(.{11})_(\d{6})_(\d{6})\.")

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from u2a.quickstart import audio, image, text, video
-from u2a.quickstart.world import CLASSES, draw_signs
+from u2a_quickstart import audio, image, text, video
+from u2a_quickstart.world import CLASSES, draw_signs
 
 #: Changes whenever the same seed would give other data.
 VERSION = 1

@@ -12,7 +12,8 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from u2a.data.prepare.common import (
+from u2a.errors import U2AError
+from u2a_prepare.common import (
     Choice,
     DataSet,
     Found,
@@ -24,7 +25,6 @@ from u2a.data.prepare.common import (
     read_text,
     same_name,
 )
-from u2a.errors import U2AError
 
 PICTURES = ("jpg", "jpeg", "png")
 #: How a line of the CSV files begins.

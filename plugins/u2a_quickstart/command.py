@@ -25,7 +25,7 @@ def quickstart(out: Path, seed: int) -> None:
 
     A folder that is complete for this seed stays as it is.
     """
-    from u2a.quickstart.prepare import prepare
+    from u2a_quickstart.prepare import prepare
 
     if not (out / "quickstart.json").exists():
         click.echo(f"making {out} ...", err=True)
