@@ -33,7 +33,6 @@ CEILINGS: Mapping[tuple[str, ...], float] = MappingProxyType(
         ("image", "audio", "text", "video"): 0.9262,
     }
 )
-CHANCE = 1 / len(CLASSES)
 
 
 def ceiling(present: Iterable[str]) -> float:

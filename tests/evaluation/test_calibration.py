@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 from sklearn.metrics import f1_score
 
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
-from u2a.evaluation.calibration import Calibration, calibrate, decide
+from u2a.evaluation.calibration import Calibration, decide
 from u2a.evaluation.calibration_fit import fit_calibration
 
 NAMES = ("image", "text")
@@ -111,16 +111,6 @@ def test_a_rare_classs_threshold_stays_near_the_patterns() -> None:
     logits[:2, 3] = 9.0  # its own best threshold would be near 1
     cuts = fit_calibration(NAMES, {BOTH: (logits, target)}, "multi_label").thresholds("image+text", 2, 4)
     assert abs(cuts[3] - np.median(cuts[:3])) < 0.2
-
-
-def test_each_sample_is_calibrated_by_its_own_pattern() -> None:
-    found = fit_calibration(NAMES, {BOTH: classes(900, 3, 0), TEXT: classes(900, 0.5, 1)}, "single_label")
-    logits, _ = classes(6, 1, 2)
-    present = np.array([BOTH, TEXT] * 3)
-    p, decided = calibrate(found, logits, present, NAMES)
-    for n, name in enumerate(["image+text", "text"] * 3):
-        assert np.allclose(p[n], softmax(logits[n] / found.of(name, 2).temperature))
-    assert np.array_equal(p, decided)
 
 
 def test_a_calibration_outlives_json() -> None:

@@ -11,7 +11,7 @@ Shape suffixes: N samples, C classes, G grid of thresholds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -143,24 +143,3 @@ def decide(p_NC: np.ndarray, thresholds_C: np.ndarray) -> np.ndarray:
     """Probabilities moved in log-odds so that each class's threshold lies at 0.5: any metric then uses it."""
     bounded = np.clip(p_NC, TINY, 1 - TINY)
     return expit(logit(bounded) - logit(np.clip(thresholds_C, TINY, 1 - TINY)))
-
-
-def calibrate(
-    calibration: Calibration, logits_NC: np.ndarray, present_NM: np.ndarray, names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Each sample by its own pattern: calibrated probabilities, and those moved by the thresholds (`decide`).
-
-    Returns:
-        ``p_NC`` and ``decided_NC``, float64; equal for single-label tasks.
-    """
-    p_NC = np.zeros(logits_NC.shape)
-    decided_NC = np.zeros(logits_NC.shape)
-    M, C = len(names), logits_NC.shape[1]
-    for present in np.unique(present_NM, axis=0):
-        rows_N = (present_NM == present).all(1)
-        pattern = pattern_name(names, present)
-        p_NC[rows_N] = calibration.probabilities(logits_NC[rows_N], pattern, M)
-        decided_NC[rows_N] = p_NC[rows_N]
-        if calibration.kind == "multi_label":
-            decided_NC[rows_N] = decide(p_NC[rows_N], calibration.thresholds(pattern, M, C))
-    return p_NC, decided_NC
