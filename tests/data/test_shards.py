@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from u2a.common.hints import nearest
 from u2a.data.inspection.findings import labels_of
 from u2a.data.reading.split import open_split, split_names
 from u2a.data.shards.dataset import shard_addresses
 from u2a.data.shards.index import ShardIndex, index_path, write_index
-from u2a.data.shards.samples import Sample, encode_key, nearest, split_member
+from u2a.data.shards.samples import Sample, encode_key, split_member
 from u2a.data.shards.writer import SplitWriter
 from u2a.errors import ShardError
 from u2a.training.gaps import class_counts

@@ -133,4 +133,4 @@ class CommandSpec:
     load: Callable[[], click.Command]
     group: str = ""
     help: str = ""
-    api: int = API_VERSION
+    api: int = UNSTATED_API
