@@ -1,1 +1,1 @@
-"""From the disk to the batch. Nothing here knows the model."""
+"""From the disk to the batch: storage, shards, reading and packing, feeding and inspection. No model here."""

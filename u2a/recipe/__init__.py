@@ -1,4 +1,5 @@
-"""Sections, TOML, schema, shipped recipes. Validated before any compute; nothing is built here."""
+"""Sections, TOML, schema, shipped recipes. Validated before any compute; nothing is built, no plugin fetched
+but by `load_recipe`."""
 
 from u2a.recipe.file import dump_recipe, load_recipe, parse_recipe
 from u2a.recipe.sections import Recipe

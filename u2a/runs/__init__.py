@@ -1,1 +1,1 @@
-"""A run folder, adapter checkpoints, and the model built from a recipe."""
+"""A run folder, adapter checkpoints, and the model built from a recipe. No training loop, no scores."""

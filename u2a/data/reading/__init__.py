@@ -1,1 +1,1 @@
-"""Opened splits: which samples there are, and what is present in each after the missing table."""
+"""Opened splits: which samples there are, and what is present in each after the missing table. No tensors."""
