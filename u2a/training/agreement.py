@@ -108,3 +108,12 @@ def share_state(model: U2A, optimizer: torch.optim.Optimizer, place: World) -> N
         parameter = parameters[name]
         device = value.device if entry == "step" else parameter.device
         optimizer.state[parameter][entry] = value.to(device)
+
+
+def encoders_of(model: U2A) -> dict[str, Any]:
+    """The identity of each modality's pretrained weights, wherever they lie."""
+    places = ("id", "revision")
+    return {
+        f"encoder of {branch.name}": {key: v for key, v in branch.base.items() if key not in places}
+        for branch in model.each_branch()
+    }

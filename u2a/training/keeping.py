@@ -16,6 +16,7 @@ from u2a.method.model import U2A
 from u2a.recipe.task import TaskSection
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
+from u2a.training.indexed_data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Facts:
     data_fingerprint: str
     validation_fingerprint: str | None
     also_known_as: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: TrainingData, total_steps: int) -> Facts:
+        """Those of a training on that data."""
+        steps, validation = data.plan.steps_per_epoch, data.validation_fingerprint
+        return cls(steps, total_steps, data.fingerprint, validation, data.also_known_as)
 
     def recorded(self) -> dict[str, Any]:
         """What a checkpoint says of its training."""

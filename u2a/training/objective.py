@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -26,3 +29,11 @@ def build_objective(model: U2A, recipe: Recipe, place: World) -> nn.Module:
     return DistributedDataParallel(
         objective, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
     )
+
+
+@contextlib.contextmanager
+def synced(objective: nn.Module, last: bool) -> Iterator[None]:
+    """Gradients are averaged over the processes after the last micro-batch of a step alone."""
+    parted = isinstance(objective, DistributedDataParallel) and not last
+    with objective.no_sync() if parted else contextlib.nullcontext():  # type: ignore[operator]
+        yield

@@ -1,9 +1,10 @@
-"""How fast what learns when: the paper's schedule, and the learnable tensors by part."""
+"""How fast what learns when: the paper's schedule, and the optimizer of the learnable tensors by part."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from u2a.method.model import U2A
@@ -57,3 +58,9 @@ def parameter_groups(model: U2A, factors: LrFactors) -> list[dict[str, Any]]:
         parts["proxies"] += model.read_outs.parameters()
     parts["head"] += model.head.parameters()
     return [{"params": ps, "factor": getattr(factors, part)} for part, ps in parts.items() if ps]
+
+
+def build_optimizer(model: U2A, training: TrainingSection) -> torch.optim.AdamW:
+    """AdamW on the learnable tensors."""
+    groups = parameter_groups(model, training.lr_factors)
+    return torch.optim.AdamW(groups, lr=training.lr, eps=training.eps, weight_decay=training.weight_decay)

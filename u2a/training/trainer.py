@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from u2a.common.distributed import World, share_buffers, sum_over_processes
 from u2a.common.seeds import stable_seed
@@ -23,15 +21,14 @@ from u2a.recipe.sections import Recipe
 from u2a.runs import checkpoint
 from u2a.runs.build import build_model
 from u2a.runs.folder import Run
-from u2a.runs.start_from import take_adapter
-from u2a.training.agreement import hold_together, made_by_all, share_state, told_by_first
-from u2a.training.head_start import head_start
+from u2a.training.agreement import encoders_of, hold_together, made_by_all, share_state, told_by_first
+from u2a.training.before_steps import begin, starts_ahead
 from u2a.training.indexed_data import TrainingData
 from u2a.training.keeping import Facts, Keeper
 from u2a.training.loggers import Loggers, check_loggers
-from u2a.training.objective import build_objective
+from u2a.training.objective import build_objective, synced
 from u2a.training.progress import TrainingProgress, format_scores
-from u2a.training.schedule import extended, learning_rate, notices, parameter_groups
+from u2a.training.schedule import build_optimizer, extended, learning_rate, notices
 from u2a.training.signals import StopSignal
 from u2a.training.streamed_data import StreamingData
 from u2a.training.timed import SaveClock
@@ -60,25 +57,14 @@ class Trainer:
         self.total = training.epochs * self.plan.steps_per_epoch
 
         self.model = made_by_all(lambda: build_model(recipe), place).to(place.device)
-        hold_together({"set of training samples": self.data.fingerprint, **self._encoders}, place)
+        hold_together({"set of training samples": self.data.fingerprint, **encoders_of(self.model)}, place)
         self.objective = build_objective(self.model, recipe, place)
         self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, training.lr_factors),
-            lr=training.lr,
-            eps=training.eps,
-            weight_decay=training.weight_decay,
-        )
+        self.optimizer = build_optimizer(self.model, training)
 
         self.done, self.owes_validation = 0, False
         self.skipped = SkippedSteps(self.total)
-        facts = Facts(
-            self.plan.steps_per_epoch,
-            self.total,
-            self.data.fingerprint,
-            self.data.validation_fingerprint,
-            self.data.also_known_as,
-        )
+        facts = Facts.of(self.data, self.total)
         self.keeper = Keeper(run, self.model, self.optimizer, recipe.task, place, facts)
 
         self.clock = SaveClock(training.save_minutes if place.main else 0)
@@ -131,7 +117,7 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         for a, batch in enumerate(micro_batches):
             moved = batch.to(self.place.device)
-            with self._sync_on(a == len(micro_batches) - 1):
+            with synced(self.objective, a == len(micro_batches) - 1):
                 losses = self.objective(moved.inputs, moved.present_BM, moved.target, counts)
                 (losses["loss"] * self.place.size).backward()  # DDP averages; the losses are sums already
             totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
@@ -158,40 +144,19 @@ class Trainer:
         share_state(self.model, self.optimizer, self.place)
         self.done, self.skipped.count = meta["step"], meta.get("skipped_steps", 0)
         at_the_end_of_an_epoch = self.done % self.plan.steps_per_epoch == 0
-        judged = at_the_end_of_an_epoch and (self.done > 0 or self._starts_ahead)
+        judged = at_the_end_of_an_epoch and (self.done > 0 or starts_ahead(self.model, training))
         self.owes_validation = judged and self.data.validates and not meta["validation"]
         if self.place.main:
             self.run.forget_after(self.done)
             if meta["total_steps"] < self.total:
                 self.progress.say(extended(meta["total_steps"], self.done, self.plan.steps_per_epoch, training))
 
-    @property
-    def _encoders(self) -> dict[str, Any]:
-        """The identity of each modality's pretrained weights, wherever they lie."""
-        places = ("id", "revision")
-        return {
-            f"encoder of {branch.name}": {key: v for key, v in branch.base.items() if key not in places}
-            for branch in self.model.each_branch()
-        }
-
     def _begin(self) -> dict[str, float]:
-        """The head start, if the recipe has one: validated and kept as the checkpoint of step 0."""
-        if place := self.recipe.training.start_from:
-            said, whole = take_adapter(place, self.model, list(self.recipe.task.classes))
-            self.progress.say(said)
-            if whole:
-                return self._end_epoch()
-        if self.model.read_outs is None or not self.recipe.training.head_start:
-            return self._end_epoch() if self.total == 0 or place else {}
-        summary = head_start(self.model, self.data, self.recipe, self.place, self.run.folder)
-        for line in summary.lines():
+        """What goes before the first step, validated and kept as the checkpoint of step 0."""
+        for line in begin(self.model, self.data, self.recipe, self.place, self.run.folder):
             self.progress.say(line)
-        return self._end_epoch()
-
-    @property
-    def _starts_ahead(self) -> bool:
-        training = self.recipe.training
-        return bool(training.start_from) or (self.model.read_outs is not None and training.head_start)
+        ahead = starts_ahead(self.model, self.recipe.training)
+        return self._end_epoch() if ahead or self.total == 0 else {}
 
     def _update(self, lr: float, norm: float) -> bool:
         """Take the step, unless a gradient is not finite; the norm is the same on every process."""
@@ -204,24 +169,14 @@ class Trainer:
 
     def _skipped(self, losses: dict[str, float], micro_batches: list[Batch]) -> None:
         """Count a step that was not taken; too many end the training, which is saved."""
-        if all(map(math.isfinite, losses.values())):
-            training = self.recipe.training
-            cause = gradient_advice(bf16=training.precision == "bf16", clipped=bool(training.clip_norm))
-        else:
-            cause = explain_batches(self.model, [batch.to(self.place.device) for batch in micro_batches])
+        training, batches = self.recipe.training, [batch.to(self.place.device) for batch in micro_batches]
+        advice = gradient_advice(bf16=training.precision == "bf16", clipped=bool(training.clip_norm))
+        cause = advice if all(map(math.isfinite, losses.values())) else explain_batches(self.model, batches)
         try:
             self.skipped.add(self.done, cause)
         except U2AError:
             self._save()
             raise
-
-    @contextlib.contextmanager
-    def _sync_on(self, last: bool) -> Iterator[None]:
-        ddp = self.objective
-        with (
-            ddp.no_sync() if isinstance(ddp, DistributedDataParallel) and not last else contextlib.nullcontext()
-        ):
-            yield
 
     def _next(self, batches: Iterator[Batch | Failed]) -> list[Batch]:
         """This step's micro-batches. If any process met bad data or a signal, all save and stop together."""

@@ -1,4 +1,5 @@
-"""The head start in a training: encode once, fit on the first process, share the result.
+"""What goes before the first step: another run's adapter, or the head start (encode once, fit on the first
+process, share the result).
 
 Shape suffixes: N samples, M modalities in recipe order, B batch, P present samples, H one encoder's width, K
 mask tokens.
@@ -6,6 +7,7 @@ mask tokens.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -18,12 +20,28 @@ from u2a.evaluation.tokens import token_columns
 from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
 from u2a.method.model import U2A
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
-from u2a.recipe.sections import Recipe
+from u2a.recipe.sections import Recipe, TrainingSection
+from u2a.runs.start_from import take_adapter
 from u2a.training.agreement import told_by_first
 from u2a.training.indexed_data import TrainingData
 
 #: Tokens kept in memory for the fit; beyond it, samples are drawn.
 CACHE_BYTES = 2 << 30
+
+
+def starts_ahead(model: U2A, training: TrainingSection) -> bool:
+    """Whether the model is worth a validation before the first step."""
+    return bool(training.start_from) or (model.read_outs is not None and training.head_start)
+
+
+def begin(model: U2A, data: TrainingData, recipe: Recipe, place: World, folder: Path) -> Iterator[str]:
+    """Take another run's adapter or make the head start, as the recipe says; yields what is to be told."""
+    whole = False
+    if recipe.training.start_from:
+        said, whole = take_adapter(recipe.training.start_from, model, list(recipe.task.classes))
+        yield said
+    if model.read_outs is not None and recipe.training.head_start and not whole:
+        yield from head_start(model, data, recipe, place, folder).lines()
 
 
 def head_start(model: U2A, data: TrainingData, recipe: Recipe, place: World, folder: Path) -> Summary:
