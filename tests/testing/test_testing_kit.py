@@ -20,8 +20,9 @@ from torch import nn
 import u2a
 from u2a.contract.modality import Tokens
 from u2a.errors import BadSample
-from u2a.testing.case import Case, ConformanceError, same
+from u2a.testing.case import Case, ConformanceError
 from u2a.testing.checks import all_checks, check_modality
+from u2a.testing.compare import same
 
 WIDTH = 8
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from u2a.contract.modality import Tune
 from u2a.method.adapters import PROJECTIONS, share_frozen
 from u2a.method.branch import UnimodalBranch
-from u2a.testing.case import Case, Findings, check, far
+from u2a.testing.case import Case, Findings, check
+from u2a.testing.compare import far
 from u2a.testing.tokens import TARGETS
 
 TUNE = "u2a/modality.py, ModalitySpec.tune"

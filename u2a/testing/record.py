@@ -18,7 +18,8 @@ from u2a.contract.hookspecs import GROUP
 from u2a.contract.modality import Description
 from u2a.errors import BadSample, one_line
 from u2a.plugins.checks import check_spec
-from u2a.testing.case import Case, Findings, check, same
+from u2a.testing.case import Case, Findings, check
+from u2a.testing.compare import same
 
 SPEC = "u2a/modality.py, ModalitySpec"
 PREPROCESSOR = "u2a/modality.py, Preprocessor"

@@ -17,7 +17,8 @@ from u2a.method.adapters import PROJECTIONS
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
 from u2a.runs.checkpoint import learnable, load_adapter, save_checkpoint
-from u2a.testing.case import Case, Findings, check, far
+from u2a.testing.case import Case, Findings, check
+from u2a.testing.compare import far
 
 ENCODER = "u2a/modality.py, Encoder"
 EMBEDDING = "u2a/modality.py, Tokens and Embedding"

@@ -143,8 +143,8 @@ class Trainer:
         self.keeper.follow(meta)
         share_state(self.model, self.optimizer, self.place)
         self.done, self.skipped.count = meta["step"], meta.get("skipped_steps", 0)
-        at_the_end_of_an_epoch = self.done % self.plan.steps_per_epoch == 0
-        judged = at_the_end_of_an_epoch and (self.done > 0 or starts_ahead(self.model, training))
+        begun = self.done > 0 or starts_ahead(self.model, training)
+        judged = begun and self.done % self.plan.steps_per_epoch == 0  # at the end of an epoch
         self.owes_validation = judged and self.data.validates and not meta["validation"]
         if self.place.main:
             self.run.forget_after(self.done)
@@ -155,8 +155,7 @@ class Trainer:
         """What goes before the first step, validated and kept as the checkpoint of step 0."""
         for line in begin(self.model, self.data, self.recipe, self.place, self.run.folder):
             self.progress.say(line)
-        ahead = starts_ahead(self.model, self.recipe.training)
-        return self._end_epoch() if ahead or self.total == 0 else {}
+        return self._end_epoch() if starts_ahead(self.model, self.recipe.training) or not self.total else {}
 
     def _update(self, lr: float, norm: float) -> bool:
         """Take the step, unless a gradient is not finite; the norm is the same on every process."""
@@ -242,8 +241,7 @@ class Trainer:
         return self.data.validate(self.model)
 
     def _out_of_patience(self) -> bool:
-        patience = self.recipe.training.patience
-        return bool(patience) and self.keeper.stale >= patience
+        return 0 < self.recipe.training.patience <= self.keeper.stale
 
     def _standing(self) -> dict[str, Any]:
         return {"skipped_steps": self.skipped.count}
