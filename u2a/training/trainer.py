@@ -50,7 +50,6 @@ class Trainer:
         self.recipe, self.run, self.place = recipe, run, place
         training = recipe.training
         check_loggers(recipe)
-
         kind = StreamingData if recipe.data.streaming else TrainingData
         self.data = made_by_all(lambda: kind(recipe, place), place)
         self.plan = self.data.plan
