@@ -58,9 +58,10 @@ def run_baselines(
 
     Returns:
         ``run``, ``split``, ``metric``, ``higher_is_better``, ``fitted_on`` (training samples), ``cut`` (fits
-        that the time ended) and ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its ``score``, the run's ``difference``, its 95 % ``interval`` over other samples, paired, and
-        its standard ``error``; of a ``dedicated`` model also its ``run`` and the number of training samples
-        that have none of its modalities, ``left_out``;
+        that the time ended) and ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its
+        ``score``, the run's ``difference``, its 95 % ``interval`` over other samples, paired, and its standard
+        ``error``; of a ``dedicated`` model also its ``run`` and the number of training samples that have none
+        of its modalities, ``left_out``;
         ``verdict``, in words.
 
     Raises:
