@@ -304,7 +304,7 @@ def test_two_at_once_lose_no_split(tmp_path: Path) -> None:
         shard(tmp_path / f"{name}.tar", ordinary(0 if name == "train" else 9, 3))
         run(tmp_path / f"{name}.tar", *MAP, "--label", "cls")
     program = (
-        "import sys, time, pathlib; from u2a.data.shards.foreign import add_split\n"
+        "import sys, time, pathlib; from u2a.data.shards.splits import add_split\n"
         "shard, at = pathlib.Path(sys.argv[1]), float(sys.argv[2]); time.sleep(max(0, at - time.time()))\n"
         "add_split([shard], shard.stem)"
     )

@@ -20,11 +20,11 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from pydantic import BaseModel, ValidationError
-from u2a.cli.quickstart import quickstart
 
 from u2a.encoders.files import EncoderId, encoder_folder
 from u2a_quickstart import audio, image, prepare, text, video
 from u2a_quickstart.ceilings import CEILINGS, ceiling, subsets
+from u2a_quickstart.command import quickstart
 from u2a_quickstart.generate import generate
 from u2a_quickstart.world import CLASSES, CODE, MODALITIES, SIGNS, WRONG, draw_signs
 

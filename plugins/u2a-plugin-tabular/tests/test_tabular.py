@@ -13,7 +13,7 @@ from u2a_plugin_tabular.preprocess import MISSING, UNKNOWN
 from u2a_plugin_tabular.spec import TABULAR
 
 from u2a.errors import BadSample, CheckpointError, U2AError
-from u2a.plugins.loading import load_registry, registry
+from u2a.plugins.loading import load_registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model
 
@@ -124,7 +124,7 @@ columns = { age = { mean = 40, std = 10 } }
     def start(seed: int, ambient: int) -> torch.Tensor:
         torch.manual_seed(ambient)
         recipe = load_recipe(tmp_path / "recipe.toml", [f"seed={seed}"])
-        return next(build_model(recipe, registry()).each_branch()).backbone.cls_D
+        return next(build_model(recipe).each_branch()).backbone.cls_D
 
     assert torch.equal(start(0, 1), start(0, 2))
     assert not torch.equal(start(0, 1), start(1, 1))

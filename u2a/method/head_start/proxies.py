@@ -37,8 +37,8 @@ def fit_proxies(read_outs: ReadOuts, train: FrozenTokens, validation: FrozenToke
 
 def _set_source_scale(read_outs: ReadOuts, i: int, train: FrozenTokens) -> None:
     beside_NKS = beside_mask(train.tokens[i])[train.present_NM[:, i]]
-    statistics = [statistics(beside_NS) for beside_NS in beside_NKS.unbind(1)]
-    mean_KS, scale_KS = (torch.stack(column) for column in zip(*statistics, strict=True))
+    found = [statistics(beside_NS) for beside_NS in beside_NKS.unbind(1)]
+    mean_KS, scale_KS = (torch.stack(column) for column in zip(*found, strict=True))
     H = mean_KS.shape[1] // 3
     halves = scale_KS[:, :H], scale_KS[:, H:]  # constant before training: an untrained mask token still counts
     scale_KS = torch.cat([halves[0].clamp(max=halves[1].square().mean().sqrt()), halves[1]], 1)
