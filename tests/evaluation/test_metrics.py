@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -260,11 +260,29 @@ def test_what_is_no_sound_metric_is_refused() -> None:
         ({"task_kinds": ("regression",)}, "task_kinds must be a tuple of 'single_label' and 'multi_label'"),
         ({"task_kinds": ()}, "task_kinds must be a tuple"),
         ({"name": "F 1"}, "not made of lower-case letters"),
+        ({"form": "f1"}, "form must be None or one of hits, class_f1, class_precision, pooled_f1"),
+        ({"headline_of": ("multi_label",)}, "headline_of must be a tuple of its own task_kinds"),
+        ({"selects_for": "single_label"}, "selects_for must be a tuple of its own task_kinds"),
+        ({"label": None}, "label must be text"),
     ):
         found = Registry()
         found.metrics = replace(found.metrics, brought=dict(registry().metrics.brought))
         with pytest.raises(PluginError, match=reason):
             found.metrics.add(Owner("x", "x-dist", "1"), replace(good, **changed))  # type: ignore[arg-type]
+
+
+def test_a_plugins_metric_may_head_a_task_and_pick_its_checkpoints() -> None:
+    found = Registry()
+    one: tuple[Literal["single_label"]] = ("single_label",)
+    spec = u2a.MetricSpec("mine", one, lambda p_NC, target, n_classes: 1.0, selects_for=one)
+    found.metrics.add(Owner("x", "x-dist", "1"), replace(spec, name="other", selects_for=(), headline_of=one))
+    found.metrics.add(Owner("x", "x-dist", "1"), spec)
+    task = make_task(plugins=found)
+    assert (task.headline, task.selection_metric) == ("other", "mine")
+    named = make_task(metric="mine", plugins=found)
+    assert (named.headline, named.selection_metric) == ("mine", "mine")
+    multi = make_task("multi_label")
+    assert (multi.headline, multi.selection_metric) == ("f1_macro", "map")
 
 
 def test_the_block_in_the_docs_works_as_printed(capsys: pytest.CaptureFixture[str]) -> None:

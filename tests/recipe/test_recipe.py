@@ -1,5 +1,7 @@
 """Recipes: shipped ones are complete, faults are told all at once, paths and overrides mean what they say."""
 
+import pickle
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from click.testing import CliRunner
 from scripts.reference.recipes import reference
 from u2a.cli.main import main
 from u2a.errors import RecipeError
+from u2a.plugins.loading import registry
+from u2a.plugins.registry import Registry
 from u2a.recipe.file import dump_recipe, load_recipe
 from u2a.recipe.shipped import shipped_recipes
 
@@ -192,6 +196,19 @@ def test_the_reference_names_every_key_and_is_up_to_date() -> None:
     for section in ("data", "task", "model", "training"):
         assert all(f"| `{key}` |" in made for key in shown[section] if key != "missing"), section
     assert "|  |\n" not in made  # every key has a meaning
+
+
+def test_a_recipe_carries_its_plugins_and_may_be_copied_and_sent(tmp_path: Path) -> None:
+    mine = Registry(modalities=registry().modalities, metrics=registry().metrics)
+    path = shipped_recipes()["quickstart"]
+    recipe = load_recipe(path, plugins=mine)
+    assert recipe.plugins is mine
+    assert recipe.task.metrics is mine.metrics
+    for copied in (deepcopy(recipe), recipe.model_copy(update={"seed": 1}, deep=True)):
+        assert copied.plugins is mine
+    sent = pickle.loads(pickle.dumps(recipe))  # to a process of its own, with plugins of its own
+    assert sent.plugins is registry()
+    assert sent.resolved() == recipe.resolved()
 
 
 def test_not_toml_and_not_there_are_one_line_each(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from decimal import Decimal
 from statistics import NormalDist
 
@@ -13,7 +14,10 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, f1_score
 from tasks import make_task
 
+from u2a.contract.blame import Owner
 from u2a.errors import U2AError
+from u2a.plugins.loading import registry
+from u2a.plugins.registry import Registry
 from u2a.report.values.calibration import calibration
 from u2a.report.values.comparison import compare_recipes
 from u2a.report.values.expected import expected, model_of_use, parse_rates
@@ -88,6 +92,22 @@ def test_pseudo_values_are_those_of_leaving_each_sample_out(kind: str, metric: s
             wanted.append(N * score - (N - 1) * without)
     assert found.score == pytest.approx(score, abs=1e-6)
     assert found.value_N == pytest.approx(np.array(wanted), abs=1e-4)
+
+
+def test_a_plugins_metric_of_known_form_is_left_out_sample_by_sample():
+    known = Registry()
+    accuracy = registry().metrics.specs["accuracy"]
+    for name, form in (("mine", "hits"), ("unsaid", None)):
+        known.metrics.add(Owner("x", "x-dist", "1"), replace(accuracy, name=name, form=form, headline_of=()))
+    given = predictions("single_label", "accuracy", n=400)
+    known.metrics.add(Owner("u2a", "u2a", "1"), accuracy)
+    mine, unsaid = (
+        replace(given, task=make_task(metric=name, plugins=known), metric=name) for name in ("mine", "unsaid")
+    )
+    assert of_score(mine).share
+    assert np.array_equal(of_score(mine).value_N, of_score(given).value_N)
+    assert not of_score(unsaid).share
+    assert of_score(unsaid).score == pytest.approx(of_score(given).score)
 
 
 def test_pseudo_values_of_a_class_are_its_own():
