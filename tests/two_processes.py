@@ -123,13 +123,12 @@ def out_of_step(recipe: str, folder: str) -> str:
     """The error that a process meets whose fellow stands at another step."""
     from u2a.common.distributed import world
     from u2a.errors import U2AError
-    from u2a.plugins.loading import registry
     from u2a.recipe.file import load_recipe
     from u2a.runs.folder import Run
     from u2a.training.trainer import Trainer
 
     with world("cpu") as place:
-        trainer = Trainer(load_recipe(recipe), Run(folder), place, registry())
+        trainer = Trainer(load_recipe(recipe), Run(folder), place)
         trainer.done = place.rank
         try:
             trainer._next(iter(trainer.data.loader(trainer.done, trainer.total)))
@@ -154,14 +153,13 @@ def shared_state(recipe: str) -> dict[str, list[float]]:
     import torch
 
     from u2a.common.distributed import world
-    from u2a.plugins.loading import registry
     from u2a.recipe.file import load_recipe
     from u2a.runs.build import build_model
     from u2a.runs.checkpoint import adapter_state, learnable, optimizer_state
     from u2a.training.agreement import share_state
 
     with world("cpu") as place:
-        model = build_model(load_recipe(recipe), registry())
+        model = build_model(load_recipe(recipe))
         parameters = [parameter for _, parameter in learnable(model)]
         optimizer = torch.optim.AdamW(parameters, lr=0.1)
         for number in range(2 if place.main else 0):

@@ -10,8 +10,9 @@ import torch
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from u2a.method import head_start
-from u2a.method.head_start import RIDGES, FrozenTokens, Summary, set_scale
+from u2a.method.head_start import FrozenTokens, Summary
+from u2a.method.head_start.probes import choose_read_outs, set_scale
+from u2a.method.head_start.proxies import RIDGES, fit_proxies
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 
 NAMES, WIDTHS, C, RANK = ("a", "b"), (4, 6), 3, 2
@@ -77,7 +78,7 @@ def fitted(train: FrozenTokens, val: FrozenTokens, rank: int) -> tuple[ReadOuts,
     read_outs, summary = ReadOuts(NAMES, WIDTHS, 1, rank), Summary()
     for m in range(2):
         set_scale(read_outs, m, train, "both")
-    head_start._fit_proxies(read_outs, train, val, summary)
+    fit_proxies(read_outs, train, val, summary)
     return read_outs, summary
 
 
@@ -152,12 +153,12 @@ def test_the_read_out_is_the_one_whose_probe_has_the_least_validation_loss(tells
     train, val = side(40, 0), side(40, 1)
     read_outs, head, summary = ReadOuts(("a",), (4,), 1, 0), ModalityHead(("a",), (4,), C), Summary()
     with torch.enable_grad():
-        head_start._choose_read_outs(read_outs, head, train, val, "auto", summary)
+        choose_read_outs(read_outs, head, train, val, "auto", summary)
     losses = summary.probe_losses["a"]
     assert set(losses) == {"cls", "mean", "both"}
     assert summary.read_outs["a"] == min(losses, key=losses.__getitem__) == tells
     assert read_outs.scales["a"].scale.bool().tolist() == [tells == "cls"] * 4 + [tells == "mean"] * 4
     with torch.enable_grad():
-        head_start._choose_read_outs(read_outs, head, train, val, "both", again := Summary())
+        choose_read_outs(read_outs, head, train, val, "both", again := Summary())
     assert (again.read_outs, set(again.probe_losses["a"])) == ({"a": "both"}, {"both"})
     assert read_outs.scales["a"].scale.all()

@@ -29,13 +29,12 @@ from torch import Tensor
 from u2a.errors import CheckpointError
 from u2a.method.head_start import FrozenTokens
 from u2a.method.model import U2A
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model
 from u2a.runs.checkpoint import adapter_state, describe_modalities, save_checkpoint
 from u2a.runs.folder import Run
 from u2a.runs.start_from import take_adapter
-from u2a.training import head_start as module
+from u2a.training import before_steps as module
 from u2a.training.trainer import Trainer
 
 PER_MODALITY: Case = {
@@ -53,8 +52,8 @@ def recipe_of(case: Case, folder: Path, data: Any, *sets: str) -> Any:
 
 def trainer(case: Case, folder: Path, data: Any, *sets: str) -> Trainer:
     recipe = recipe_of(case, folder, data, *sets)
-    made = Trainer(recipe, Run(folder / "run"), ALONE, registry())
-    made.run.create(recipe, registry())
+    made = Trainer(recipe, Run(folder / "run"), ALONE)
+    made.run.create(recipe)
     return made
 
 
@@ -68,8 +67,8 @@ def source(
     """A run whose best checkpoint is not its last one, and the best one's tensors."""
     folder = tmp_path_factory.mktemp("source")
     recipe = recipe_of(PER_MODALITY, folder, train_only(golden_data["gaps"]))
-    run, model = Run(folder / "run"), build_model(recipe, registry())
-    run.create(recipe, registry())
+    run, model = Run(folder / "run"), build_model(recipe)
+    run.create(recipe)
     meta = {"classes": list(CLASSES), "modalities": describe_modalities(model)}
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
     best: dict[str, Tensor] = {}
@@ -83,7 +82,7 @@ def source(
 
 
 def begun(source: Path, case: Case, folder: Path, data: Any, classes: tuple[str, ...]) -> tuple[U2A, str, bool]:
-    model = build_model(recipe_of(case, folder, data), registry())
+    model = build_model(recipe_of(case, folder, data))
     return model, *take_adapter(str(source), model, list(classes))
 
 
@@ -103,7 +102,7 @@ def test_what_does_not_fit_is_begun_anew(
     """Classes in another order have another head, a modality with another rank another LoRA."""
     case = {**PER_MODALITY, "model": {**PER_MODALITY["model"], "lora_rank": 2}}
     data, classes = train_only(golden_data["gaps"]), CLASSES[::-1]
-    fresh = adapter_state(build_model(recipe_of(case, tmp_path / "fresh", data), registry()))
+    fresh = adapter_state(build_model(recipe_of(case, tmp_path / "fresh", data)))
     model, said, whole = begun(source[0], case, tmp_path, data, classes)
     assert not whole
     assert said.endswith("begun anew: a, b, head")

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from golden import ALONE, TRAINING, Case, settings, with_validation, write_recipe
 
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
 from u2a.training import timed
@@ -39,8 +38,8 @@ def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
     case: Case = {"training": {**TRAINING, "batch_size": 1, "epochs": 1, "warmup_epochs": 0}}
     file = write_recipe(tmp_path, settings(case), with_validation(golden_data["complete"]))
     recipe = load_recipe(file, ["training.save_minutes=3"])
-    made = Trainer(recipe, Run(tmp_path / "run"), ALONE, registry())
-    made.run.create(recipe, registry())
+    made = Trainer(recipe, Run(tmp_path / "run"), ALONE)
+    made.run.create(recipe)
     step, saved = made.train_step, []
 
     def slow(batches: Any) -> dict[str, float]:
