@@ -137,7 +137,10 @@ def together(
     tasks["shared state"] = ("shared_state", (str(folders["per-modality"] / "golden.toml"),))
     tasks["stream"] = ("streamed", (str(stream_recipe), str(stream_recipe.parent / "run")))
     ahead = [word for value in AHEAD for word in ("--set", value)]
-    tasks["ahead"] = ("command", ("train", str(toy), "--run", str(toy.parent / "ahead"), *ahead))
+    tasks["ahead"] = (
+        "command",
+        ("train", str(toy), "--run", str(toy.parent / "ahead"), "--no-baselines", *ahead),
+    )
     tasks["script"] = ("load_and_score", (str(trained),))
     tasks["eval"] = ("command", ("eval", str(trained), "--drop", "image", "--json"))
     tasks["bad data"] = ("command", ("eval", str(trained), "--set", f"data.shards={bad_shards}"))
@@ -261,7 +264,7 @@ def test_the_head_start_is_that_of_one_process(together: dict[str, list[Any]], t
     """Fitted on the first process, from what both encoded; then trained on by both."""
     assert all(code == 0 for code, _ in together["ahead"]), together["ahead"]
     ahead = [word for value in AHEAD for word in ("--set", value)]
-    run("train", toy, "--run", toy.parent / "ahead-alone", *ahead)
+    run("train", toy, "--run", toy.parent / "ahead-alone", "--no-baselines", *ahead)
     one, two = (
         load_file(toy.parent / name / "checkpoints/step-00000003/adapter.safetensors")
         for name in ("ahead-alone", "ahead")
