@@ -21,9 +21,28 @@ if TYPE_CHECKING:
     from av import AudioStream, VideoFrame
     from av.container import InputContainer, OutputContainer
 
-PICTURES = ("jpg", "jpeg", "jfif", "avif", "png", "webp", "bmp", "tif", "tiff")
+PICTURES = ("jpg", "jpeg", "jpe", "jfif", "mpo", "avif", "png", "webp", "bmp", "tif", "tiff")
 SOUNDS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "aif", "aiff")
-VIDEOS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "ts", "m2ts", "mpg", "mpeg", "3gp", "wmv")
+VIDEOS = (
+    "mp4",
+    "m4v",
+    "mov",
+    "mkv",
+    "webm",
+    "avi",
+    "flv",
+    "ts",
+    "mts",
+    "m2ts",
+    "mpg",
+    "mpeg",
+    "vob",
+    "3gp",
+    "3g2",
+    "wmv",
+    "asf",
+    "ogv",
+)
 #: Sound that an MP4 file takes as it is.
 _KEPT_SOUND = ("aac", "mp3", "mp3float")
 #: Matrix and range of re-encoded films, as FFmpeg numbers them.

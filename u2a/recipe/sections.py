@@ -106,6 +106,9 @@ class DataSection(Section):
         description="share of the training samples held out for validation, chosen by seed",
     )
     workers: int | None = Field(None, ge=0, description="loader processes; by default chosen for the machine")
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="what a sample does that cannot be read: ends the work, or is left out and counted"
+    )
     cache_dir: PathOrUrl | None = Field(
         None, description="where shards from elsewhere are kept; $U2A_CACHE or ~/.cache/u2a if left out"
     )
