@@ -2,10 +2,10 @@
 
 python benchmarks/damaged.py OUT.jsonl [MEMBERS] [FOLDER_OF_MORE_SOURCES]
 
-Nothing but the sample's own error may come of it, within 5 s of processor time. A line is written for each member
-with its seed,
-so that a run that was stopped goes on, and a fault can be made again. Damage: bits flipped, bytes overwritten,
-cut off, a piece left out, doubled, or taken from another file; one in ten goes to any modality.
+Nothing but the sample's own error may come of it, within 5 s of processor time. A line is written for each
+member with its seed, so that a run that was stopped goes on, and a fault can be made again. Damage: bits
+flipped, bytes overwritten, cut off, a piece left out, doubled, or taken from another file; one in ten goes to
+any modality.
 """
 
 from __future__ import annotations

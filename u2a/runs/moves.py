@@ -28,9 +28,11 @@ def without_places(resolved: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_machine(resolved: dict[str, Any]) -> dict[str, Any]:
-    """A recipe without what may differ from machine to machine: places, device, loaders, loggers."""
+    """A recipe without what may differ from day to day: places, device, loaders, loggers, bad samples."""
     kept = without_places(resolved)
-    machine = dict.fromkeys(("device", "loggers", "save_minutes", "workers", "cache_dir", "cache_gb"))
+    machine = dict.fromkeys(
+        ("device", "loggers", "save_minutes", "workers", "on_error", "cache_dir", "cache_gb")
+    )
     return kept | {section: {**kept[section], **machine} for section in ("training", "data")}
 
 
