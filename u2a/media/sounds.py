@@ -66,9 +66,11 @@ def _with_soundfile(member: bytes, seconds: float) -> tuple[np.ndarray, int] | N
             is_mp3 = sound.format == "MP3"  # whose length libsndfile guesses
     except soundfile.LibsndfileError:
         return None
-    by_frames = mp3.seconds_there(member, seconds) if is_mp3 else (wave_CT.shape[1] / rate, whole / rate)
-    if by_frames and (declared or wave_CT.shape[1]):
-        judge_loss(*by_frames, "sound")
+    have, wanted = wave_CT.shape[1] / rate, whole / rate
+    if is_mp3:
+        have, wanted = mp3.seconds_there(member, seconds) or (0.0, 0.0)
+    if declared or wave_CT.shape[1]:
+        judge_loss(have, wanted, "sound")
     return wave_CT, rate
 
 

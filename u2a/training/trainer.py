@@ -139,7 +139,7 @@ class Trainer:
         counts = self.data.counts(self.done, micro_batches)
         self.left_out.lacking(counts.samples, self.plan.steps_per_epoch)
         lost = training.batch_size - counts.samples
-        missing = {"left_out": lost} if lost else {}
+        missing: dict[str, float] = {"left_out": lost} if lost else {}
         if not counts.samples:
             self.done += 1
             return missing
