@@ -7,10 +7,16 @@ import json
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, log_loss
 
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
-from u2a.evaluation.calibration import Calibration, calibrate, decide, fit_calibration
+from u2a.evaluation.calibration import (
+    Calibration,
+    calibrate,
+    decide,
+    fit_calibration,
+    negative_log_likelihood,
+)
 
 NAMES = ("image", "text")
 BOTH, IMAGE, TEXT = (True, True), (True, False), (False, True)
@@ -120,6 +126,15 @@ def test_each_sample_is_calibrated_by_its_own_pattern() -> None:
     for n, name in enumerate(["image+text", "text"] * 3):
         assert np.allclose(p[n], softmax(logits[n] / found.of(name, 2).temperature))
     assert np.array_equal(p, decided)
+
+
+def test_the_likelihood_is_a_mean_over_samples_and_classes() -> None:
+    logits, target = classes(50, 2, 0)
+    wanted = log_loss(target, softmax(logits, 1), labels=range(5))
+    assert negative_log_likelihood(logits, target, "single_label") == pytest.approx(wanted)
+    logits, target = labels(50, 2, 0)
+    wanted = np.mean([log_loss(target[:, c], expit(logits[:, c])) for c in range(4)])
+    assert negative_log_likelihood(logits, target, "multi_label") == pytest.approx(wanted)
 
 
 def test_a_calibration_outlives_json() -> None:
