@@ -29,4 +29,4 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def _without_comparison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings of tests end without baselines, which take seconds; `compares` marks those that want them."""
     if "compares" not in request.keywords:
-        monkeypatch.setattr("u2a.cli.train._say_verdict", lambda run: None)
+        monkeypatch.setattr("u2a.cli.train._say_verdict", lambda run, seconds: None)

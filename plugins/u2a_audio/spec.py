@@ -109,8 +109,10 @@ def preview(options: AudioOptions, member: bytes, width: int) -> Image:
 AUDIO = ModalitySpec(
     name="audio",
     extensions=(
-        *("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "aif", "aiff"),
-        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "ts", "m2ts", "mpg", "mpeg", "3gp", "wmv"),
+        *("wav", "flac", "ogg", "oga", "opus", "mp3", "m4a", "m4b", "aac", "aif", "aiff", "aifc"),
+        *("caf", "au", "w64", "wma", "amr", "3ga", "mka", "weba"),
+        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "ts", "mts", "m2ts", "mpg", "mpeg", "vob"),
+        *("3gp", "3g2", "wmv", "asf", "ogv"),
     ),
     options=AudioOptions,
     preprocessor=preprocessor,

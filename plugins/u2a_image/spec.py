@@ -90,7 +90,7 @@ def preview(options: ImageOptions, member: bytes, width: int) -> Image:
 
 IMAGE = ModalitySpec(
     name="image",
-    extensions=("png", "jpg", "jpeg", "jfif", "webp", "avif", "gif", "bmp", "tif", "tiff"),
+    extensions=("png", "jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "avif", "gif", "bmp", "tif", "tiff"),
     options=ImageOptions,
     preprocessor=preprocessor,
     backbone=backbone,

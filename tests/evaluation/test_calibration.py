@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, log_loss
 
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
 from u2a.evaluation.calibration import Calibration, decide
-from u2a.evaluation.calibration_fit import fit_calibration
+from u2a.evaluation.calibration_fit import fit_calibration, negative_log_likelihood
 
 NAMES = ("image", "text")
 BOTH, IMAGE, TEXT = (True, True), (True, False), (False, True)
@@ -111,6 +111,15 @@ def test_a_rare_classs_threshold_stays_near_the_patterns() -> None:
     logits[:2, 3] = 9.0  # its own best threshold would be near 1
     cuts = fit_calibration(NAMES, {BOTH: (logits, target)}, "multi_label").thresholds("image+text", 2, 4)
     assert abs(cuts[3] - np.median(cuts[:3])) < 0.2
+
+
+def test_the_likelihood_is_a_mean_over_samples_and_classes() -> None:
+    logits, target = classes(50, 2, 0)
+    wanted = log_loss(target, softmax(logits, 1), labels=range(5))
+    assert negative_log_likelihood(logits, target, "single_label") == pytest.approx(wanted)
+    logits, target = labels(50, 2, 0)
+    wanted = np.mean([log_loss(target[:, c], expit(logits[:, c])) for c in range(4)])
+    assert negative_log_likelihood(logits, target, "multi_label") == pytest.approx(wanted)
 
 
 def test_a_calibration_outlives_json() -> None:

@@ -33,10 +33,16 @@ def grey_png(depth: int, values: list[int], key: int | None, *extra: bytes) -> b
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def grey_tiff(order: str, bits: int, photometric: int, values: list[int]) -> bytes:
-    tags = {256: len(values), 257: 1, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: 1}
-    data = struct.pack(order + str(len(values)) + {16: "H", 32: "I"}[bits], *values)
-    tags |= {279: len(data), 339: 1}
+def grey_tiff(order: str, bits: int, photometric: int, values: list[int], *, packed: bool = False) -> bytes:
+    """One row of greys, from the highest bit on; whole bytes in the file's order."""
+    if bits % 8:
+        text = "".join(format(value, f"0{bits}b") for value in values)
+        data = int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+    else:
+        data = b"".join(v.to_bytes(bits // 8, "little" if order == "<" else "big") for v in values)
+    data = zlib.compress(data) if packed else data
+    tags = {256: len(values), 257: 1, 258: bits, 259: 8 if packed else 1, 262: photometric, 273: 0}
+    tags |= {277: 1, 278: 1, 279: len(data), 339: 1, 274: 2 if packed else 1}
     tags[273] = 8 + 2 + 12 * len(tags) + 4
     entries = b""
     for tag, value in sorted(tags.items()):
@@ -80,14 +86,25 @@ def test_metadata_costs_no_pixels(extra):
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize(("photometric", "right"), [(1, [0, 10, 128, 255]), (0, [255, 245, 127, 0])])
-@pytest.mark.parametrize("bits", [16, 32])
-def test_greys_of_a_tiff(order, photometric, right, bits):
-    if order == ">" and bits == 32:
-        pytest.skip("Pillow reads no unsigned 32 bits in this byte order; it is refused")
-    values = [0, 2570, 32896, 65535]
-    values = [value * 65537 for value in values] if bits == 32 else values
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("bits", [6, 10, 12, 14, 16, 24, 32])
+def test_greys_of_a_tiff(order, photometric, bits):
+    white = (1 << bits) - 1
+    right = [0, 10, 63, 128, 255] if bits > 8 else [0, 12, 60, 129, 255]
+    values = [-(-grey * white // 255) for grey in right]  # the least that is at least so bright
+    values = values if photometric else [white - value for value in values]  # 0 is white
     assert greys(grey_tiff(order, bits, photometric, values)) == right
+    if bits in (10, 14):  # compressed, and mirrored by its orientation
+        assert greys(grey_tiff(order, bits, photometric, values, packed=True)) == right[::-1]
+
+
+def test_a_tiff_whose_strips_do_not_cover_it_is_refused():
+    """Pillow would leave the rest black: here, 16 million rows of it from 150 bytes."""
+    member = bytearray(grey_tiff("<", 16, 1, [0, 1, 2, 3]))
+    height = member.index(struct.pack("<HHI", 257, 4, 1)) + 8
+    member[height : height + 4] = struct.pack("<I", 16_515_073)
+    with pytest.raises(BadSample, match="declares 4 x 16515073 pixels, but holds 4 x 1"):
+        decode_rgb(bytes(member))
 
 
 def quarters() -> Image.Image:
@@ -124,7 +141,15 @@ def test_a_jpeg_without_its_end_marker_is_whole(progressive):
 
 @pytest.mark.parametrize(
     ("data", "name"),
-    [(b"\0\0\0\x18ftypheic" + bytes(12), "HEIC"), (b"8BPS" + bytes(20), "Photoshop"), (b"<html>", "HTML")],
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(12), "HEIC"),
+        (b"8BPS" + bytes(20), "Photoshop"),
+        (b"\xef\xbb\xbf\n<html>", "HTML"),
+        (b'{"error": 404}', "JSON"),
+        (b"/9j/4AAQSkZJRg", "base64 text of a JPEG"),
+        (b"https://example.org/a.jpg", "an address"),
+        (bytes(40) + b"TRUEVISION-XFILE.\0", "TGA"),
+    ],
 )
 def test_a_format_that_is_not_read_is_named(data, name):
     with pytest.raises(BadSample, match=name):

@@ -11,6 +11,7 @@ from PIL import Image
 from u2a.errors import BadSample
 from u2a.media.pictures import decode_rgb
 from u2a.media.probe import picture, probe
+from u2a.media.texts import decode_text
 from u2a_text.spec import TEXT
 
 RED, GREEN = (204, 51, 0), (51, 153, 51)  # of the palette that Pillow makes
@@ -71,7 +72,7 @@ def test_sixteen_bit_colours_keep_their_upper_byte():
     assert np.asarray(decode_rgb(member))[2, 2].tolist() == list(RED)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_texts_of_every_editor(checkpoints, encoding):
     preprocessor = TEXT.preprocessor(TEXT.options(kind="text", encoder=str(checkpoints["bert"])))
     mark = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
@@ -81,6 +82,20 @@ def test_texts_of_every_editor(checkpoints, encoding):
     assert picture(member, 90).lstrip("\ufeff") == "the red boat"
     with pytest.raises(BadSample, match="not UTF-16"):
         preprocessor(b"\xff\xfe\x41", train=False, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        ("caf\u00e9".encode("latin-1"), r"not UTF-8 \(byte 3\); save it as UTF-8"),
+        ("rain".encode("utf-16-le"), "UTF-16 without its mark"),
+        (b"\xff\xfea", r"not UTF-16 \(byte 2\)"),
+    ],
+)
+def test_other_encodings_are_refused_with_what_to_do(member, reason):
+    with pytest.raises(BadSample, match=reason):
+        decode_text(member)
+    assert decode_text(b"rain\0\0") == "rain\0\0"  # padding is no encoding
 
 
 def test_a_header_that_breaks_its_codec_is_no_picture():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ import tiny
 from u2a.data.inspection.findings import inspect, open_splits
 from u2a.data.packing.pack import pack_manifest
 from u2a.errors import BadSample
+from u2a.media import mp3
 from u2a.media.partial import noting_losses
 from u2a.media.probe import wave as drawn
 from u2a.media.sounds import decode_mono
@@ -51,7 +53,7 @@ def spoilt(member: bytes, numbers: range) -> bytes:
     return bytes(damaged)
 
 
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFFFDB], ids=hex)
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFFFDB, 0x40000000], ids=hex)
 def test_a_size_that_the_recorder_did_not_know(size):
     member = bytearray(tiny.sound_bytes(tiny.tone(1.0)))
     at = member.index(b"data") + 4
@@ -91,6 +93,57 @@ def test_a_few_damaged_packets_are_left_out_and_told(numbers):
     assert len(losses) == 1
     with pytest.raises(BadSample, match="of the sound can be decoded"):
         decode_mono(spoilt(member, range(5, 30)), 10)
+
+
+def test_frames_of_an_mp3_that_are_gone_are_counted():
+    """Its decoder says nothing of them."""
+    member = tiny.sound_bytes(tiny.tone(160_000 / 44100, 44100), 44100, "MP3")
+    assert member.count(b"Info") + member.count(b"Xing") == 1
+    starts = [0]
+    while starts[-1] < len(member):
+        starts.append(starts[-1] + mp3._frame(member, starts[-1])[0])
+    frames = [member[a:b] for a, b in pairwise(starts)]
+    n = len(frames)
+    tagged = b"ID3\3\0\0\0\0\0\x05\xe9\xe9\xe9\xe9\xe9" + member + b"TAG" + b"\xe9" * 125
+    for whole in (member, tagged):
+        with noting_losses() as losses:
+            assert len(decode_mono(whole, 30)[0]) == 160_000
+        assert losses == []
+    some = [frame if k not in (40, 41, 90) else bytes(len(frame)) for k, frame in enumerate(frames)]
+    with noting_losses() as losses:
+        decode_mono(b"".join(some), 30)
+    assert losses == [f"{3 / n:.1%} of the sound is damaged and was left out"]
+    zeros = [frame if not 40 <= k < 60 else bytes(len(frame)) for k, frame in enumerate(frames)]
+    for broken, share in ((b"".join(zeros), 1 - 20 / n), (b"".join(frames[: n // 2]), (n // 2) / n)):
+        with pytest.raises(BadSample, match=f"only {share:.0%} of the sound"):
+            decode_mono(broken, 30)
+    assert len(decode_mono(b"".join(frames[: n // 2]), 1.0)[0]) == 44101  # what is used of it is whole
+
+
+@pytest.mark.parametrize("rates", [(16000, 16000), (16000, 8000)])
+def test_recordings_joined_in_one_ogg_file_are_read_to_the_end(rates):
+    parts = [
+        tiny.sound_bytes(tiny.tone(1.0, rate, f), rate, "OGG")
+        for rate, f in zip(rates, (440, 880), strict=True)
+    ]
+    wave, rate = decode_mono(b"".join(parts), 30)
+    assert (len(wave), rate) == (32000, 16000)
+    assert [round(hertz(half, rate)) for half in (wave[:16000], wave[16000:])] == [440, 880]
+    assert len(decode_mono(b"".join(parts), 1.5)[0]) == 24001
+
+
+def test_the_voice_memos_of_older_phones():
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="amr") as container:
+        stream = container.add_stream("libopencore_amrnb", rate=8000, layout="mono")
+        for start in range(0, 8000, 160):
+            part = (tiny.tone(1.0, 8000)[None, start : start + 160] * 20000).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(part, "s16", "mono")
+            frame.sample_rate = 8000
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    wave, rate = decode_mono(buffer.getvalue(), 30)
+    assert (abs(len(wave) - 8000) <= 320, rate, round(hertz(wave[:8000], rate))) == (True, 8000, 440)
 
 
 def test_a_whole_sound_has_no_losses():

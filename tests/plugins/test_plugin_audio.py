@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import struct
 from pathlib import Path
@@ -40,6 +41,18 @@ def test_features_equal_transformers_extractor(checkpoints, seconds):
     assert ours.shape == wanted.shape == (64, 32)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_checkpoint_that_does_not_normalise_gets_the_plain_spectrogram(tmp_path, checkpoints):
+    for path in checkpoints["ast"].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "do_normalize": False}))
+    wave = tiny.tone(0.4) - tiny.tone(0.4).mean()
+    extractor = hf.ASTFeatureExtractor.from_pretrained(tmp_path)
+    wanted = extractor(wave, sampling_rate=16000, return_tensors="pt")["input_values"][0]
+    ours = features(tmp_path, tiny.sound_bytes(wave, subtype="FLOAT"))
+    torch.testing.assert_close(ours, wanted, atol=1e-3, rtol=1e-4)
 
 
 def test_short_sounds_are_padded_with_normalised_zeros(checkpoints):

@@ -129,6 +129,19 @@ def test_evaluation_equals_transformers_image_processor(checkpoints, size):
     assert (ours - wanted).abs().mean() < 0.02
 
 
+def test_a_resolution_of_the_recipe_scales_all_that_the_processor_does(checkpoints):
+    image = tiny.picture(96, 64)
+    preprocessor = IMAGE.preprocessor(options(checkpoints["clip"], resolution=24))
+    ours = preprocessor(tiny.image_bytes(image), train=False, seed=0)["pixel_values"]
+    processor = hf.CLIPImageProcessor.from_pretrained(
+        checkpoints["clip"], size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24}
+    )
+    wanted = processor(image, return_tensors="pt")["pixel_values"][0]
+    assert ours.shape == wanted.shape == (3, 24, 24)
+    assert (ours - wanted).abs().mean() < 0.02
+    assert preprocessor(tiny.image_bytes(image), train=True, seed=0)["pixel_values"].shape == (3, 24, 24)
+
+
 def test_constants_of_the_old_hub_file_are_read(tmp_path, checkpoints):
     folder = Path(shutil.copytree(checkpoints["clip"], tmp_path / "c"))
     white = tiny.image_bytes(Image.new("RGB", (9, 9), "white"))
@@ -186,6 +199,11 @@ def test_switches_of_augmentation(checkpoints):
     flipped = [torch.equal(x, plain.flip(-1)) for x in train(augment=False)]
     assert 0 < sum(flipped) < 12
     assert all(torch.equal(x, plain) for x, f in zip(train(augment=False), flipped, strict=True) if not f)
+    narrow = IMAGE.preprocessor(options(checkpoints["clip"], crop_scale=(0.7, 0.8))).transform
+    crops = [narrow.choose((100, 100), train=True, seed=s).crop for s in range(40)]
+    areas = [crop.width * crop.height for crop in crops]
+    assert 0.7 <= min(areas) < 0.72
+    assert 0.78 < max(areas) <= 0.8 + 1e-9
     with pytest.raises(ValidationError, match="crop_scale"):
         options(checkpoints["clip"], crop_scale=(0.5, 0.2))
 

@@ -92,6 +92,9 @@ def test_the_best_checkpoints_tensors_are_taken(
     model, said, whole = begun(source[0], PER_MODALITY, tmp_path, train_only(golden_data["gaps"]), CLASSES)
     assert whole
     assert f"{len(source[1])} of {len(source[1])} tensors" in said
+    scales = {f"read_outs.{kind}.{m}.mean" for kind in ("scales", "sources") for m in "ab"}
+    assert scales | {name.replace("mean", "scale") for name in scales} <= source[1].keys()
+    assert {"read_outs.gate", "head.decay_M"} <= source[1].keys()
     for name, tensor in adapter_state(model).items():
         assert torch.equal(tensor, source[1][name]), name
 
@@ -172,23 +175,24 @@ def assert_tokens(case: Case, found: FrozenTokens, wanted: list[Sample], learned
                     torch.testing.assert_close(mine[n].double(), theirs, rtol=1e-4, atol=1e-4)
 
 
-def with_a_or_b(split: str) -> list[Sample]:
+def with_a_or_b(split: str, data: str = "gaps") -> list[Sample]:
     return [
         Sample({m: x for m, x in sample.inputs.items() if m in "ab"}, sample.labels)
-        for sample in samples("gaps", split).values()
+        for sample in samples(data, split).values()
     ]
 
 
 def test_the_head_start_sees_the_samples_as_evaluation_does(
     golden_data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = trainer(PER_MODALITY, tmp_path, with_validation(golden_data["gaps"]))
+    splits = {**with_validation(golden_data["complete"]), **train_only(golden_data["gaps"])}
+    made = trainer(PER_MODALITY, tmp_path, splits)
     learned = {name: tensor.double().clone() for name, tensor in adapter_state(made.model).items()}
     (read_outs, head, train, validation), how = given_to_the_fit(made, monkeypatch)
     assert (read_outs, head) == (made.model.read_outs, made.model.head)
     assert how["read_out"] == "mean"
     assert_tokens(PER_MODALITY, train, with_a_or_b("train"), learned)
-    assert_tokens(PER_MODALITY, validation, with_a_or_b("val"), learned)
+    assert_tokens(PER_MODALITY, validation, with_a_or_b("val", "complete"), learned)
 
 
 def test_what_is_held_out_is_not_fitted(

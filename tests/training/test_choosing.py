@@ -11,14 +11,16 @@ import torch
 from torch import nn
 
 from u2a.common.distributed import World
-from u2a.evaluation.calibration import Calibration, fit_calibration
+from u2a.evaluation.calibration import Calibration
+from u2a.evaluation.calibration_fit import fit_calibration
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.validation import Validation, judge
 from u2a.method.model import U2A
 from u2a.plugins.loading import registry
-from u2a.recipe.sections import TaskSection
+from u2a.recipe.sections import TaskSection, TrainingSection
 from u2a.runs.folder import Run
 from u2a.training.keeping import Facts, Keeper
+from u2a.training.schedule import extended
 
 CLASSES = ("red", "green", "blue")
 #: One that writes nothing: all but the first process only count.
@@ -185,3 +187,11 @@ def test_a_resumed_training_stands_where_the_checkpoint_was_saved(network: U2A, 
     longer.follow(meta)
     assert (same.saved, same.best, same.stale) == (6, 0.7, 2)
     assert (longer.saved, longer.best, longer.stale) == (6, 0.7, 0)  # who asks for more does not want it to end
+
+
+def test_a_longer_training_says_how_fast_it_goes_on() -> None:
+    training = TrainingSection(epochs=5, lr=0.3, power=2.0)
+    assert extended(6, 9, 3, training) == (
+        "extended from 2 to 5 epochs: from step 9 on, the learning rate is that of a training of 5 epochs "
+        "(0.048 now)"  # 0.3 x (1 - 9/15)^2
+    )

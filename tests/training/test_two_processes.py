@@ -53,6 +53,10 @@ CASES: dict[str, Case] = {
     "validated": {"data": "gaps", "training": TRAINING},
 }
 
+#: Each process has one sample at a time, so that a lost one leaves it without any.
+LEFT_OUT: Case = {"data": "gaps", "training": {**TRAINING, "batch_size": 4, "accumulation": 2}}
+LOST = {"train-1": b"rain", "train-4": b"film|no"}
+
 
 #: What makes the toy recipe begin with a head start.
 AHEAD = (
@@ -132,17 +136,37 @@ def together(
         metric = "surprise" if name == "validated" else None
         recipe = write_recipe(folder, whole, shards, metric)
         tasks[name] = ("golden_steps", (str(recipe), str(folder / "run")))
+    folder = tmp_path_factory.mktemp("left-out")
+    shards = without_some(golden_data["gaps"], folder)
+    recipe = write_recipe(folder, settings(LEFT_OUT), shards)
+    recipe.write_text(recipe.read_text().replace("workers = 0", 'workers = 0\non_error = "skip"'))
+    tasks["left out"] = ("golden_steps", (str(recipe), str(golden_data["gaps"] / "left-out")))
     tasks["buffers"] = ("buffers", (str(toy), str(toy.parent / "buffers")))
     tasks["gathered"] = ("gathered", (LENGTHS,))
     tasks["shared state"] = ("shared_state", (str(folders["per-modality"] / "golden.toml"),))
     tasks["stream"] = ("streamed", (str(stream_recipe), str(stream_recipe.parent / "run")))
     ahead = [word for value in AHEAD for word in ("--set", value)]
-    tasks["ahead"] = ("command", ("train", str(toy), "--run", str(toy.parent / "ahead"), *ahead))
+    tasks["ahead"] = (
+        "command",
+        ("train", str(toy), "--run", str(toy.parent / "ahead"), "--no-baselines", *ahead),
+    )
     tasks["script"] = ("load_and_score", (str(trained),))
     tasks["eval"] = ("command", ("eval", str(trained), "--drop", "image", "--json"))
     tasks["bad data"] = ("command", ("eval", str(trained), "--set", f"data.shards={bad_shards}"))
     tasks["refused"] = ("command", ("train", str(toy), "--run", str(trained)))
     return two_processes.run(tasks, tmp_path_factory.mktemp("job"), [HERE, HERE.parent, golden_plugin])
+
+
+def without_some(data: Path, folder: Path) -> dict[str, list[str]]:
+    """The training shards with members that the plugin fails on, with an error of its own."""
+    shutil.copytree(data / "shards", folder / "shards")
+    shards = sorted((folder / "shards").glob("train-*.tar"))
+    for shard in shards:
+        content = shard.read_bytes()
+        for text in LOST.values():
+            content = content.replace(text, b"\xff" * len(text))
+        shard.write_bytes(content)
+    return {"train": [str(shard) for shard in shards]}
 
 
 def steps_of(results: list[Any]) -> list[Any]:
@@ -156,6 +180,24 @@ def test_two_processes_take_the_papers_steps(name: str, together: dict[str, list
     expected = expect(settings(CASES[name]), *found)
     for one in found:  # every process has the same weights and reports the same losses
         assert_same_steps(one.steps, expected)
+
+
+def test_two_processes_leave_out_what_neither_can_read(
+    together: dict[str, list[Any]], golden_data: dict[str, Path]
+) -> None:
+    found = steps_of(together["left out"])
+    lost = [[step.losses.pop("left_out", 0) for step in one.steps] for one in found]
+    expected = expect(settings(LEFT_OUT), *found)
+    for one in found:
+        assert_same_steps(one.steps, expected)
+    parts = [[keys for one in found for keys in one.keys[t]] for t in range(6)]
+    assert lost[0] == lost[1] == [4 - sum(map(len, keys)) for keys in parts]
+    assert () in parts[0] + parts[1]  # a process without any sample
+    assert not set(LOST) & {key for step in parts for keys in step for key in keys}
+    lines = map(json.loads, (golden_data["gaps"] / "left-out/metrics.jsonl").read_text().splitlines())
+    told = [line for line in lines if line["type"] == "unreadable"]
+    assert sorted(line["key"] for line in told) == sorted(LOST)
+    assert "plugin 'letters' of golden" in told[0]["error"]
 
 
 def test_the_cases_lack_what_they_should(together: dict[str, list[Any]]) -> None:
@@ -261,7 +303,7 @@ def test_the_head_start_is_that_of_one_process(together: dict[str, list[Any]], t
     """Fitted on the first process, from what both encoded; then trained on by both."""
     assert all(code == 0 for code, _ in together["ahead"]), together["ahead"]
     ahead = [word for value in AHEAD for word in ("--set", value)]
-    run("train", toy, "--run", toy.parent / "ahead-alone", *ahead)
+    run("train", toy, "--run", toy.parent / "ahead-alone", "--no-baselines", *ahead)
     one, two = (
         load_file(toy.parent / name / "checkpoints/step-00000003/adapter.safetensors")
         for name in ("ahead-alone", "ahead")

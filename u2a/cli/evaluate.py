@@ -37,8 +37,11 @@ def eval_command(
     if not is_main_process():
         return None
     if as_json:
-        return print_json({"run": str(run), **_notes(run), **_conditions(options), **scenario.as_dict()})
-    click.echo(f"run {run}, split {options['split']}, N {scenario.n}, n_empty {scenario.n_empty}")
+        found = {**_conditions(options), **scenario.as_dict(), **_unreadable(scenario)}
+        return print_json({"run": str(run), **_notes(run), **found})
+    n = f"N {scenario.n}, n_empty {scenario.n_empty}"
+    n += f", n_unreadable {len(scenario.unreadable)}" if scenario.unreadable else ""
+    click.echo(f"run {run}, split {options['split']}, {n}")
     print_table(*_scenario_table(scenario))
     return _print_details([scenario], run.recipe())
 
@@ -64,7 +67,7 @@ def sweep_command(
     beside = _baselines(run, options) if baselines else None
     if as_json:
         patterns = [scenario.as_dict() for scenario in scenarios]
-        more = {"baselines": beside} if beside else {}
+        more = _unreadable(scenarios[0]) | ({"baselines": beside} if beside else {})
         return print_json(
             {"run": str(run), **_notes(run), **_conditions(options), "patterns": patterns, **more}
         )
@@ -163,6 +166,12 @@ def _notes(run: Run) -> dict[str, Any]:
 
     notes = check_owners(run.folder, run.recipe())
     return {"notes": notes} if notes else {}
+
+
+def _unreadable(scenario: Scenario) -> dict[str, Any]:
+    """The samples that are in no score, where there are some."""
+    found = [one.as_dict() for one in scenario.unreadable]
+    return {"unreadable": found} if found else {}
 
 
 def _conditions(options: dict[str, Any]) -> dict[str, Any]:

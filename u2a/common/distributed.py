@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from u2a.common.launchers import REMEDY, check_copies, check_meeting_place, launched
 from u2a.errors import U2AError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,15 @@ def gather_rows(rows: Tensor, place: World) -> Tensor:
     parts = [torch.empty_like(padded) for _ in range(place.size)]
     dist.all_gather(parts, padded)
     return torch.cat([part[:n] for part, n in zip(parts, lengths.tolist(), strict=True)])
+
+
+def gather_lists(mine: Sequence[T], place: World) -> list[T]:
+    """All processes' values (pickled) on every process, rank after rank."""
+    if place.size == 1:
+        return list(mine)
+    parts: list[Any] = [None] * place.size
+    dist.all_gather_object(parts, list(mine))
+    return [one for part in parts for one in part]
 
 
 def fail_together(error: U2AError | None, place: World) -> None:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from u2a.common.distributed import World, fail_together, gather_rows
+from u2a.common.distributed import World, fail_together, gather_lists, gather_rows
 from u2a.contract.modality import Preprocessor
 from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader, reading, unwrap
 from u2a.data.feeding.plan import EvaluationBatches
+from u2a.data.feeding.unreadable import Unreadable
 from u2a.data.reading.split import Split
 from u2a.errors import U2AError
 from u2a.method.finite import refuse_non_finite
@@ -40,6 +41,7 @@ class Encoded:
         target: ``[N]`` long or ``[N, C]`` float.
         place_N: long, places in the split, ascending.
         keys: the N samples' keys.
+        unreadable: further samples, left out since they cannot be read.
     """
 
     cls_NMD: Tensor
@@ -48,6 +50,7 @@ class Encoded:
     target: Tensor
     place_N: Tensor
     keys: tuple[str, ...]
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 def encode_split(
@@ -59,24 +62,25 @@ def encode_split(
     *,
     places: np.ndarray | None = None,
     workers: int = 0,
-    on_batch: Callable[[int], None] = lambda n: None,
+    skip: bool = False,
 ) -> Encoded:
     """One pass of the encoders over (part of) a split; every sample exactly once over all processes.
 
     Args:
         places: places in the split to encode; all if None.
-        on_batch: called with the number of samples done, for progress.
+        skip: leave out samples that cannot be read, instead of failing with the first.
 
     Raises:
         U2AError: bad data; on all processes, whichever met it.
     """
-    columns = encode_columns(
-        model, split, preprocessors, task, place, _selected, places=places, workers=workers, on_batch=on_batch
+    columns, unreadable = encode_columns(
+        model, split, preprocessors, task, place, _selected, places=places, workers=workers, skip=skip
     )
     cls_NMD, mask_NMTD, present_NM, target, place_N = (column.cpu() for column in columns)
     keys = split.keys()
     mask_NMMD = mask_NMTD.expand(-1, -1, len(model.names), -1)
-    return Encoded(cls_NMD, mask_NMMD, present_NM, target, place_N, tuple(keys[i] for i in place_N.tolist()))
+    own_keys = tuple(keys[i] for i in place_N.tolist())
+    return Encoded(cls_NMD, mask_NMMD, present_NM, target, place_N, own_keys, tuple(unreadable))
 
 
 def _selected(model: U2A, batch: Batch) -> tuple[Tensor, ...]:
@@ -96,21 +100,29 @@ def encode_columns(
     *,
     places: np.ndarray | None = None,
     workers: int = 0,
-    on_batch: Callable[[int], None] = lambda n: None,
-) -> list[Tensor]:
-    """One pass over (part of) a split: what `columns` makes of a batch, presence, target, place.
+    skip: bool = False,
+) -> tuple[list[Tensor], list[Unreadable]]:
+    """One pass over (part of) a split: what `columns` makes of a batch, presence, target, place; and what was
+    left out.
 
-    Rows stand in the order of their places, all of them on every process, on the device (one process: the CPU).
+    Both stand in the order of their places, all of them on every process; rows on the device (one process: the
+    CPU).
+
+    Raises:
+        U2AError: bad data, or none of the samples can be read; on all processes, whichever met it.
     """
     wanted = np.arange(len(split)) if places is None else places
     batches = EvaluationBatches(wanted, split.present_NM, BATCH_SIZE, place.rank, place.size)
-    collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
+    collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label", skip=skip)
     loader = make_loader(Samples(split, preprocessors, train=False), batches, collate, workers=workers)
-    joined = encode_loader(model, loader, len(batches), task, place, columns, on_batch)
+    joined, unreadable = encode_loader(model, loader, len(batches), task, place, columns)
     order = joined[-1].argsort()
-    if not torch.equal(joined[-1][order].cpu(), torch.from_numpy(np.sort(wanted))):
+    seen = [*joined[-1].tolist(), *(one.place for one in unreadable)]
+    if sorted(seen) != np.sort(wanted).tolist():
         raise RuntimeError("evaluation did not see every sample exactly once")
-    return [column[order] for column in joined]
+    if unreadable and len(unreadable) == len(wanted):
+        raise U2AError(f"{split.name}: none of {len(wanted)} samples can be read; the first: {unreadable[0]}")
+    return [column[order] for column in joined], unreadable
 
 
 def encode_loader(
@@ -120,22 +132,24 @@ def encode_loader(
     task: TaskSection,
     place: World,
     columns: Columns,
-    on_batch: Callable[[int], None] = lambda n: None,
-) -> list[Tensor]:
+) -> tuple[list[Tensor], list[Unreadable]]:
     """What `columns` makes of a loader's first batches, presence, target, place: of all processes, one after
-    another.
+    another. And, sorted, the samples that were left out.
 
     Raises:
         U2AError: bad data; on all processes, whichever met it.
     """
     parts, error = [], None
+    unreadable: list[Unreadable] = []
     try:
         with reading(loader) as read:
-            parts = _encode_batches(model, map(unwrap, islice(read, n_batches)), place, columns, on_batch)
+            batches = map(unwrap, islice(read, n_batches))
+            parts = _encode_batches(model, batches, place, columns, unreadable)
     except U2AError as met:
         error = met
     fail_together(error, place)
-    return [gather_rows(column, place) for column in _join(parts, model, task, place, columns)]
+    rows = [gather_rows(column, place) for column in _join(parts, model, task, place, columns)]
+    return rows, sorted(gather_lists(unreadable, place))
 
 
 def _encode_batches(
@@ -143,9 +157,12 @@ def _encode_batches(
     batches: Iterable[Batch],
     place: World,
     columns: Columns,
-    on_batch: Callable[[int], None],
+    unreadable: list[Unreadable],
 ) -> list[tuple[Tensor, ...]]:
-    """The columns of each batch, where they are wanted next: processes exchange them on their devices."""
+    """The columns of each batch, where they are wanted next: processes exchange them on their devices.
+
+    Adds to `unreadable` what the batches lack.
+    """
     was_training = model.training
     store = place.device if place.size > 1 else torch.device("cpu")
     parts: list[tuple[Tensor, ...]] = []
@@ -153,10 +170,12 @@ def _encode_batches(
     try:
         with torch.inference_mode():
             for batch in batches:
+                unreadable += batch.unreadable
+                if not batch.keys:
+                    continue
                 made = columns(model, batch.to(place.device))
                 rows = *made, batch.present_BM, batch.target, batch.index_B
                 parts.append(tuple(column.to(store) for column in rows))
-                on_batch(len(batch.keys))
     finally:
         model.train(was_training)
     return parts

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from u2a.data.feeding.unreadable import Unreadable
 from u2a.errors import U2AError
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.metrics import scores
@@ -59,6 +60,7 @@ class Scenario:
             what stands in, relative to a constant's (see `u2a.evaluation.stand_ins`); empty without any.
         majority: the share of the most frequent class in the samples: what always guessing it would reach; None
             for multi-label tasks.
+        unreadable: samples of the split that are in no score, since they cannot be read.
     """
 
     dropped: tuple[str, ...]
@@ -70,6 +72,7 @@ class Scenario:
     calibrated: Mapping[str, Any] = field(default_factory=dict)
     stand_ins: Mapping[str, float | None] = field(default_factory=dict)
     majority: float | None = None
+    unreadable: tuple[Unreadable, ...] = ()
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{n} {v:.4f} ({v - self.complete[n]:+.4f})" for n, v in self.scores.items())
@@ -89,9 +92,10 @@ class Scenario:
         return "; ".join(parts) or "complete"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON; of samples that cannot be read, their number."""
         plain = {"dropped": list(self.dropped), "kept": dict(self.kept)}
-        return {**plain, **{k: v for k, v in vars(self).items() if k not in plain}}
+        rest = {k: v for k, v in vars(self).items() if k not in (*plain, "unreadable")}
+        return {**plain, **rest, "n_unreadable": len(self.unreadable)}
 
 
 class Scorer:
@@ -139,6 +143,7 @@ class Scorer:
             complete,
             dict(shares or {}),
             majority=self._majority(usable_N),
+            unreadable=self.encoded.unreadable,
         )
 
     def _majority(self, usable_N: Tensor) -> float | None:

@@ -11,6 +11,7 @@ import torch
 
 from u2a.common.distributed import World, alone, default_workers, world
 from u2a.common.terminal import console
+from u2a.data.feeding.unreadable import Unreadable, lines_of
 from u2a.data.preprocessors import build_preprocessors
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split
@@ -53,6 +54,7 @@ class Model:
 
     def __init__(self, run: Run, recipe: Recipe, place: World, checkpoint: str) -> None:
         self.run, self.recipe, self.place = run, recipe, place
+        self._told: dict[str, set[Unreadable]] = {}
         self.notes = check_owners(run.folder, recipe)
         for note in self.notes:
             if place.main:
@@ -129,7 +131,7 @@ class Model:
         opened = evaluation_split(self.recipe, split) if isinstance(split, str) else split
         if self.place.main and not opened.used.all():
             console.print(opened.notes[0], markup=False, highlight=False, soft_wrap=True)
-        return encode_split(
+        encoded = encode_split(
             self.network,
             opened,
             self.preprocessors,
@@ -137,7 +139,19 @@ class Model:
             self.place,
             places=places,
             workers=default_workers(self.place) if workers is None else workers,
+            skip=self.recipe.data.on_error == "skip",
         )
+        n = len(encoded.keys) + len(encoded.unreadable)
+        self.tell_unreadable(opened, encoded.unreadable, n)
+        return encoded
+
+    def tell_unreadable(self, split: Split, found: Sequence[Unreadable], n: int) -> None:
+        """Say which of n samples of a split were left out, unless that was said already."""
+        known = self._told.setdefault(split.name, set())
+        new = [one for one in found if one not in known]
+        known.update(new)
+        for line in lines_of(split.name, new, n) if self.place.main else ():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def evaluate(
         self,

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from u2a.errors import BadSample, NoContent, one_line
+from u2a.media.names import named_beside_media
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
 #: FFmpeg's names of the self-contained formats that are read.
-FORMATS = "mov,mp4,m4a,3gp,matroska,webm,avi,gif,mpegts,flv,asf,mpeg,mp3,aac,ogg,flac,wav,aiff,caf"
+FORMATS = "mov,mp4,m4a,3gp,matroska,webm,avi,gif,mpegts,flv,asf,mpeg,mp3,aac,ogg,flac,wav,aiff,caf,amr,au,w64"
 
 _DEFAULT, _ATTACHED_PICTURE = 0x1, 0x400  # of FFmpeg's AV_DISPOSITION
 
@@ -44,7 +45,9 @@ def open_container(member: bytes, kind: Literal["audio", "video"]) -> Iterator[I
     except av.error.EOFError:
         raise BadSample(f"the file has no {kind} frames, or is cut off before them") from None
     except av.error.FFmpegError as error:
-        raise BadSample(f"cannot be decoded as {kind}: {error.strerror}") from None
+        raise BadSample(
+            f"cannot be decoded as {kind}: {named_beside_media(member) or error.strerror}"
+        ) from None
     # Of PyAV: frames that contradict each other, streams that appear in mid-file.
     except (ValueError, OverflowError, MemoryError, IndexError, RuntimeError) as error:
         reason = one_line(error, 200)

@@ -50,16 +50,17 @@ def to_8_bits(image: Image.Image, data: bytes) -> Image.Image:
         raise BadSample(f"grey values beyond {bits} bits (mode {image.mode}) have no agreed brightness")
     inverted = tags.get(_PHOTOMETRIC, (0, 1))[1] == _WHITE_IS_ZERO
     if white <= _TABLED:  # one look-up a pixel: some bytes may declare 89 million of them
-        small = _brightness(np.arange(white + 1), white, inverted)[values]
+        small = brightness(np.arange(white + 1), white, inverted)[values]
     else:
-        small = np.stack([_brightness(row, white, inverted) for row in values])
+        small = np.stack([brightness(row, white, inverted) for row in values])
     clear = png_key(data)
     if clear is not None:
         small = np.where(values == clear[0], np.uint8(255), small)
     return Image.fromarray(small)
 
 
-def _brightness(values: np.ndarray, white: int, inverted: bool) -> np.ndarray:
+def brightness(values: np.ndarray, white: int, inverted: bool) -> np.ndarray:
+    """Unsigned values in 0..white as uint8, rounded down; inverted: 0 is white."""
     wide = values.astype(np.uint64) * 255
     if inverted:
         return 255 - ((wide + white - 1) // white).astype(np.uint8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from u2a.media.grey import tiff_tags
+
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "Canon CR3"}
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _STARTS = {
@@ -25,13 +27,33 @@ _STARTS = {
     b"\x1aE\xdf\xa3": "a film (Matroska or WebM)",
     b"<!doctype html": "an HTML page (a failed download?)",
     b"<html": "an HTML page (a failed download?)",
+    b"{": "JSON (a failed download?)",
+    b"data:": "a data address, not the bytes it stands for",
+    b"/9j/": "base64 text of a JPEG, not its bytes",
+    b"ivborw0kggo": "base64 text of a PNG, not its bytes",
+    b"http://": "an address, not what is there",
+    b"https://": "an address, not what is there",
+    b"mthd": "MIDI notes",
+    b"#extm3u": "a playlist",
 }
+_PICTURES = {b"\xff\xd8\xff": "a picture (JPEG)", b"\x89PNG": "a picture (PNG)", b"BM": "a picture (BMP)"}
+_BITS, _FORMAT, _FLOAT = 258, 339, 3  # of TIFF
 
 
 def named(data: bytes) -> str | None:
-    """``"the format is HEIC, which is not read"``, or None for bytes that nobody knows."""
+    """``"it is HEIC, which is not read here"`` of what is no picture, or None for bytes that nobody knows."""
     name = _name(data)
     return name and f"it is {name}, which is not read here"
+
+
+def named_beside_media(data: bytes) -> str | None:
+    """The same of what is neither sound nor film."""
+    name = next((name for sign, name in _PICTURES.items() if data.startswith(sign)), None)
+    name = "a picture (WebP)" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else name
+    name = name or _name(data)
+    return (
+        f"it is {name}, which is not read here" if name and "sound" not in name and "film" not in name else None
+    )
 
 
 def _name(data: bytes) -> str | None:
@@ -47,7 +69,13 @@ def _name(data: bytes) -> str | None:
         return "PNM"
     if data[128:132] == b"DICM":
         return "DICOM"
-    start = data[:64].lstrip().lower()
+    if data[-18:].startswith(b"TRUEVISION-XFILE"):
+        return "TGA"
+    if tags := tiff_tags(data):
+        bits, form, colours, packing = (tags.get(tag, (0, 1))[1] for tag in (_BITS, _FORMAT, 262, 259))
+        floats = " as floats" if form == _FLOAT else ""
+        return f"a TIFF of {bits} bits{floats} (photometric {colours}, compression {packing})"
+    start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     return next(
         (name for sign, name in _STARTS.items() if data.startswith(sign) or start.startswith(sign)), None
     )

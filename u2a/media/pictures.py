@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from u2a.errors import BadSample, one_line
-from u2a.media import grey, jpeg
+from u2a.media import grey, jpeg, packed
 from u2a.media.metadata import strip
 from u2a.media.names import named
 from u2a.media.quiet import no_warnings
@@ -67,6 +67,9 @@ def open_picture(data: bytes) -> Image.Image:
     Raises:
         BadSample: too large. Pillow's own errors pass, see `picture_errors`.
     """
+    if (wide := packed.opened(data, MAX_PIXELS)) is not None:
+        wide.format = "TIFF"  # which Pillow turns itself
+        return wide
     data = grey.black_is_zero(data)
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]
@@ -74,7 +77,18 @@ def open_picture(data: bytes) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadSample(f"image of {width} x {height} pixels is larger than the limit of {MAX_PIXELS}")
+    _check_covered(image)
     return image
+
+
+def _check_covered(image: Any) -> None:
+    """Pillow leaves black what no strip of a TIFF covers."""
+    if image.format != "TIFF" or not image.tile:
+        return
+    have = [max(tile[1][side] for tile in image.tile) for side in (2, 3)]
+    wanted = [image.tag_v2.get(tag, 0) for tag in (256, 257)]  # as stored: it may have to be turned
+    if have[0] < wanted[0] or have[1] < wanted[1]:
+        raise BadSample(f"declares {wanted[0]} x {wanted[1]} pixels, but holds {have[0]} x {have[1]}")
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from av import AudioStream
     from av.container import InputContainer
 
-PICTURES = ("jpg", "jpeg", "jfif", "avif", "png", "webp", "bmp", "tif", "tiff")
+PICTURES = ("jpg", "jpeg", "jpe", "jfif", "mpo", "avif", "png", "webp", "bmp", "tif", "tiff")
 SOUNDS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "aif", "aiff")
 
 

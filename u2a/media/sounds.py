@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from u2a.errors import BadSample, NoContent
+from u2a.media import mp3
 from u2a.media.containers import chosen_stream, open_container
+from u2a.media.ogg import links
 from u2a.media.partial import judge_loss
 from u2a.media.wav import repaired
 
@@ -35,11 +37,16 @@ def decode_mono(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
     """
     if not member:
         raise BadSample("empty file")
-    decoded = _with_soundfile(member, seconds)
-    wave_CT, rate = decoded if decoded is not None else _with_ffmpeg(member, seconds)
-    if not wave_CT.size:
+    parts: list[tuple[np.ndarray, int]] = []
+    for link in links(member):
+        wave_CT, rate = _with_soundfile(link, seconds) or _with_ffmpeg(link, seconds)
+        parts.append((wave_CT.mean(axis=0, dtype=np.float32), rate))
+        if sum(len(wave) / rate for wave, rate in parts) > seconds:
+            break
+    rate = parts[0][1]
+    mono = parts[0][0] if len(parts) == 1 else joined(parts, rate)[: int(seconds * rate) + 1]
+    if not mono.size:
         raise NoContent("the sound has zero length")
-    mono = wave_CT.mean(axis=0, dtype=np.float32)
     if not np.isfinite(mono).all():
         raise BadSample("the sound has samples that are not finite numbers")
     return mono, rate
@@ -56,11 +63,14 @@ def _with_soundfile(member: bytes, seconds: float) -> tuple[np.ndarray, int] | N
             rate, frames = sound.samplerate, int(seconds * sound.samplerate) + 1
             wave_CT = sound.read(frames, dtype="float32", always_2d=True).T
             whole = min(sound.frames if declared is None else round(declared * rate), frames)
-            guessed = sound.format == "MP3"  # which declares no length
+            is_mp3 = sound.format == "MP3"  # whose length libsndfile guesses
     except soundfile.LibsndfileError:
         return None
-    if declared or (wave_CT.shape[1] and not guessed):
-        judge_loss(wave_CT.shape[1] / rate, whole / rate, "sound")
+    have, wanted = wave_CT.shape[1] / rate, whole / rate
+    if is_mp3:
+        have, wanted = mp3.seconds_there(member, seconds) or (0.0, 0.0)
+    if declared or wave_CT.shape[1]:
+        judge_loss(have, wanted, "sound")
     return wave_CT, rate
 
 
@@ -74,7 +84,9 @@ def _with_ffmpeg(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
             raise BadSample("cannot be decoded as audio: every packet is damaged")
         have = sum(len(wave) / rate for wave, rate in parts)
         whole = _seconds_of(container, have, len(parts), lost)
-    judge_loss(have, min(whole, max(seconds, have)), "sound")
+        by_frames = mp3.seconds_there(member, seconds) if container.format.name == "mp3" else None
+    there, wanted = by_frames or (have, min(whole, max(seconds, have)))
+    judge_loss(there, wanted, "sound")
     rate = parts[0][1]
     return joined(parts, rate)[None, : int(seconds * rate) + 1], rate
 

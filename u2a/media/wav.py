@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 _UNKNOWN = 0x7FFF0000  # recorders and pipes that do not know the size yet write this much or more, or 0
+_ABSURD = 0x40000000, 100  # or so many bytes, where not even one in a hundred is there
 _CHUNKS = (b"LIST", b"fact", b"cue ", b"bext", b"id3 ", b"smpl")  # what may follow a WAV's sound
 
 
@@ -35,6 +36,7 @@ def _with_size(
     if long_size is not None and size == 0xFFFFFFFF:
         return member, long_size / bytes_a_second if bytes_a_second > 0 and long_size else None
     follows = member[at + 8 : at + 12] in _CHUNKS
-    if size >= _UNKNOWN > rest or (not size and rest > 0 and not follows):
+    absurd = size >= _ABSURD[0] and rest < size // _ABSURD[1]
+    if size >= _UNKNOWN > rest or absurd or (not size and rest > 0 and not follows):
         return member[: at + 4] + rest.to_bytes(4, "little") + member[at + 8 :], None
     return member, size / bytes_a_second if bytes_a_second else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from u2a.contract.paths import PathOrUrl
@@ -72,6 +74,9 @@ class DataSection(Section):
         description="share of the training samples held out for validation, chosen by seed",
     )
     workers: int | None = Field(None, ge=0, description="loader processes; by default chosen for the machine")
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="what a sample does that cannot be read: ends the work, or is left out and counted"
+    )
     cache_dir: PathOrUrl | None = Field(
         None, description="where shards from elsewhere are kept; $U2A_CACHE or ~/.cache/u2a if left out"
     )

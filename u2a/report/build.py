@@ -13,6 +13,7 @@ from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split
 from u2a.errors import U2AError
 from u2a.evaluation import trained as api
+from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.metrics import metric_names
 from u2a.recipe.sections import Recipe
 from u2a.report.baselines import run_baselines
@@ -81,16 +82,19 @@ def build_report(
         notes += model.notes
         say(f"{run}: encoding split {split}")
         opened = bare_split(model.recipe, split)
-        analysis = Analysis(model.network, model.encode(opened), model.recipe.task, opened.keys(), seed=seed)
+        encoded = model.encode(opened)
+        analysis = Analysis(model.network, encoded, model.recipe.task, encoded.keys, seed=seed)
         if briefs:
-            _check_same(report, model, opened)
-        say(f"{run}: scoring {len(opened)} samples")
+            _check_same(report, model, opened, encoded)
+        say(f"{run}: scoring {len(encoded.keys)} samples")
         brief = _brief(model, analysis, opened, conditions, seed)
         if not briefs or brief.is_of(briefs[0]):
             details.append(analysis.detail())
         briefs.append(brief)
         if len(briefs) == 1:
-            report = _detail(model, opened) | {"calibrated": calibrated_values(model, analysis.encoded)}
+            report = _detail(model, opened, encoded) | {
+                "calibrated": calibrated_values(model, analysis.encoded)
+            }
             report["baselines"] = _baselines(model, split, seed, say) if beside_baselines else None
     parts = told(details, report["modalities"], report["classes_of_task"], seed)
     return (
@@ -107,7 +111,7 @@ def bare_split(recipe: Recipe, split: str) -> Split:
     return evaluation_split(recipe.model_copy(update={"data": data}), split)
 
 
-def _detail(model: api.Model, opened: Split) -> dict[str, Any]:
+def _detail(model: api.Model, opened: Split, encoded: Encoded) -> dict[str, Any]:
     task = model.recipe.task
     metrics = {name: task.spec(name) for name in metric_names(task)}
     return {
@@ -126,8 +130,9 @@ def _detail(model: api.Model, opened: Split) -> dict[str, Any]:
         },
         "data": {
             "split": opened.name,
-            "n": len(opened),
-            "n_incomplete": int((~opened.present_NM.all(1)).sum()),
+            "n": len(encoded.keys),
+            "n_incomplete": int((~encoded.present_NM.all(1)).sum()),
+            "n_unreadable": len(encoded.unreadable),
             "fingerprint": opened.fingerprint,
         },
     }
@@ -165,12 +170,13 @@ def _brief(
     )
 
 
-def _check_same(report: dict[str, Any], model: api.Model, opened: Split) -> None:
+def _check_same(report: dict[str, Any], model: api.Model, opened: Split, encoded: Encoded) -> None:
     for what, mine, first in (
         ("modalities", list(model.network.names), report["modalities"]),
         ("classes", list(model.recipe.task.classes), report["classes_of_task"]),
         ("metric", model.recipe.task.headline, report["metric"]["name"]),
         ("data", opened.fingerprint, report["data"]["fingerprint"]),
+        ("number of samples that can be read", len(encoded.keys), report["data"]["n"]),
     ):
         if mine != first:
             raise U2AError(f"{model.run}: has other {what} than the first run; report on them one by one")

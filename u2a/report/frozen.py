@@ -96,7 +96,7 @@ def _validation(recipe: Recipe, train: Split) -> tuple[Side, np.ndarray]:
 
 def _read(frozen: Callable[[], U2A], model: Model, side: Side) -> Features:
     recipe, (split, places) = model.recipe, side
-    columns = encode_columns(
+    columns, unreadable = encode_columns(
         frozen(),
         split,
         model.preprocessors,
@@ -105,5 +105,7 @@ def _read(frozen: Callable[[], U2A], model: Model, side: Side) -> Features:
         token_columns,
         places=places,
         workers=recipe.data.workers or 0,
+        skip=recipe.data.on_error == "skip",
     )
+    model.tell_unreadable(split, unreadable, len(split) if places is None else len(places))
     return kept_tokens.features_of(columns, len(model.network.names))

@@ -46,7 +46,7 @@ def expect_run(
         encoded = model.encode(opened)
         if not mask_tokens:
             encoded = without_mask_tokens(encoded)
-        analysis = Analysis(model.network, encoded, recipe.task, opened.keys(), seed=seed)
+        analysis = Analysis(model.network, encoded, recipe.task, encoded.keys, seed=seed)
         higher = recipe.task.spec().higher_is_better
         use = model_of_use([analysis.patterns(every=True)], higher, seed)
     about = {"metric": recipe.task.headline, "n": use["n"], "higher_is_better": higher}

@@ -5,7 +5,7 @@
     runs/movies-001/
         recipe.toml       every value in effect; paths absolute
         versions.json     u2a, libraries, plugins, machine
-        metrics.jsonl     a line a step and a line a validation
+        metrics.jsonl     a line a step and a line a validation, and a line a sample that was left out
         checkpoints/      step-*/ and the names LAST and BEST
 """
 
@@ -74,6 +74,13 @@ class Run:
         """Append one line to ``metrics.jsonl``."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(without_nan(line)) + "\n")
+
+    def lines(self, kind: str) -> list[dict[str, Any]]:
+        """The lines of one type in ``metrics.jsonl``."""
+        text = self.metrics_file.read_text(encoding="utf-8") if self.metrics_file.exists() else ""
+        # Of the log of a long training, only lines that may be wanted are parsed.
+        found = (json.loads(line) for line in text.splitlines() if f'"{kind}"' in line and line.endswith("}"))
+        return [line for line in found if line.get("type") == kind]
 
     def forget_after(self, step: int) -> None:
         """Drop the lines of steps that a resumed training will do again."""

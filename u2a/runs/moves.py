@@ -28,9 +28,11 @@ def without_places(resolved: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_machine(resolved: dict[str, Any]) -> dict[str, Any]:
-    """A recipe without what may differ from machine to machine: places, device, loaders, loggers."""
+    """A recipe without what may differ from day to day: places, device, loaders, loggers, bad samples."""
     kept = without_places(resolved)
-    machine = dict.fromkeys(("device", "loggers", "save_minutes", "workers", "cache_dir", "cache_gb"))
+    machine = dict.fromkeys(
+        ("device", "loggers", "save_minutes", "workers", "on_error", "cache_dir", "cache_gb")
+    )
     return kept | {section: {**kept[section], **machine} for section in ("training", "data")}
 
 
@@ -42,14 +44,16 @@ def _without_tables(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def record_move(run: Run, recipe: Recipe) -> None:
-    """Write where things lie now into the run's recipe: from now on they are looked for there.
+    """Write where things lie now into the run's recipe: from now on they are looked for there; and what samples
+    do that cannot be read.
 
     Call it once the checkpoint has been loaded, which checks their content.
     """
     before = run.recipe()
-    places = {"shards": recipe.data.shards, "missing": recipe.data.missing}
-    data = before.data.model_copy(update=places)
-    moved = before.model_copy(update={"data": data, "modalities": recipe.modalities})
+    data = recipe.data
+    places = {"shards": data.shards, "missing": data.missing, "on_error": data.on_error}
+    kept = before.data.model_copy(update=places)
+    moved = before.model_copy(update={"data": kept, "modalities": recipe.modalities})
     if moved.resolved() != before.resolved():
         write_text(run.recipe_file, dump_recipe(moved))
 

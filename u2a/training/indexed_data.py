@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from u2a.common.distributed import World, default_workers
+from u2a.common.distributed import World, default_workers, sum_over_processes
 from u2a.common.seeds import stable_seed
 from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader
 from u2a.data.feeding.held_out import held_out
 from u2a.data.feeding.plan import TrainingBatches, TrainingPlan
 from u2a.data.feeding.prefetch import PrefetchedBatches
+from u2a.data.feeding.unreadable import Told
 from u2a.data.preprocessors import build_preprocessors, preprocessor_notes
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
@@ -32,6 +34,8 @@ class TrainingData:
 
     #: Fingerprints that older versions gave the same training data.
     also_known_as: tuple[str, ...] = ()
+    #: Is told which samples could not be read, wherever data is encoded.
+    told: Told = staticmethod(lambda split, samples: None)
 
     def __init__(self, recipe: Recipe, place: World) -> None:
         self.recipe, self.place = recipe, place
@@ -42,6 +46,7 @@ class TrainingData:
                 f"{place.size} processes x accumulation {training.accumulation}"
             )
         self.preprocessors = build_preprocessors(recipe)
+        self.skip = recipe.data.on_error == "skip"
         self.workers = recipe.data.workers if recipe.data.workers is not None else default_workers(place)
         self._open()
 
@@ -102,8 +107,16 @@ class TrainingData:
         )
 
     def counts(self, t: int, micro_batches: Sequence[Batch]) -> Counts:
-        """The counts of step `t`'s global batch, known from the plan alone."""
-        return self.plan.step(t).counts
+        """The counts of step `t`'s global batch: known from the plan, unless samples may be left out of it."""
+        return self._counted(micro_batches) if self.skip else self.plan.step(t).counts
+
+    def _counted(self, micro_batches: Sequence[Batch]) -> Counts:
+        """The global batch's counts where presence is known only now: all processes add theirs."""
+        present_BM = torch.cat([batch.present_BM for batch in micro_batches]).to(self.place.device)
+        own = Counts.of(present_BM)
+        flat = torch.cat([own.pairs_MM.flatten(), own.pairs_MM.new_tensor([own.samples])])
+        total = sum_over_processes(flat, self.place)
+        return Counts(int(total[-1]), total[:-1].view_as(own.pairs_MM).cpu())
 
     @property
     def validates(self) -> bool:
@@ -123,7 +136,9 @@ class TrainingData:
             self.place,
             places=self._places,
             workers=self.workers,
+            skip=self.skip,
         )
+        self.told(self._validation.name, encoded.unreadable)
         return judge(model, encoded, task)
 
     def encode_training(self, model: U2A, columns: Columns, most: int) -> list[Tensor]:
@@ -143,7 +158,7 @@ class TrainingData:
         if len(places) > most:
             draw = np.random.default_rng(stable_seed("tokens", self.recipe.seed))
             places = np.sort(draw.permutation(places)[:most])
-        return encode_columns(
+        found, unreadable = encode_columns(
             model,
             split,
             self.preprocessors,
@@ -152,7 +167,10 @@ class TrainingData:
             columns,
             places=places,
             workers=self.workers,
+            skip=self.skip,
         )
+        self.told(split.name, unreadable)
+        return found
 
     def _choose_validation(self) -> tuple[Split | None, np.ndarray | None]:
         if self.recipe.data.holdout is not None:
@@ -163,4 +181,5 @@ class TrainingData:
 
     def _collator(self) -> Collator:
         task = self.recipe.task
-        return Collator(self.preprocessors, len(task.classes), multi_label=task.kind == "multi_label")
+        multi_label = task.kind == "multi_label"
+        return Collator(self.preprocessors, len(task.classes), multi_label=multi_label, skip=self.skip)

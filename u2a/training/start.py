@@ -44,6 +44,7 @@ def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> tuple[Run,
 def _train(recipe: Recipe, run: Run, place: World) -> bool:
     owners = {name: str(owner) for name, owner in owners_of(recipe).items()}
     keys = flat(without_machine(recipe.resolved()), "recipe value of ")
+    keys["recipe value of data.on_error"] = recipe.data.on_error  # which may change from one day to the next
     hold_together({"version of u2a": version("u2a"), "set of plugins": owners, **keys}, place)
     exists, resumes = told_by_first(lambda: _look(recipe, run), place)
     trainer = Trainer(recipe, run, place)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from u2a.common.distributed import sum_over_processes
 from u2a.contract.paths import is_url
 from u2a.data.feeding.batches import Batch, init_worker
 from u2a.data.feeding.stream import StreamedBatches, StreamOptions
@@ -18,7 +17,7 @@ from u2a.data.preprocessors import preprocessor_notes
 from u2a.data.reading.opening import recipe_cache
 from u2a.data.shards.dataset import fingerprint, shard_addresses
 from u2a.data.storage.remote import show
-from u2a.errors import RecipeError
+from u2a.errors import RecipeError, U2AError
 from u2a.evaluation.encoding import Columns, encode_loader
 from u2a.method.losses import Counts
 from u2a.method.model import U2A
@@ -74,12 +73,8 @@ class StreamingData(TrainingData):
         return lines
 
     def counts(self, t: int, micro_batches: Sequence[Batch]) -> Counts:
-        """The global batch's counts: presence is known only now, so all processes add theirs."""
-        present_BM = torch.cat([batch.present_BM for batch in micro_batches]).to(self.place.device)
-        own = Counts.of(present_BM)
-        flat = torch.cat([own.pairs_MM.flatten(), own.pairs_MM.new_tensor([own.samples])])
-        total = sum_over_processes(flat, self.place)
-        return Counts(int(total[-1]), total[:-1].view_as(own.pairs_MM).cpu())
+        """The global batch's counts: there is no plan to know them from."""
+        return self._counted(micro_batches)
 
     def loader(self, first: int, last: int) -> DataLoader:
         """This process's micro-batches from step `first` on; endless, so that no process runs out."""
@@ -90,9 +85,13 @@ class StreamingData(TrainingData):
         samples = self.recipe.data.samples_per_epoch or 0
         size = self.recipe.training.batch_size // self.recipe.training.accumulation
         n_batches = max(1, min(most, samples) // size)
-        return encode_loader(
+        found, unreadable = encode_loader(
             model, self._stream(0, train=False), n_batches, self.recipe.task, self.place, columns
         )
+        self.told("train", unreadable)
+        if not len(found[-1]):
+            raise U2AError(f"train: none of the samples can be read; the first: {unreadable[0]}")
+        return found
 
     def _stream(self, first: int, *, train: bool) -> DataLoader:
         training, task, place = self.recipe.training, self.recipe.task, self.place

@@ -12,7 +12,8 @@ from torch import Tensor
 from u2a.common.distributed import World, share_buffers, sum_over_processes
 from u2a.common.seeds import stable_seed
 from u2a.contract.extensions import LineKind
-from u2a.data.feeding.batches import Batch, Failed, reading
+from u2a.data.feeding.batches import Batch, reading
+from u2a.data.feeding.unreadable import Failed
 from u2a.errors import U2AError
 from u2a.evaluation.validation import Validation
 from u2a.method.finite import explain_batches
@@ -25,6 +26,7 @@ from u2a.training.agreement import encoders_of, hold_together, made_by_all, shar
 from u2a.training.before_steps import begin, starts_ahead
 from u2a.training.indexed_data import TrainingData
 from u2a.training.keeping import Facts, Keeper
+from u2a.training.left_out import LeftOut
 from u2a.training.loggers import Loggers, check_loggers
 from u2a.training.objective import build_objective, synced
 from u2a.training.progress import TrainingProgress, format_scores
@@ -44,6 +46,7 @@ class Trainer:
         model, objective, parameters, optimizer: what is trained, and how.
         done, owes_validation, skipped, keeper: where the training stands, and what is saved of it.
         stop, progress, loggers: who may end it, and who is told.
+        left_out: samples that cannot be read, if the recipe leaves them out.
     """
 
     def __init__(self, recipe: Recipe, run: Run, place: World) -> None:
@@ -69,6 +72,8 @@ class Trainer:
         self.clock = SaveClock(training.save_minutes if place.main else 0)
         self.stop = StopSignal(alone=place.size == 1)
         self.progress = TrainingProgress(self.total, training.batch_size, quiet=not place.main)
+        self.left_out = LeftOut(run, place, self.progress.say)
+        self.data.told = lambda split, found: self.left_out.add(split, found, self.done)
         names = training.loggers if place.main else ()
         self.loggers = Loggers(names, recipe, run.folder, self.progress.say)
 
@@ -87,6 +92,7 @@ class Trainer:
         """
         self.objective.train()
         self.progress.begin(self.done)
+        self.left_out.restore()
         self.loggers.done = self.done
         last: dict[str, float] = {}
         loader = self.data.loader(self.done, self.total)
@@ -99,18 +105,28 @@ class Trainer:
             elif self.owes_validation:
                 last = self._end_epoch()
             while self.done < self.total and not self._out_of_patience():
-                line = self.train_step(self._next(batches))
-                self._report(line)
+                self._report(self.train_step(self._next(batches)))
                 if self.done % self.plan.steps_per_epoch == 0:
                     last = self._end_epoch()
                 elif self.clock.due:  # on the first process alone, which writes alone
                     self._save()
+            for line in self.left_out.summary():
+                self.progress.say(line)
         return last
 
     def train_step(self, micro_batches: list[Batch]) -> dict[str, float]:
-        """One optimizer step over the global batch, of which `micro_batches` are this process's part."""
+        """One optimizer step over the global batch, of which `micro_batches` are this process's part.
+
+        None is taken, nor are there losses, where all of the batch was left out.
+        """
         training = self.recipe.training
         counts = self.data.counts(self.done, micro_batches)
+        self.left_out.lacking(counts.samples, self.plan.steps_per_epoch)
+        lost = training.batch_size - counts.samples
+        missing: dict[str, float] = {"left_out": lost} if lost else {}
+        if not counts.samples:
+            self.done += 1
+            return missing
         lr = learning_rate(self.done, self.plan.steps_per_epoch, training)
         torch.manual_seed(stable_seed("step", self.recipe.seed, self.done, self.place.rank))
         totals: dict[str, Tensor] = {}
@@ -127,7 +143,7 @@ class Trainer:
         self.done += 1
         if not taken:
             self._skipped(line, micro_batches)
-        return {**line, "lr": lr, "grad_norm": norm}
+        return {**line, "lr": lr, "grad_norm": norm, **missing}
 
     def resume(self) -> None:
         """Continue from the run's LAST checkpoint, exactly: tensors, optimizer, data position, seeds.
@@ -181,12 +197,16 @@ class Trainer:
         fetched = [next(batches) for _ in range(self.recipe.training.accumulation)]
         errors = [one.error for one in fetched if isinstance(one, Failed)]
         device = self.place.device if self.place.size > 1 else "cpu"
-        flags = torch.tensor([len(errors), self.stop.asked, self.done], device=device)
-        n_errors, stop, steps = sum_over_processes(flags, self.place).tolist()
+        good = [one for one in fetched if isinstance(one, Batch)]
+        unreadable = self.left_out.unknown(good)
+        flags = torch.tensor([len(errors), self.stop.asked, self.done, len(unreadable)], device=device)
+        n_errors, stop, steps, n_unreadable = sum_over_processes(flags, self.place).tolist()
         if steps != self.done * self.place.size:
             raise U2AError(f"the processes of this training stand at different steps (here: {self.done})")
         if not n_errors and not stop:
-            return [one for one in fetched if isinstance(one, Batch)]
+            if n_unreadable:
+                self.left_out.gather(unreadable, self.done + 1)
+            return good
         if self.keeper.saved != self.done:
             self._save()
         self.progress.say(
@@ -199,7 +219,8 @@ class Trainer:
     def _report(self, losses: dict[str, float]) -> None:
         while self.skipped.said:
             self.progress.say(self.skipped.said.pop(0))
-        self.progress.step(self.done, self.epoch, losses)
+        if "loss" in losses:
+            self.progress.step(self.done, self.epoch, losses)
         rate = {"samples_per_second": round(self.progress.rate, 2)}
         lost = {"skipped_steps": self.skipped.count} if self.skipped.count else {}
         self._record("train", {**losses, **rate, **lost})
@@ -243,7 +264,7 @@ class Trainer:
         return 0 < self.recipe.training.patience <= self.keeper.stale
 
     def _standing(self) -> dict[str, Any]:
-        return {"skipped_steps": self.skipped.count}
+        return {"skipped_steps": self.skipped.count, "left_out": self.left_out.counts}
 
     def _save(self) -> None:
         self.keeper.save(self.done, None, self._standing())

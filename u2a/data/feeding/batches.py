@@ -18,6 +18,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from u2a.common.forked import forking
 from u2a.contract.modality import Example, Inputs, Preprocessor
+from u2a.data.feeding.unreadable import Failed, Unreadable, failure
 from u2a.data.feeding.workers import allowed_workers, death_of_worker, without_main_script
 from u2a.data.reading.split import Split
 from u2a.errors import BadSample, PluginError, U2AError
@@ -46,13 +47,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """An error on its way from a worker to the main process, without the worker's traceback."""
-
-    error: U2AError
-
-
-@dataclass(frozen=True)
 class Batch:
     """What the model sees.
 
@@ -62,6 +56,7 @@ class Batch:
         target: ``[B]`` long, or ``[B, C]`` float for multi-label; empty where the data is unlabelled.
         keys: the samples' keys.
         index_B: long, the samples' places in the split.
+        unreadable: the samples that were asked for and left out. A batch may hold nothing else: B = 0.
     """
 
     inputs: Mapping[str, Inputs]
@@ -69,6 +64,7 @@ class Batch:
     target: Tensor
     keys: tuple[str, ...]
     index_B: Tensor
+    unreadable: tuple[Unreadable, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -98,30 +94,43 @@ class Samples(Dataset):
         except U2AError as error:
             return Failed(error)
 
-    def _read(self, request: Request) -> Sample:
+    def _read(self, request: Request) -> Sample | Failed:
+        i = request.index
         names = [name for name, present in zip(self.split.modalities, request.present, strict=True) if present]
-        members = self.split.members(request.index, names)
-        examples = {name: self._preprocess(name, members[name], request) for name in names}
-        key, labels = self.split.key(request.index), self.split.labels(request.index)
-        return Sample(request.index, key, examples, request.present, labels)
-
-    def _preprocess(self, name: str, member: bytes, request: Request) -> Example:
-        try:
-            return self.preprocessors[name](member, train=self.train, seed=request.seed)
-        except (BadSample, PluginError) as error:
-            raise type(error)(f"{self.split.where(request.index)}: {name}: {error}") from error
+        members, key, examples = self.split.members(i, names), self.split.key(i), {}
+        for name in names:
+            try:
+                examples[name] = self.preprocessors[name](members[name], train=self.train, seed=request.seed)
+            except (BadSample, PluginError, MemoryError) as error:
+                return failure(error, i, self.split.where(i), key, name)
+        return Sample(i, key, examples, request.present, self.split.labels(i))
 
 
 class Collator:
-    """Samples to one `Batch`; picklable, runs in the workers."""
+    """Samples to one `Batch`; picklable, runs in the workers.
 
-    def __init__(self, preprocessors: Mapping[str, Preprocessor], n_classes: int, *, multi_label: bool) -> None:
-        self.preprocessors, self.n_classes, self.multi_label = preprocessors, n_classes, multi_label
+    Args:
+        skip: leave samples out that cannot be read, instead of failing with the first.
+    """
+
+    def __init__(
+        self,
+        preprocessors: Mapping[str, Preprocessor],
+        n_classes: int,
+        *,
+        multi_label: bool,
+        skip: bool = False,
+    ) -> None:
+        self.preprocessors, self.n_classes = preprocessors, n_classes
+        self.multi_label, self.skip = multi_label, skip
 
     def __call__(self, samples: Sequence[Sample | Failed]) -> Batch | Failed:
+        unreadable = []
         for sample in samples:
             if isinstance(sample, Failed):
-                return sample
+                if not self.skip or sample.sample is None:
+                    return sample
+                unreadable.append(sample.sample)
         good = [sample for sample in samples if isinstance(sample, Sample)]
         inputs: dict[str, Inputs] = {}
         for name, preprocessor in self.preprocessors.items():
@@ -132,10 +141,13 @@ class Collator:
                 return Failed(error)
         return Batch(
             inputs,
-            torch.tensor([sample.present for sample in good]),
+            torch.tensor([sample.present for sample in good], dtype=torch.bool).view(
+                -1, len(self.preprocessors)
+            ),
             self._target(good),
             tuple(sample.key for sample in good),
-            torch.tensor([sample.index for sample in good]),
+            torch.tensor([sample.index for sample in good], dtype=torch.long),
+            tuple(unreadable),
         )
 
     def _target(self, samples: Sequence[Sample]) -> Tensor:

@@ -21,7 +21,8 @@ from u2a.common.seeds import rng, stable_seed
 from u2a.common.values import nfc
 from u2a.contract.modality import Preprocessor
 from u2a.contract.paths import is_url
-from u2a.data.feeding.batches import Failed, Sample
+from u2a.data.feeding.batches import Sample
+from u2a.data.feeding.unreadable import Failed, failure
 from u2a.data.shards.members import Scan
 from u2a.data.shards.scan import scan_shard
 from u2a.data.storage.remote import download, show
@@ -108,7 +109,7 @@ class StreamedBatches(IterableDataset):
             present_BM = drop_modalities(present_BM, kept_M)
         return [self._sample(one, tuple(row), t) for one, row in zip(raw, present_BM.tolist(), strict=True)]
 
-    def _sample(self, raw: RawSample, present: tuple[bool, ...], t: int) -> Sample:
+    def _sample(self, raw: RawSample, present: tuple[bool, ...], t: int) -> Sample | Failed:
         examples = {}
         for name, here in zip(self.options.modalities, present, strict=True):
             if here:
@@ -117,8 +118,8 @@ class StreamedBatches(IterableDataset):
                     examples[name] = self.preprocessors[name](
                         raw.members[name], train=self.options.train, seed=seed
                     )
-                except (BadSample, PluginError) as error:
-                    raise type(error)(f"{raw.where}: {name}: {error}") from None
+                except (BadSample, PluginError, MemoryError) as error:
+                    return failure(error, -1, raw.where, raw.key, name)
         return Sample(-1, raw.key, examples, present, raw.labels)
 
 

@@ -67,5 +67,5 @@ def rate_map(
         if condition.rate:
             table = draw_table(split, rate=condition.rate, missing=condition.missing, seed=seed)
             present_NM = overlay(present_NM, table.kept_NM)
-        scores[condition] = analysis.predict(torch.from_numpy(present_NM)).score()
+        scores[condition] = analysis.predict(torch.from_numpy(present_NM)[analysis.encoded.place_N]).score()
     return scores
