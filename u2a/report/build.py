@@ -22,6 +22,7 @@ from u2a.report.values.analysis import Analysis
 from u2a.report.values.availability import Curve, curves
 from u2a.report.values.details import Detail, told
 from u2a.report.values.expected import model_of_use
+from u2a.report.values.mixing import ON_PAGE, RANKS, Mix
 from u2a.report.values.patterns import PatternValues, pattern_rows
 from u2a.report.values.predictions import metric_labels
 from u2a.report.values.rates import Condition, conditions_of, rate_map, train_condition
@@ -41,6 +42,7 @@ class Brief:
     patterns: list[PatternValues]
     availability: list[Curve]
     rates: dict[Condition, float]
+    mix: Mix | None
 
     def is_of(self, other: Brief) -> bool:
         """Whether both differ in their seed alone."""
@@ -87,7 +89,7 @@ def build_report(
         if briefs:
             _check_same(report, model, opened, encoded)
         say(f"{run}: scoring {len(encoded.keys)} samples")
-        brief = _brief(model, analysis, opened, conditions, seed)
+        brief = _brief(model, analysis, opened, conditions, seed, len(found))
         if not briefs or brief.is_of(briefs[0]):
             details.append(analysis.detail())
         briefs.append(brief)
@@ -141,8 +143,14 @@ def _baselines(model: api.Model, split: str, seed: int, say: Say) -> dict[str, A
 
 
 def _brief(
-    model: api.Model, analysis: Analysis, opened: Split, conditions: Sequence[Condition], seed: int
+    model: api.Model,
+    analysis: Analysis,
+    opened: Split,
+    conditions: Sequence[Condition],
+    seed: int,
+    n_runs: int,
 ) -> Brief:
+    patterns = analysis.patterns()
     parameters = count_parameters(model.network)
     about = {
         "run": str(model.run),
@@ -157,9 +165,10 @@ def _brief(
         about,
         signature(model.recipe),
         train_condition(model.recipe),
-        analysis.patterns(),
+        patterns,
         analysis.availability(),
         rate_map(analysis, opened, conditions, seed),
+        analysis.mix(patterns, ON_PAGE // n_runs, RANKS // len(patterns)),
     )
 
 
@@ -190,10 +199,16 @@ def _together(briefs: list[Brief], conditions: Sequence[Condition], seed: int) -
         "patterns": rows,
         "headline": _headline(rows, metric, 1 if higher else -1),
         "availability": curves([brief.availability for brief in peers]),
-        "in_use": model_of_use([brief.patterns for brief in peers], higher, seed) if complete else None,
+        "in_use": _in_use(peers, higher, seed) if complete else None,
         "over_seeds": _over_seeds(rows, len(peers)) if len(peers) > 1 else None,
         "rates": _rates(briefs, conditions) if len({brief.condition for brief in briefs}) > 1 else None,
     }
+
+
+def _in_use(peers: Sequence[Brief], higher: bool, seed: int) -> dict[str, Any]:
+    mixes = [brief.mix for brief in peers if brief.mix]
+    use = model_of_use([brief.patterns for brief in peers], higher, seed, Mix.joined(mixes) if mixes else None)
+    return use | {"mix": use["mix"] and use["mix"].plain()}
 
 
 def _headline(rows: list[dict[str, Any]], metric: str, sign: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from u2a.evaluation.scenarios import without_mask_tokens
 from u2a.evaluation.trained import Model
 from u2a.report.values.analysis import Analysis
 from u2a.report.values.expected import MOST_MODALITIES, expected, model_of_use, parse_rates
+from u2a.report.values.mixing import AT_MOST
 from u2a.runs.folder import Run, find_run
 
 
@@ -49,6 +50,8 @@ def expect_run(
             encoded = without_mask_tokens(encoded)
         analysis = Analysis(model.network, encoded, recipe.task, encoded.keys, seed=seed)
         higher = higher_is_better(recipe.task.headline)
-        use = model_of_use([analysis.patterns(every=True)], higher, seed)
+        found_patterns = analysis.patterns(every=True)
+        mix = analysis.mix(found_patterns, AT_MOST)
+        use = model_of_use([found_patterns], higher, seed, mix)
     about = {"metric": recipe.task.headline, "n": use["n"], "higher_is_better": higher}
     return about | expected(use, names, parsed), found
