@@ -11,8 +11,15 @@ from typing import Any
 import four
 import numpy as np
 import pytest
+import torch
 
-from u2a.report.values.expected import expected
+from u2a.recipe.sections import TaskSection
+from u2a.report.page import render
+from u2a.report.values.expected import expected, model_of_use
+from u2a.report.values.mixing import Mix
+from u2a.report.values.patterns import PatternValues
+from u2a.report.values.predictions import Predictions
+from u2a.report.values.pseudovalues import on
 from u2a.report.write import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -186,8 +193,57 @@ def test_the_calculator_says_what_the_command_line_says(page: Any, folder: Path)
     assert page.inner_text("[data-out=missing]") == "without " + ", ".join(wanted["worst"]["missing"])
     assert page.inner_text("[data-out=nothing]") == f"{100 * wanted['nothing_left']:.1f}"
     assert page.locator("#table-in-use tbody tr").count() == 15
+    assert "weighted by how often each comes. No pattern" in page.inner_text("#in-use")
     page.locator("#in-use input").first.fill("120")
     assert page.inner_text("[data-out=score]") == "n/a"
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "f1_micro", "map"])
+@pytest.mark.parametrize("few", [False, True])
+def test_the_calculator_weighs_all_samples_in_all_patterns_as_python_does(
+    browser: Any, folder: Path, tmp_path: Path, metric: str, few: bool
+):
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    use = model_in_use(metric, 12 if few else 80)
+    if metric == "map":
+        assert use["few"]
+    wanted = expected(use, four.MODALITIES[:2], {"left": 0.35, "right": 0.2})
+    assert abs(wanted["score"] - wanted["mean_of_patterns"]) > 1e-3
+    report |= {"in_use": use, "modalities": list(four.MODALITIES[:2])}
+    report["metric"] = report["metric"] | {"name": "accuracy", "label": "quality"}
+    (tmp_path / "page.html").write_text(render(report, []), encoding="utf-8")
+    opened = browser.new_page()
+    opened.goto((tmp_path / "page.html").as_uri())
+    for box, rate in zip(opened.locator("#in-use input").all(), (35, 20), strict=True):
+        box.fill(str(rate))
+    low, high = (f"{100 * bound:.1f}" for bound in wanted["interval"])
+    assert opened.inner_text("[data-out=score]") == f"{100 * wanted['score']:.1f}"
+    assert opened.inner_text("[data-out=interval]") == f"95 % interval {low} to {high}"
+    assert "quality of all samples together, each in every pattern as often as it comes" in opened.inner_text(
+        "#in-use"
+    )
+    opened.close()
+
+
+def model_in_use(metric: str, n: int) -> dict[str, Any]:
+    """Of two seeds; the first samples have nothing left in the last pattern."""
+    draw, runs, mixes = torch.Generator().manual_seed(n), [], []
+    truth = (torch.rand(n, 3, generator=draw) < torch.tensor([0.6, 0.4, 0.15])).float()
+    truth[0] = 1
+    task = TaskSection(kind="multi_label", classes=tuple("abc"), metric=metric)
+    used_NK = np.ones((n, 3), bool)
+    used_NK[: n // 8, 2] = False
+    for _ in range(2):
+        logits = [s * truth + torch.randn(n, 3, generator=draw) - s / 2 for s in (3.0, 1.0, 0.5)]
+        found = [Predictions.of((one * 4).round() / 4, truth, task) for one in logits]
+        runs.append([])
+        for k, missing in enumerate(((), ("right",), ("left",))):
+            own, beside = on(used_NK[:, k], found[k]), on(used_NK[:, k], found[0])
+            present, kept = tuple(name not in missing for name in ("left", "right")), int(used_NK[:, k].sum())
+            runs[-1].append(PatternValues(present, missing, kept, n - kept, {metric: own.score}, own, beside))
+        mixes.append(Mix.of(found, found[0].truth_NC.numpy(), used_NK, metric))
+    use = model_of_use(runs, True, mix=Mix.joined(mixes))
+    return use | {"mix": use["mix"].plain()}
 
 
 def test_lead_cards_and_rows_of_several_seeds_are_means_over_them(page: Any, folder: Path):

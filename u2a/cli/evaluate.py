@@ -143,7 +143,8 @@ def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: A
     click.echo(f"run {run}, split {options['split']}, N {found['n']}; missing: {missing}")
     low, high = found["interval"]
     what = f"expected {found['metric']}" if found["exact"] else f"mean of the patterns' {found['metric']}"
-    click.echo(f"{what} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    part = f", weighed on {found['weighed']} samples" if (found["weighed"] or found["n"]) < found["n"] else ""
+    click.echo(f"{what} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f}){part}")
     if found["worst"]:
         worst = found["worst"]
         without = ", ".join(worst["missing"]) or "nothing"

@@ -28,7 +28,8 @@ def expect_run(
     checkpoint: str = "best",
     sets: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Run]:
-    """What `u2a.report.values.expected.expected` says of a run, with ``metric``, ``n``, ``higher_is_better``.
+    """What `u2a.report.values.expected.expected` says of a run, with ``metric``, ``n``,
+    ``weighed`` (on how many samples a score that is no mean was weighed, else None), ``higher_is_better``.
 
     Modalities go missing on top of what the data lacks, ``data.missing`` included, as ``u2a eval --drop`` does.
 
@@ -53,5 +54,10 @@ def expect_run(
         found_patterns = analysis.patterns(every=True)
         mix = analysis.mix(found_patterns, AT_MOST)
         use = model_of_use([found_patterns], higher, seed, mix)
-    about = {"metric": recipe.task.headline, "n": use["n"], "higher_is_better": higher}
+    about = {
+        "metric": recipe.task.headline,
+        "n": use["n"],
+        "weighed": use["weighed"],
+        "higher_is_better": higher,
+    }
     return about | expected(use, names, parsed), found
