@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,19 +22,21 @@ if TYPE_CHECKING:
 def eval_command(
     folder: str | None, *, sweep: bool, rates: str | None, baselines: bool, as_json: bool, **options: Any
 ) -> None:
-    """``u2a eval``; `options` are those of `u2a.evaluation.trained.evaluate_run`."""
+    """``u2a eval``; `options` are those of `u2a.evaluation.commands.evaluate_run`."""
     from u2a.common.distributed import is_main_process
-    from u2a.evaluation import trained as api
+    from u2a.evaluation import commands
 
     if baselines and not sweep:
         raise U2AError("--baselines compares every pattern; use it with --sweep, or: u2a baselines RUN")
     if rates is not None:
         if sweep or options["drop"] or options["keep"]:
             raise U2AError("--rates weighs every pattern; use it without --drop, --keep and --sweep")
+        if options.pop("predictions"):
+            raise U2AError("--predictions writes scored patterns; with --rates there are none: use --sweep")
         return rates_command(folder, rates, as_json=as_json, **options)
     if sweep:
         return sweep_command(folder, baselines=baselines, as_json=as_json, **options)
-    scenario, run = api.evaluate_run(folder, **options)
+    scenario, run = commands.evaluate_run(folder, **options)
     if not is_main_process():
         return None
     if as_json:
@@ -57,11 +60,11 @@ def sweep_command(
 ) -> None:
     """``u2a eval --sweep``: every availability pattern from one pass of the encoders."""
     from u2a.common.distributed import is_main_process
-    from u2a.evaluation import trained as api
+    from u2a.evaluation import commands
 
     if drop or keep:
         raise U2AError("--sweep scores every pattern; use it without --drop and --keep")
-    scenarios, run = api.sweep_run(folder, **options)
+    scenarios, run = commands.sweep_run(folder, **options)
     if not is_main_process():
         return None
     beside = _baselines(run, options) if baselines else None
@@ -220,6 +223,12 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
     flag_value=False,
     default=True,
     help="Fill missing modalities with zeros instead.",
+)
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write key, label and every class's probability per sample and pattern: .csv, .jsonl or .parquet.",
 )
 @click.option("--split", default="test", show_default=True, help="The split to score.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)

@@ -12,7 +12,7 @@ R rank, C classes; see `u2a.method.read_out`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
 
@@ -46,16 +46,18 @@ class FrozenTokens:
         tokens: one `ReadTokens` a modality, N rows each.
         present_NM: bool.
         target: ``[N]`` long or ``[N, C]`` float.
+        class_weights: as `u2a.method.losses.task_losses` takes them.
     """
 
     tokens: tuple[ReadTokens, ...]
     present_NM: Tensor
     target: Tensor
+    class_weights: Tensor | None = None
 
     def rows(self, chosen_N: Tensor) -> FrozenTokens:
         """The chosen samples only (bool or places)."""
         tokens = tuple(ReadTokens(*(part[chosen_N] for part in one)) for one in self.tokens)
-        return FrozenTokens(tokens, self.present_NM[chosen_N], self.target[chosen_N])
+        return replace(self, tokens=tokens, present_NM=self.present_NM[chosen_N], target=self.target[chosen_N])
 
 
 @dataclass
@@ -191,12 +193,12 @@ def _probe(
         return x @ parameters[0].T + parameters[1]
 
     def loss_with(decay: float) -> Tensor:
-        return task_losses(logits(x_NF), y).mean() + decay * parameters[0].square().sum()
+        return task_losses(logits(x_NF), y, train.class_weights).mean() + decay * parameters[0].square().sum()
 
     for decay in DECAYS:
         minimise(parameters, partial(loss_with, decay))
         with torch.no_grad():
-            loss = float(task_losses(logits(x_val), y_val).mean())
+            loss = float(task_losses(logits(x_val), y_val, train.class_weights).mean())
         if loss > best[0] * PATIENCE:
             break
         best = min(best, (loss, decay))
@@ -313,6 +315,7 @@ class _Patterns:
     def __init__(self, read_outs: ReadOuts, side: FrozenTokens) -> None:
         names = read_outs.names
         self.present_NM, self.target, self.D = side.present_NM, side.target, read_outs.width
+        self.class_weights = side.class_weights
         self.own = [_own(read_outs, m, side) * side.present_NM[:, m, None] for m in range(len(names))]
         self.codes: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         with torch.no_grad():
@@ -332,7 +335,8 @@ class _Patterns:
         for part_PT, has_all_PN in self._parts(terms_TNC):
             logits_PNC = head.bias + torch.einsum("pt,tnc->pnc", part_PT, terms_TNC)
             target = self.target.expand(len(part_PT), *self.target.shape).flatten(0, 1)
-            losses_PN = task_losses(logits_PNC.flatten(0, 1), target).view(len(part_PT), -1)
+            losses_PN = task_losses(logits_PNC.flatten(0, 1), target, self.class_weights)
+            losses_PN = losses_PN.view(len(part_PT), -1)
             total = total + (torch.where(has_all_PN, losses_PN, 0) / n_subsets_N).sum()
         return total / len(self.target)
 

@@ -18,10 +18,13 @@ from u2a.evaluation.metrics import higher_is_better
 from u2a.recipe.sections import Recipe
 from u2a.report.baselines import run_baselines
 from u2a.report.calibrated import calibrated_values
+from u2a.report.samples import show_samples
 from u2a.report.values.analysis import Analysis
 from u2a.report.values.availability import Curve, curves
 from u2a.report.values.details import Detail, told
 from u2a.report.values.expected import model_of_use
+from u2a.report.values.learning import class_counts, training_curve
+from u2a.report.values.mistakes import surest_mistakes
 from u2a.report.values.mixing import ON_PAGE, RANKS, Mix
 from u2a.report.values.patterns import PatternValues, pattern_rows
 from u2a.report.values.predictions import metric_labels
@@ -43,6 +46,7 @@ class Brief:
     availability: list[Curve]
     rates: dict[Condition, float]
     mix: Mix | None
+    training: dict[str, Any]
 
     def is_of(self, other: Brief) -> bool:
         """Whether both differ in their seed alone."""
@@ -58,6 +62,7 @@ def build_report(
     sets: Sequence[str] = (),
     seed: int = 0,
     beside_baselines: bool = False,
+    with_samples: bool = True,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Encode the split once for every run and tell all that follows; plain values for JSON.
@@ -66,6 +71,7 @@ def build_report(
         runs: run folders, None for the newest; the recipe of the first is told in detail, from all its seeds.
         seed: of resamples and of the missing tables that the rates are tested with.
         beside_baselines: score baselines on the first run's frozen encoders, too.
+        with_samples: show the samples of the first run's surest mistakes.
         say: is told what is being done.
 
     Raises:
@@ -98,6 +104,7 @@ def build_report(
                 "calibrated": calibrated_values(model, analysis.encoded)
             }
             report["baselines"] = _baselines(model, split, seed, say) if beside_baselines else None
+            report["mistakes"] = _mistakes(model, analysis, opened, with_samples)
     parts = told(details, report["modalities"], report["classes_of_task"], seed)
     return report | {"notes": notes} | parts | _together(briefs, conditions, seed)
 
@@ -117,6 +124,7 @@ def _detail(model: api.Model, opened: Split, encoded: Encoded) -> dict[str, Any]
         "modalities": list(model.network.names),
         "classes_of_task": list(task.classes),
         "task": task.kind,
+        "class_counts": class_counts(model.recipe, opened),
         "metric": {
             "name": task.headline,
             "label": label,
@@ -131,6 +139,11 @@ def _detail(model: api.Model, opened: Split, encoded: Encoded) -> dict[str, Any]
             "fingerprint": opened.fingerprint,
         },
     }
+
+
+def _mistakes(model: api.Model, analysis: Analysis, opened: Split, with_samples: bool) -> dict[str, Any]:
+    found = surest_mistakes(analysis.complete, opened.keys(), model.recipe.task.classes)
+    return found | {"samples": show_samples(found["samples"], opened) if with_samples else found["samples"]}
 
 
 def _baselines(model: api.Model, split: str, seed: int, say: Say) -> dict[str, Any] | None:
@@ -169,6 +182,7 @@ def _brief(
         analysis.availability(),
         rate_map(analysis, opened, conditions, seed),
         analysis.mix(patterns, ON_PAGE // n_runs, RANKS // len(patterns)),
+        training_curve(model.run.metrics_file, model.recipe.task.headline, model.meta["step"]),
     )
 
 
@@ -198,6 +212,7 @@ def _together(briefs: list[Brief], conditions: Sequence[Condition], seed: int) -
         ],
         "patterns": rows,
         "headline": _headline(rows, metric, 1 if higher else -1),
+        "training": [brief.training | {"seed": brief.about["seed"]} for brief in peers],
         "availability": curves([brief.availability for brief in peers]),
         "in_use": _in_use(peers, higher, seed) if complete else None,
         "over_seeds": _over_seeds(rows, len(peers)) if len(peers) > 1 else None,

@@ -65,7 +65,7 @@ class Trainer:
 
         self.model = made_by_all(lambda: build_model(recipe, registry), place).to(place.device)
         hold_together({"set of training samples": self.data.fingerprint, **self._encoders}, place)
-        self.objective = build_objective(self.model, recipe, place)
+        self.objective = build_objective(self.model, recipe, place, self.data.class_weights)
         self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, training.lr_factors),

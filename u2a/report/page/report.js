@@ -101,7 +101,6 @@ for (const section of document.querySelectorAll("[data-use]")) {
   const use = JSON.parse(section.dataset.use), inputs = [...section.querySelectorAll("input")];
   const show = (name, text) => { section.querySelector(`[data-out=${name}]`).textContent = text; };
   const percent = (x) => x === null || Number.isNaN(x) ? "n/a" : (100 * x).toFixed(1);
-  const names = (pattern) => pattern.missing.length ? "without " + pattern.missing.join(", ") : "complete";
   const form = (w, matrix) => w.reduce((sum, a, i) => sum + a * w.reduce((s, b, j) => s + b * (b && a ? matrix[i][j] : 0), 0), 0);
   const student = (df) => {
     const at = (use.student.length - 1) / Math.max(1, df), low = Math.min(Math.floor(at), use.student.length - 2);
@@ -134,13 +133,13 @@ for (const section of document.querySelectorAll("[data-use]")) {
     show("score", percent(mean("score") + more));
     show("interval", total ? `95 % interval ${percent(low)} to ${percent(high)}` : "give rates from 0 to 100 %");
     show("worst", percent(worst && worst.score));
-    show("missing", worst ? names(worst) : "");
+    show("missing", worst ? worst.name : "");
     show("bound", percent(met.length ? sign * Math.min(...met.map((p) => sign * p.bound)) : null));
     show("nothing", usable ? percent(Math.max(0, 1 - total)) : "n/a");
     const body = section.querySelector("tbody");
     body.replaceChildren(...use.patterns.map((p, k) => [p, share[k]]).sort((a, b) => b[1] - a[1]).map(([p, s]) => {
       const row = document.createElement("tr");
-      for (const text of [names(p), (100 * s).toFixed(2), percent(p.score)]) row.append(Object.assign(document.createElement(row.cells.length ? "td" : "th"), { textContent: text }));
+      for (const text of [p.name, (100 * s).toFixed(2), percent(p.score)]) row.append(Object.assign(document.createElement(row.cells.length ? "td" : "th"), { textContent: text }));
       return row;
     }));
   };
@@ -148,3 +147,13 @@ for (const section of document.querySelectorAll("[data-use]")) {
   section.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   update();
 }
+
+// Tables and charts that are wider than the window: say so, as long as there is more to see.
+const hint = () => {
+  for (const box of document.querySelectorAll(".scroll")) {
+    box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 4);
+  }
+};
+for (const box of document.querySelectorAll(".scroll")) box.addEventListener("scroll", hint, { passive: true });
+addEventListener("resize", hint);
+addEventListener("load", hint);
