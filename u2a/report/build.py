@@ -143,7 +143,9 @@ def _detail(model: api.Model, opened: Split, encoded: Encoded) -> dict[str, Any]
 
 def _mistakes(model: api.Model, analysis: Analysis, opened: Split, with_samples: bool) -> dict[str, Any]:
     found = surest_mistakes(analysis.complete, opened.keys(), model.recipe.task.classes)
-    return found | {"samples": show_samples(found["samples"], opened) if with_samples else found["samples"]}
+    if not with_samples:
+        return found
+    return found | {"samples": show_samples(found["samples"], opened, model.recipe)}
 
 
 def _baselines(model: api.Model, split: str, seed: int, say: Say) -> dict[str, Any] | None:

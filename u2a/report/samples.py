@@ -12,10 +12,11 @@ from PIL import Image
 from scipy.signal import resample_poly
 
 from u2a.contract.blame import reason_of
+from u2a.data.inspection.members import preview
 from u2a.data.reading.split import Split
 from u2a.errors import BadSample
-from u2a.media.probe import picture, probe
 from u2a.media.sounds import decode_mono
+from u2a.recipe.sections import Recipe
 
 WIDTH = 200
 MOST_TEXT = 600
@@ -24,45 +25,42 @@ SECONDS, RATE = 4.0, 8000
 MOST_BYTES = 1_500_000
 
 
-def show_samples(samples: list[dict[str, Any]], split: Split) -> list[dict[str, Any]]:
+def show_samples(samples: list[dict[str, Any]], split: Split, recipe: Recipe) -> list[dict[str, Any]]:
     """The samples (by ``place`` in the split) with ``tiles``: a ``name`` and ``text``, ``image`` or ``sound``.
 
-    Pictures and sounds are data addresses. Modalities that share a file share a tile.
+    Pictures are the modality's own previews. Pictures and sounds are data addresses.
     """
     left, shown = MOST_BYTES, []
     for sample in samples:
         tiles: list[dict[str, str]] = []
-        for name, data in _files(split, sample["place"]).items():
-            tile = _tile(data)
+        heard: set[bytes] = set()  # modalities may share a file, whose sound is played once
+        for name, data in _members(split, sample["place"]).items():
+            tile = _tile(recipe, name, data, with_sound=data not in heard)
             size = sum(len(value) for part, value in tile.items() if part != "text")
             if size > left:
                 tile = {"text": "(left out: the page would grow too large)"}
             else:
                 left -= size
+            heard |= {data} if "sound" in tile else set()
             tiles.append({"name": name, **tile})
         shown.append(sample | {"tiles": tiles})
     return shown
 
 
-def _files(split: Split, i: int) -> dict[str, bytes]:
-    """Each file of a sample once, under the names of the modalities that read it."""
-    names: dict[bytes, str] = {}
-    for m, modality in enumerate(split.modalities):
-        if split.present_NM[i, m]:
-            data = split.members(i, (modality,))[modality]
-            names[data] = f"{names[data]} + {modality}" if data in names else modality
-    return {name: data for data, name in names.items()}
+def _members(split: Split, i: int) -> dict[str, bytes]:
+    there = [name for name, present in zip(split.modalities, split.present_NM[i], strict=True) if present]
+    return split.members(i, there)
 
 
-def _tile(data: bytes) -> dict[str, str]:
+def _tile(recipe: Recipe, name: str, data: bytes, *, with_sound: bool) -> dict[str, str]:
     try:
-        shown = picture(data, WIDTH)
+        shown = preview(recipe, name, data, WIDTH)
         if isinstance(shown, str):
             return {"text": shown if len(shown) <= MOST_TEXT else shown[:MOST_TEXT].rstrip() + "..."}
-        return {"image": _jpeg(shown), **_sound(data)}
+        return {"image": _jpeg(shown), **(_sound(data) if with_sound else {})}
     except BadSample as error:
         return {"text": f"({error})"}
-    except Exception as error:  # of a decoder, for one file: the page shows the others
+    except Exception as error:  # of a decoder or a plugin, for one file: the page shows the others
         return {"text": f"(cannot be decoded: {reason_of(error)})"}
 
 
@@ -73,10 +71,11 @@ def _jpeg(image: Image.Image) -> str:
 
 
 def _sound(data: bytes) -> dict[str, str]:
-    """The first seconds, 8 kHz in 8 bits: enough to recognise, a tenth of what it was."""
-    if not probe(data).numbers.get("sound (Hz)"):
+    """The first seconds, if it has a sound: 8 kHz in 8 bits, enough to recognise, a tenth of what it was."""
+    try:
+        wave_T, rate = decode_mono(data, SECONDS)
+    except BadSample:  # a picture, or a silent film
         return {}
-    wave_T, rate = decode_mono(data, SECONDS)
     common = int(np.gcd(RATE, rate))
     small_T = resample_poly(wave_T, RATE // common, rate // common)[: int(SECONDS * RATE)]
     stream = io.BytesIO()
