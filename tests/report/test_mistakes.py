@@ -160,11 +160,11 @@ def test_samples_are_shown_small_and_within_a_limit(monkeypatch: pytest.MonkeyPa
     files = {"image": picture.getvalue(), "audio": sound.getvalue(), "text": ("word " * 400).encode()}
     split: Any = SimpleNamespace(
         modalities=("image", "audio", "text"),
-        present_NM=np.array([[True, True, True], [True, False, False]]),
+        present_NM={7: np.array([True, True, True]), 9: np.array([True, False, False])},
         members=lambda i, names: {name: files[name] for name in names},
     )
     recipe: Any = SimpleNamespace(modalities={name: SimpleNamespace(kind=name) for name in files})
-    first, second = samples.show_samples([{"place": 0}, {"place": 1}], split, recipe)
+    first, second = samples.show_samples([{"place": 0}, {"place": 1}], [7, 9], split, recipe)
     assert [tile["name"] for tile in first["tiles"]] == ["image", "audio", "text"]
     image, audio, text = first["tiles"]
     shown = Image.open(io.BytesIO(base64.b64decode(image["image"].split(",")[1])))
@@ -177,7 +177,7 @@ def test_samples_are_shown_small_and_within_a_limit(monkeypatch: pytest.MonkeyPa
     assert len(text["text"]) <= samples.MOST_TEXT + 3
     assert [tile["name"] for tile in second["tiles"]] == ["image"]
     monkeypatch.setattr(samples, "MOST_BYTES", len(image["image"]) + 10)
-    first, second = samples.show_samples([{"place": 0}, {"place": 1}], split, recipe)
+    first, second = samples.show_samples([{"place": 0}, {"place": 1}], [7, 9], split, recipe)
     assert "image" in first["tiles"][0]
     assert "left out" in first["tiles"][1]["text"]
     assert "left out" in second["tiles"][0]["text"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import wave
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy.signal import resample_poly
+from torch import Tensor
 
 from u2a.contract.blame import reason_of
 from u2a.data.inspection.members import preview
@@ -25,16 +27,21 @@ SECONDS, RATE = 4.0, 8000
 MOST_BYTES = 1_500_000
 
 
-def show_samples(samples: list[dict[str, Any]], split: Split, recipe: Recipe) -> list[dict[str, Any]]:
-    """The samples (by ``place`` in the split) with ``tiles``: a ``name`` and ``text``, ``image`` or ``sound``.
+def show_samples(
+    samples: list[dict[str, Any]], place_N: Sequence[int] | Tensor, split: Split, recipe: Recipe
+) -> list[dict[str, Any]]:
+    """The samples with ``tiles``: a ``name`` and ``text``, ``image`` or ``sound``.
 
     Pictures are the modality's own previews. Pictures and sounds are data addresses.
+
+    Args:
+        samples: each with its ``place`` among those that are scored; place_N: where these are in the split.
     """
     left, shown = MOST_BYTES, []
     for sample in samples:
         tiles: list[dict[str, str]] = []
         heard: set[bytes] = set()  # modalities may share a file, whose sound is played once
-        for name, data in _members(split, sample["place"]).items():
+        for name, data in _members(split, int(place_N[sample["place"]])).items():
             tile = _tile(recipe, name, data, with_sound=data not in heard)
             size = sum(len(value) for part, value in tile.items() if part != "text")
             if size > left:

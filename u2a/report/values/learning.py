@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from u2a.data.inspection.findings import labels_of
 from u2a.data.reading.opening import evaluation_split
-from u2a.data.reading.split import Split
 from u2a.data.shards.dataset import split_names
 from u2a.errors import U2AError
 from u2a.recipe.sections import Recipe
@@ -60,22 +60,21 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def class_counts(recipe: Recipe, scored: Split) -> dict[str, list[int]]:
+def class_counts(recipe: Recipe, scored: str, count_C: Tensor) -> dict[str, list[int]]:
     """How many samples of ``train`` and of the split that is scored have each class, in recipe order.
 
     A training split that is not there, or cannot be read, is left out: a run can be told without it.
+
+    Args:
+        count_C: of the split that is scored.
     """
-    C, found = len(recipe.task.classes), {}
-    data = recipe.data.model_copy(update={"missing": None})
+    data, found = recipe.data.model_copy(update={"missing": None}), {}
     try:
-        if scored.name != "train" and "train" in split_names(recipe.data.shards):
+        if scored != "train" and "train" in split_names(recipe.data.shards):
             train = evaluation_split(recipe.model_copy(update={"data": data}), "train")
-            found["train"] = _counts(train, C)
+            labels = [label for of_sample in labels_of(train) for label in of_sample]
+            counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(count_C))
+            found["train"] = counts.tolist()
     except (U2AError, OSError):
         pass
-    return found | {scored.name: _counts(scored, C)}
-
-
-def _counts(split: Split, C: int) -> list[int]:
-    labels = [label for of_sample in labels_of(split) for label in of_sample]
-    return np.bincount(np.array(labels, dtype=np.int64), minlength=C).tolist()
+    return found | {scored: count_C.tolist()}
