@@ -109,10 +109,10 @@ def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
         found = scenario.calibrated
         marks = [missing if name in scenario.dropped else present for name in names]
         scores = [f"{found[k]:.4f}" for key in fitted for k in (key.removesuffix("_fitted"), key)]
-        errors = f"{found['ece']:.3f}", f"{found['ece_calibrated']:.3f}"
+        errors = [f"{found[key]:.3f}" for key in ("ece", "ece_calibrated", "ece_chance_calibrated")]
         sets = f"{100 * found['coverage']:.1f} %", f"{found['set_size']:.2f}"
         lines.append([*marks, *errors, *scores, *sets])
-    print_table([*names, "ECE", "calibrated", *headers, "90 % sets hold", "mean size"], lines)
+    print_table([*names, "ECE", "calibrated", "by chance", *headers, "90 % sets hold", "mean size"], lines)
     for scenario in rows:
         own = "+".join(name for name in names if name not in scenario.dropped)
         if (group := scenario.calibrated["set_from"]) != own:
