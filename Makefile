@@ -35,7 +35,7 @@ check: dev
 	$(BIN)/lint-imports
 
 coverage: $(BASE)
-	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python -m benchmarks.coverage
 
 # The study behind the defaults (docs/evidence.md); goes on where it was stopped.
 evidence: $(BASE)

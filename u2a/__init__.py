@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from u2a.encoders.network import network_modality
     from u2a.encoders.pretrained import transformers_modality
     from u2a.errors import BadSample, U2AError
+    from u2a.evaluation.commands import evaluate
     from u2a.evaluation.predict import Prediction
-    from u2a.evaluation.trained import Model, evaluate, load
+    from u2a.evaluation.trained import Model, load
     from u2a.starting.frame import pack
     from u2a.training.start import train
 
@@ -70,7 +71,7 @@ _LAZY = {
     "hookimpl": "u2a.contract.hookspecs",
     "Model": "u2a.evaluation.trained",
     "Prediction": "u2a.evaluation.predict",
-    "evaluate": "u2a.evaluation.trained",
+    "evaluate": "u2a.evaluation.commands",
     "load": "u2a.evaluation.trained",
     "pack": "u2a.starting.frame",
     "train": "u2a.training.start",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.coverage import task_of
+from benchmarks.coverage.truths import task_of
 from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.sets import SETS, DataSet
 from benchmarks.evidence.study import pattern_key, result_path

@@ -4,7 +4,7 @@ import miniatures
 import pytest
 from miniatures import small
 
-from u2a.evaluation import trained as api
+from u2a.evaluation.commands import evaluate_run
 from u2a.recipe.file import load_recipe
 from u2a.recipe.shipped import shipped_recipes
 from u2a.training.start import train_command
@@ -31,7 +31,7 @@ def test_prepare_train_evaluate(name, tmp_path, checkpoints, capsys):
         folder = tmp_path / f"run{len(eta)}"
         train_command(str(recipe), [*sets, *eta], str(folder), False)
         assert f"{n} training samples, {incomplete} with a missing modality" in capsys.readouterr().err
-        scenario, _ = api.evaluate_run(
+        scenario, _ = evaluate_run(
             folder, drop=DATA_SETS[name].columns[1:], split="test", checkpoint="last", sets=()
         )
         assert scenario.n + scenario.n_empty == made.summary.splits["test"].samples

@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import brier_score_loss, log_loss
 
 from u2a.evaluation import rising
-from u2a.evaluation.calibrated import errors_of_confidence
+from u2a.evaluation.calibrated import error_by_chance, errors_of_confidence, expected_calibration_error
 from u2a.evaluation.calibration import Calibration, PatternCalibration
 from u2a.evaluation.rising import rising_confidence
 
@@ -29,6 +29,18 @@ def test_proper_scores_are_scikit_learns() -> None:
         np.mean([brier_score_loss(truth[:, c], many[:, c]) for c in range(3)])
     )
     assert found["nll"] == pytest.approx(np.mean([log_loss(truth[:, c], many[:, c]) for c in range(3)]))
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label"])
+def test_what_of_a_calibration_error_is_chance(kind: Any) -> None:
+    """Outcomes drawn from the probabilities themselves have that error, on average."""
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(4), 400) if kind == "single_label" else rng.random((100, 4))
+    errors = []
+    for _ in range(200):
+        drawn = (p.cumsum(1) < rng.random((len(p), 1))).sum(1) if p.shape[0] == 400 else rng.random(p.shape) < p
+        errors.append(expected_calibration_error(p, np.minimum(drawn, 3), kind))
+    assert error_by_chance(p, kind) == pytest.approx(np.mean(errors), rel=0.05)
 
 
 def test_a_confidence_rises_against_what_the_sample_had_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
 
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
 from u2a.evaluation.calibration import GRID, Calibration, PatternCalibration
@@ -89,6 +89,31 @@ def test_labels_are_cut_where_the_bounded_miss_rate_allows_it(n: int, coverage: 
             allowed.append(threshold)
     wanted = (allowed[-1], "image+text") if allowed else (0.0, "none")
     assert found.cut("image+text", 2, coverage) == (pytest.approx(wanted[0]), wanted[1])
+
+
+def best_thresholds(p_N: np.ndarray, target_N: np.ndarray) -> list[float]:
+    """Of the grid without its ends, those of the best F1 of one class."""
+    grid = GRID[1:-1]
+    f1 = [2 * ((p_N >= t) & (target_N > 0)).sum() / max((p_N >= t).sum() + target_N.sum(), 1) for t in grid]
+    return [t for t, score in zip(grid, f1, strict=True) if score >= max(f1) - 1e-9]
+
+
+def test_a_classs_threshold_is_drawn_towards_the_patterns_by_its_positives() -> None:
+    """In log-odds, as if ten positives had voted for the pattern's; the middle of equally good ones."""
+    rng = np.random.default_rng(2)
+    logits, target = rng.normal(-0.5, 2, (60, 4)), (rng.random((60, 4)) < 0.3).astype(float)
+    target[:, 3] = 0  # a class that never occurs has the pattern's
+    found = fit_calibration(NAMES, {BOTH: (logits, target)}, "multi_label")
+    p = expit(logits / found.of("image+text", 2).temperature)
+    grid = GRID[1:-1]
+    guessed = [p >= t for t in grid]
+    macro = [np.mean(2 * (g & (target > 0)).sum(0) / np.maximum(g.sum(0) + target.sum(0), 1)) for g in guessed]
+    group = grid[int(np.argmax(macro))]  # of all patterns and of this one: there is but one
+    for c in range(4):
+        n, best = target[:, c].sum(), best_thresholds(p[:, c], target[:, c])
+        own = best[len(best) // 2] if n else group
+        wanted = expit((n * logit(own) + 10 * logit(group)) / (n + 10))
+        assert found.thresholds("image+text", 2, 4)[c] == pytest.approx(wanted, abs=2e-6), c
 
 
 def test_coverage_of_labels_is_the_mean_share_of_a_samples_labels() -> None:

@@ -2,12 +2,21 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from tokens import B, D, random_case
 from torch.nn import functional
 
-from u2a.method.losses import Counts, alignment_loss, compute_losses, exhaustive_task_losses, task_losses
+from u2a.method.losses import (
+    Counts,
+    alignment_loss,
+    balanced_weights,
+    compute_losses,
+    exhaustive_task_losses,
+    task_losses,
+)
 from u2a.method.selection import select_tokens, subsets
 
 
@@ -135,3 +144,39 @@ def test_wide_logits_give_wide_losses_whatever_the_labels_width() -> None:
     p = logits.sigmoid()
     wanted = -(target.double() * p.log() + (1 - target.double()) * (1 - p).log()).mean(1)
     torch.testing.assert_close(task_losses(logits, target), wanted, atol=1e-12, rtol=1e-12)
+
+
+def test_balanced_weights_are_scikit_learns() -> None:
+    labels = np.array([0] * 5 + [2] * 2 + [3])
+    found = balanced_weights(torch.tensor(np.bincount(labels, minlength=5)), len(labels), multi_label=False)
+    wanted = compute_class_weight("balanced", classes=np.unique(labels), y=labels)
+    assert found.tolist() == [pytest.approx(w) for w in (wanted[0], 0, wanted[1], wanted[2], 0)]
+    assert found[torch.from_numpy(labels)].mean() == pytest.approx(1)
+    target = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1], [1, 0, 1], [1, 0, 1]])
+    both = balanced_weights(torch.tensor(target.sum(0)), len(target), multi_label=True)
+    wanted = compute_class_weight("balanced", classes=np.array([0, 1]), y=target[:, 0])
+    assert both[:, 0].numpy() == pytest.approx(wanted)
+    assert both[:, 1:].tolist() == [[1, 1], [1, 1]]  # all samples agree: nothing to balance
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_weighted_losses_are_torchs_own(multi_label: bool) -> None:
+    draw = torch.Generator().manual_seed(3)
+    logits = torch.randn(12, 4, generator=draw, dtype=torch.double)
+    if multi_label:
+        target = (torch.rand(12, 4, generator=draw) < 0.4).double()
+        weights = torch.rand(2, 4, generator=draw, dtype=torch.double)
+        pairs = weights[1] * target + weights[0] * (1 - target)
+        wanted = torch.nn.BCEWithLogitsLoss(weight=pairs, reduction="none")(logits, target).mean(1)
+    else:
+        target = torch.randint(4, (12,), generator=draw)
+        weights = torch.rand(4, generator=draw, dtype=torch.double)
+        wanted = torch.nn.CrossEntropyLoss(weight=weights, reduction="none")(logits, target)
+    torch.testing.assert_close(task_losses(logits, target, weights), wanted, atol=1e-12, rtol=1e-12)
+
+    def classify(kept: torch.Tensor) -> torch.Tensor:
+        return logits
+
+    present = torch.ones(12, 2, dtype=torch.bool)
+    found = exhaustive_task_losses(classify, present, target, weights)
+    torch.testing.assert_close(found.double(), wanted, atol=1e-6, rtol=1e-6)

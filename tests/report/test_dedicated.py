@@ -42,37 +42,6 @@ def run(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     return whole
 
 
-def command(run: Path, *more: str) -> Result:
-    return CliRunner().invoke(main, ["baselines", str(run), *more])
-
-
-def test_dedicated_models_are_trained_once_and_stand_beside_the_run(
-    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    saved = (run / "dedicated/text/checkpoints/LAST").stat().st_mtime_ns
-    done = command(run, "--dedicated", "--json")
-    assert done.exit_code == 0, done.output
-    assert "1/1  modalities=image, seed 0: training in" in done.stderr
-    rows: list[dict[str, Any]] = json.loads(done.stdout)["patterns"]
-    assert [row["missing"] for row in rows if "dedicated" in row] == [["text"], ["image"]]
-    for row, kept, n in ((rows[1], "image", 21), (rows[2], "text", 21)):
-        mine = u2a.load(run / "dedicated" / kept)
-        assert list(mine.recipe.modalities) == [kept]
-        alone = mine.evaluate()  # on its 21 of 24 test samples that have its modality, as the row is
-        assert row["n"] == alone.n == n
-        beside = row["dedicated"]
-        assert beside["score"] == pytest.approx(alone.scores["accuracy"])
-        assert beside["difference"] == pytest.approx(row["score"] - beside["score"])
-        assert beside["interval"][0] <= beside["difference"] <= beside["interval"][1]
-        assert (beside["run"], beside["left_out"]) == (str(run / "dedicated" / kept), 5)
-    assert (run / "dedicated/text/checkpoints/LAST").stat().st_mtime_ns == saved
-    print_baselines(json.loads(done.stdout))
-    shown = capsys.readouterr().out
-    assert shown.count(LABELS["dedicated"]) == 2
-    assert shown.count("; 5 training samples left out") == 2
-
-
 def test_models_of_another_recipe_do_not_count(run: Path) -> None:
     found, recipe = Run(run), Run(run).recipe()
     assert dedicated_run(found, recipe, ["text"]) is not None
@@ -103,3 +72,34 @@ def rewrite(run: Run, **values: int) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["adapter.json"] = hashlib.sha256(said.read_bytes()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def command(run: Path, *more: str) -> Result:
+    return CliRunner().invoke(main, ["baselines", str(run), *more])
+
+
+def test_dedicated_models_are_trained_once_and_stand_beside_the_run(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    saved = (run / "dedicated/text/checkpoints/LAST").stat().st_mtime_ns
+    done = command(run, "--dedicated", "--json")
+    assert done.exit_code == 0, done.output
+    assert "1/1  modalities=image, seed 0: training in" in done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)["patterns"]
+    assert [row["missing"] for row in rows if "dedicated" in row] == [["text"], ["image"]]
+    for row, kept, n in ((rows[1], "image", 21), (rows[2], "text", 21)):
+        mine = u2a.load(run / "dedicated" / kept)
+        assert list(mine.recipe.modalities) == [kept]
+        alone = mine.evaluate()  # on its 21 of 24 test samples that have its modality, as the row is
+        assert row["n"] == alone.n == n
+        beside = row["dedicated"]
+        assert beside["score"] == pytest.approx(alone.scores["accuracy"])
+        assert beside["difference"] == pytest.approx(row["score"] - beside["score"])
+        assert beside["interval"][0] <= beside["difference"] <= beside["interval"][1]
+        assert (beside["run"], beside["left_out"]) == (str(run / "dedicated" / kept), 5)
+    assert (run / "dedicated/text/checkpoints/LAST").stat().st_mtime_ns == saved
+    print_baselines(json.loads(done.stdout))
+    shown = capsys.readouterr().out
+    assert shown.count(LABELS["dedicated"]) == 2
+    assert shown.count("; 5 training samples left out") == 2

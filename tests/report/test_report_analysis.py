@@ -57,6 +57,7 @@ def test_the_loss_of_a_class_is_measured_on_the_samples_that_the_modality_leaves
     assert row["missing"] == {"image": 0.5, "text": 0.0}
     assert worst_loss(row) == 1.0
     empty: Any = {"patterns": [], "availability": [], "tokens": [], "calibration": [], "rates": None}
+    empty |= {"confusion": None, "mistakes": {"samples": []}, "training": []}
     empty |= {"over_seeds": None, "contributions": {"values": {}, "pairs": [], "classes": {}}}
     (cells,) = csv_tables({**empty, "classes": [row]})["classes"]
     assert (cells["complete beside text"], cells["without text"]) == (1.0, 0.0)
@@ -136,10 +137,15 @@ def test_a_curve_counts_the_samples_that_have_the_modality():
     found = analysis([both] * 3 + [image_only], present, [1] * 4, make_task(classes=("a", "b")))
     report = {
         "metric": {"label": "accuracy"},
+        "modalities": list(NAMES),
+        "constant": {"score": 0.75, "answer": "always the most frequent class"},
         "over_seeds": None,
         "availability": curves([found.availability()]),
     }
-    axes = availability(report).figure.axes[0]
+    chart = availability(report)
+    axes = chart.figure.axes[0]
+    assert axes.lines[0].get_ydata() == [75, 75]
+    assert chart.caption.endswith("Dotted: always the most frequent class, 75.0 %.")
     text = dict(zip(*axes.lines[-1].get_data(), strict=True))
     assert (text[0], text[30], text[100]) == (0, 25, 75)
     assert axes.get_xlabel().endswith("% of the samples that have it)")
@@ -148,20 +154,24 @@ def test_a_curve_counts_the_samples_that_have_the_modality():
 def test_the_class_charts_line_leads_left_for_a_loss_and_right_for_a_gain_the_largest_loss_first():
     def one(name: str, complete: float, without: float) -> dict[str, Any]:
         filled = {"complete_beside": {"a": complete}, "missing": {"a": without}}
-        return {"class": name, **filled, "missing_without_mask_tokens": {"a": 0.5}}
+        change = {"change_interval": {"a": [without - complete - 0.1, without - complete + 0.1]}}
+        return {"class": name, "n": 7, **filled, **change, "missing_without_mask_tokens": {"a": 0.5}}
 
     rows = [one("gains", 0.3, 0.9), one("loses", 0.8, 0.2), one("keeps", 0.6, 0.6)]
-    report: dict[str, Any] = {"classes": rows, "availability": [{"modality": "a"}]}
+    report: dict[str, Any] = {"classes": rows, "availability": [{"modality": "a"}], "modalities": ["a"]}
     report |= {"metric": {"class_label": "recall of the class"}, "classes_of_task": ["gains", "loses", "keeps"]}
     chart = classes(report, 0)
     axes = chart.figure.axes[0]
     segments = axes.collections[0].get_segments()
     names = [label.get_text() for label in axes.get_yticklabels()]
     ends = {name: sorted(segment[:, 0]) for name, segment in zip(names, segments, strict=True)}
-    assert names == ["loses", "keeps", "gains"]
+    assert names == ["loses (7)", "keeps (7)", "gains (7)"]
+    ends = {name.split()[0]: value for name, value in ends.items()}
+    whiskers = axes.collections[1].get_segments()
+    assert sorted(whiskers[0][:, 0]) == pytest.approx([10, 30])  # of the score that is left
     assert ends["loses"] == pytest.approx([20, 80])
     assert ends["gains"] == pytest.approx([30, 90])
-    tick, _, filled = (line.get_xdata() for line in axes.lines[:3])
+    tick, filled, _ = (line.get_xdata() for line in axes.lines[:3])
     assert filled[0] < tick[0]  # to the left is a loss
     assert filled[2] > tick[2]
     assert "to the left is a loss, to the right a gain" in chart.caption

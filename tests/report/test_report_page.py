@@ -11,8 +11,16 @@ from typing import Any
 import four
 import numpy as np
 import pytest
+import torch
 
-from u2a.report.values.expected import expected
+from u2a.recipe.sections import TaskSection
+from u2a.report.page import render
+from u2a.report.tables import pattern_label
+from u2a.report.values.expected import expected, model_of_use
+from u2a.report.values.mixing import Mix
+from u2a.report.values.patterns import PatternValues
+from u2a.report.values.predictions import Predictions
+from u2a.report.values.pseudovalues import on
 from u2a.report.write import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -33,6 +41,9 @@ CHARTS = [
     "contributions-by-class",
     "tokens",
     *(f"calibration-{m}" for m in range(5)),
+    "confusion",
+    "training-loss",
+    "class-counts",
     "rates",
 ]
 
@@ -86,7 +97,7 @@ def test_fits_phone_and_desktop_without_scrolling_sideways(page: Any, width: int
 
 
 def test_every_chart_is_drawn_with_alternative_text(page: Any):
-    figures = page.query_selector_all("figure")
+    figures = page.query_selector_all("figure:not(.tile)")
     assert sorted(figure.get_attribute("id") for figure in figures) == sorted(f"figure-{c}" for c in CHARTS)
     for figure in figures:
         assert len(figure.query_selector("[role=img]").get_attribute("aria-label")) > 20
@@ -183,11 +194,60 @@ def test_the_calculator_says_what_the_command_line_says(page: Any, folder: Path)
     assert page.inner_text("[data-out=score]") == f"{100 * wanted['score']:.1f}"
     assert page.inner_text("[data-out=interval]") == f"95 % interval {low} to {high}"
     assert page.inner_text("[data-out=bound]") == f"{100 * wanted['bound']:.1f}"
-    assert page.inner_text("[data-out=missing]") == "without " + ", ".join(wanted["worst"]["missing"])
+    assert page.inner_text("[data-out=missing]") == pattern_label(wanted["worst"]["missing"], four.MODALITIES)
     assert page.inner_text("[data-out=nothing]") == f"{100 * wanted['nothing_left']:.1f}"
     assert page.locator("#table-in-use tbody tr").count() == 15
+    assert "weighted by how often each comes. No pattern" in page.inner_text("#in-use")
     page.locator("#in-use input").first.fill("120")
     assert page.inner_text("[data-out=score]") == "n/a"
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "f1_micro", "map"])
+@pytest.mark.parametrize("few", [False, True])
+def test_the_calculator_weighs_all_samples_in_all_patterns_as_python_does(
+    browser: Any, folder: Path, tmp_path: Path, metric: str, few: bool
+):
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    use = model_in_use(metric, 12 if few else 80)
+    if metric == "map":
+        assert use["few"]
+    wanted = expected(use, four.MODALITIES[:2], {"left": 0.35, "right": 0.2})
+    assert abs(wanted["score"] - wanted["mean_of_patterns"]) > 1e-3
+    report |= {"in_use": use, "modalities": list(four.MODALITIES[:2])}
+    report["metric"] = report["metric"] | {"name": "accuracy", "label": "quality"}
+    (tmp_path / "page.html").write_text(render(report, []), encoding="utf-8")
+    opened = browser.new_page()
+    opened.goto((tmp_path / "page.html").as_uri())
+    for box, rate in zip(opened.locator("#in-use input").all(), (35, 20), strict=True):
+        box.fill(str(rate))
+    low, high = (f"{100 * bound:.1f}" for bound in wanted["interval"])
+    assert opened.inner_text("[data-out=score]") == f"{100 * wanted['score']:.1f}"
+    assert opened.inner_text("[data-out=interval]") == f"95 % interval {low} to {high}"
+    assert "quality of all samples together, each in every pattern as often as it comes" in opened.inner_text(
+        "#in-use"
+    )
+    opened.close()
+
+
+def model_in_use(metric: str, n: int) -> dict[str, Any]:
+    """Of two seeds; the first samples have nothing left in the last pattern."""
+    draw, runs, mixes = torch.Generator().manual_seed(n), [], []
+    truth = (torch.rand(n, 3, generator=draw) < torch.tensor([0.6, 0.4, 0.15])).float()
+    truth[0] = 1
+    task = TaskSection(kind="multi_label", classes=tuple("abc"), metric=metric)
+    used_NK = np.ones((n, 3), bool)
+    used_NK[: n // 8, 2] = False
+    for _ in range(2):
+        logits = [s * truth + torch.randn(n, 3, generator=draw) - s / 2 for s in (3.0, 1.0, 0.5)]
+        found = [Predictions.of((one * 4).round() / 4, truth, task) for one in logits]
+        runs.append([])
+        for k, missing in enumerate(((), ("right",), ("left",))):
+            own, beside = on(used_NK[:, k], found[k]), on(used_NK[:, k], found[0])
+            present, kept = tuple(name not in missing for name in ("left", "right")), int(used_NK[:, k].sum())
+            runs[-1].append(PatternValues(present, missing, kept, n - kept, {metric: own.score}, own, beside))
+        mixes.append(Mix.of(found, found[0].truth_NC.numpy(), used_NK, metric))
+    use = model_of_use(runs, True, mix=Mix.joined(mixes))
+    return use | {"mix": use["mix"].plain()}
 
 
 def test_lead_cards_and_rows_of_several_seeds_are_means_over_them(page: Any, folder: Path):
@@ -203,11 +263,13 @@ def test_lead_cards_and_rows_of_several_seeds_are_means_over_them(page: Any, fol
         assert f"{100 * np.mean(row['by_seed']):.1f}" in cells.inner_text()
     for section in ("#contributions", "#classes", "#tokens", "#calibration"):
         assert "mean of 2 seeds" in page.inner_text(section).lower()
-    assert "first run" not in page.inner_text("main")
+    assert "Of the first run (seed 0)." in page.inner_text("#mistakes")  # one run's samples are shown
+    for section in page.locator("main section:not(#mistakes)").all():
+        assert "first run" not in section.inner_text()
 
 
 def test_class_names_are_text_not_markup(page: Any):
-    assert page.locator("section b").count() == page.locator(".bar b").count()
+    assert page.locator("section b:not(.verdict b)").count() == page.locator("section .bar b").count()
     assert page.locator("#figure-classes-0 svg text", has_text="<b>boat</b>").count() == 1
 
 
@@ -217,7 +279,8 @@ def test_the_page_could_not_load_or_run_anything_else(page: Any, folder: Path):
     assert "'unsafe-inline'; script-src 'sha256-" in policy
     html = (folder / "report.html").read_text(encoding="utf-8")
     assert html.count("<script") == 1
-    assert "src=" not in html.replace("-src", "")
+    sources = page.eval_on_selector_all("[src]", "found => found.map(e => e.getAttribute('src').slice(0, 5))")
+    assert set(sources) == {"data:"}  # the samples' pictures
 
 
 def test_print_shows_whole_tables(page: Any):

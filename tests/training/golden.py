@@ -151,6 +151,7 @@ def write_recipe(folder: Path, case: Case, data: str | dict[str, list[str]], met
             "classes": CLASSES,
             "select_on": "complete",
             **({"metric": metric} if metric else {}),
+            **({"class_weights": "balanced"} if case.get("balanced") else {}),
         },
         **{section: case[section] for section in ("modalities", "model", "training")},
     }
@@ -186,6 +187,7 @@ def method_of(case: Case) -> Method:
         **{name: training[name] for name in same},
         lr_factors=training["lr_factors"],
         per_modality=model["fusion"] == "per_modality",
+        balanced=[one.labels for one in samples(case["data"]).values()] if case.get("balanced") else None,
     )
 
 

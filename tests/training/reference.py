@@ -67,6 +67,7 @@ class Method:
     lr_factors: Mapping[str, float]  # by part: lora, encoder, mask_tokens, projection, proxies, head
     per_modality: bool = False  # instead of the paper's sum: standardised read-outs, a head for each modality
     statistics: Mapping[str, Tensor] = field(default_factory=dict)  # with it, what the head start has measured
+    balanced: Sequence[tuple[int, ...]] | None = None  # all training samples' labels, where classes count alike
 
 
 @dataclass(frozen=True)
@@ -219,12 +220,23 @@ def logits(method: Method, encoded: Encoded, learned: Learned) -> Tensor:
 
 
 def task_loss(method: Method, logits_C: Tensor, labels: tuple[int, ...]) -> Tensor:
-    """Cross entropy, or the mean over the classes of each one's binary cross entropy."""
+    """Cross entropy, or the mean over the classes of each one's binary cross entropy; classes may be balanced.
+
+    Balanced, a sample counts N over C times the samples of its class; a label that is there N over twice those
+    that have it, one that is not N over twice those that do not.
+    """
+    n = len(method.balanced or ())
+    having = [sum(c in one for one in method.balanced or ()) for c in range(len(logits_C))]
     if not method.multi_label:
-        return logits_C.logsumexp(0) - logits_C[labels[0]]
+        loss = logits_C.logsumexp(0) - logits_C[labels[0]]
+        return loss * n / (len(logits_C) * having[labels[0]]) if method.balanced else loss
     target_C = torch.tensor([float(c in labels) for c in range(len(logits_C))], dtype=logits_C.dtype)
     p_C = logits_C.sigmoid()
-    return -(target_C * p_C.log() + (1 - target_C) * (1 - p_C).log()).mean()
+    yes_C, no_C = torch.ones_like(p_C), torch.ones_like(p_C)
+    if method.balanced:
+        yes_C = torch.tensor([n / (2 * k) for k in having], dtype=p_C.dtype)
+        no_C = torch.tensor([n / (2 * (n - k)) for k in having], dtype=p_C.dtype)
+    return -(yes_C * target_C * p_C.log() + no_C * (1 - target_C) * (1 - p_C).log()).mean()
 
 
 def alignment_loss(method: Method, batch: Sequence[Encoded]) -> Tensor:

@@ -76,6 +76,13 @@ CASES: dict[str, Case] = {
     "accumulation-dropout": {**model(lora_dropout=0.3), **training(accumulation=2)},
     "multi-label": {"data": "several"},
     "multi-label-exhaustive": {"data": "several", **training(modality_dropout="exhaustive")},
+    "balanced": {"balanced": True, **training(accumulation=2)},
+    "balanced-multi-label": {"balanced": True, "data": "several"},
+    "balanced-exhaustive": {
+        "balanced": True,
+        "data": "gaps",
+        **training(modality_dropout="exhaustive", batch_size=4, epochs=2),
+    },
     "one-modality": {"modalities": {"b": B}},
     "one-modality-random": {"modalities": {"b": B}, **training(modality_dropout="random")},
     "three-modalities": {"modalities": THREE},

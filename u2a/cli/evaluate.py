@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,19 +22,21 @@ if TYPE_CHECKING:
 def eval_command(
     folder: str | None, *, sweep: bool, rates: str | None, baselines: bool, as_json: bool, **options: Any
 ) -> None:
-    """``u2a eval``; `options` are those of `u2a.evaluation.trained.evaluate_run`."""
+    """``u2a eval``; `options` are those of `u2a.evaluation.commands.evaluate_run`."""
     from u2a.common.distributed import is_main_process
-    from u2a.evaluation import trained as api
+    from u2a.evaluation import commands
 
     if baselines and not sweep:
         raise U2AError("--baselines compares every pattern; use it with --sweep, or: u2a baselines RUN")
     if rates is not None:
         if sweep or options["drop"] or options["keep"]:
             raise U2AError("--rates weighs every pattern; use it without --drop, --keep and --sweep")
+        if options.pop("predictions"):
+            raise U2AError("--predictions writes scored patterns; with --rates there are none: use --sweep")
         return rates_command(folder, rates, as_json=as_json, **options)
     if sweep:
         return sweep_command(folder, baselines=baselines, as_json=as_json, **options)
-    scenario, run = api.evaluate_run(folder, **options)
+    scenario, run = commands.evaluate_run(folder, **options)
     if not is_main_process():
         return None
     if as_json:
@@ -57,11 +60,11 @@ def sweep_command(
 ) -> None:
     """``u2a eval --sweep``: every availability pattern from one pass of the encoders."""
     from u2a.common.distributed import is_main_process
-    from u2a.evaluation import trained as api
+    from u2a.evaluation import commands
 
     if drop or keep:
         raise U2AError("--sweep scores every pattern; use it without --drop and --keep")
-    scenarios, run = api.sweep_run(folder, **options)
+    scenarios, run = commands.sweep_run(folder, **options)
     if not is_main_process():
         return None
     beside = _baselines(run, options) if baselines else None
@@ -106,10 +109,10 @@ def _print_calibration(scenarios: Sequence[Scenario], recipe: Recipe) -> None:
         found = scenario.calibrated
         marks = [missing if name in scenario.dropped else present for name in names]
         scores = [f"{found[k]:.4f}" for key in fitted for k in (key.removesuffix("_fitted"), key)]
-        errors = f"{found['ece']:.3f}", f"{found['ece_calibrated']:.3f}"
+        errors = [f"{found[key]:.3f}" for key in ("ece", "ece_calibrated", "ece_chance_calibrated")]
         sets = f"{100 * found['coverage']:.1f} %", f"{found['set_size']:.2f}"
         lines.append([*marks, *errors, *scores, *sets])
-    print_table([*names, "ECE", "calibrated", *headers, "90 % sets hold", "mean size"], lines)
+    print_table([*names, "ECE", "calibrated", "by chance", *headers, "90 % sets hold", "mean size"], lines)
     for scenario in rows:
         own = "+".join(name for name in names if name not in scenario.dropped)
         if (group := scenario.calibrated["set_from"]) != own:
@@ -143,7 +146,8 @@ def rates_command(folder: str | None, rates: str, *, as_json: bool, **options: A
     click.echo(f"run {run}, split {options['split']}, N {found['n']}; missing: {missing}")
     low, high = found["interval"]
     what = f"expected {found['metric']}" if found["exact"] else f"mean of the patterns' {found['metric']}"
-    click.echo(f"{what} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    part = f", weighed on {found['weighed']} samples" if (found["weighed"] or found["n"]) < found["n"] else ""
+    click.echo(f"{what} {found['score']:.4f} (95 % interval {low:.4f} to {high:.4f}){part}")
     if found["worst"]:
         worst = found["worst"]
         without = ", ".join(worst["missing"]) or "nothing"
@@ -218,6 +222,12 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
     flag_value=False,
     default=True,
     help="Fill missing modalities with zeros instead.",
+)
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write key, label and every class's probability per sample and pattern: .csv, .jsonl or .parquet.",
 )
 @click.option("--split", default="test", show_default=True, help="The split to score.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)

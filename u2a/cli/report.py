@@ -30,6 +30,13 @@ folder_type = click.Path(file_okay=False, writable=True, path_type=Path)
     show_default=True,
     help="Show the first run beside baselines on the same frozen encoders.",
 )
+@click.option(
+    "--samples/--no-samples",
+    "with_samples",
+    default=True,
+    show_default=True,
+    help="Show the samples of the surest mistakes on the page; leave them out where data is private.",
+)
 @split_option
 @checkpoint_option
 @set_option
@@ -39,6 +46,7 @@ def report(
     figures: Path | None,
     seed: int,
     beside_baselines: bool,
+    with_samples: bool,
     split: str,
     checkpoint: str,
     sets: tuple[str, ...],
@@ -59,6 +67,7 @@ def report(
         checkpoint=checkpoint,
         sets=sets,
         beside_baselines=beside_baselines,
+        with_samples=with_samples,
     )
     click.echo(f"wrote {page}")
 

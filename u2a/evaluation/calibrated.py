@@ -34,7 +34,7 @@ def calibration_of(
     """What calibration makes of one availability pattern, over the samples that can have it; empty if none can.
 
     Returns:
-        ``n``, ``temperature``; ``ece``, ``brier``, ``nll`` and ``rises`` (see
+        ``n``, ``temperature``; ``ece``, ``ece_chance``, ``brier``, ``nll`` and ``rises`` (see
         `u2a.evaluation.rising.rising_confidence`), each also as ``<name>_calibrated``; ``coverage``,
         ``set_size`` and ``set_from`` of prediction sets that promise `coverage`; for multi-label tasks each
         metric of decisions at 0.5, and ``<name>_fitted`` at the fitted thresholds.
@@ -92,7 +92,7 @@ def reached_coverage(chosen_NC: np.ndarray, target: np.ndarray) -> float:
 
 
 def errors_of_confidence(p_NC: np.ndarray, target: np.ndarray, kind: Kind) -> dict[str, float]:
-    """Expected calibration error, Brier score and negative log-likelihood, lower is better.
+    """Expected calibration error, what of it is chance, Brier score, negative log-likelihood: lower is better.
 
     Brier: the squared distance from the truth, summed over the classes (multi-label: their mean); NLL: of the
     true class (multi-label: the mean over the classes).
@@ -105,7 +105,8 @@ def errors_of_confidence(p_NC: np.ndarray, target: np.ndarray, kind: Kind) -> di
         brier = ((p_NC - target) ** 2).mean(1)
         nll = -(target * np.log(bounded_NC) + (1 - target) * np.log(1 - bounded_NC)).mean(1)
     error = expected_calibration_error(p_NC, target, kind)
-    return {"ece": error, "brier": float(brier.mean()), "nll": float(nll.mean())}
+    chance = error_by_chance(p_NC, kind)
+    return {"ece": error, "ece_chance": chance, "brier": float(brier.mean()), "nll": float(nll.mean())}
 
 
 def expected_calibration_error(p_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:
@@ -113,10 +114,24 @@ def expected_calibration_error(p_NC: np.ndarray, target: np.ndarray, kind: Kind)
 
     Single-label: confidence is the largest probability; multi-label: every sample and class is a case.
     """
-    if kind == "single_label":
-        confidence_K, right_K = p_NC.max(1), (p_NC.argmax(1) == target).astype(float)
-    else:
-        confidence_K, right_K = p_NC.ravel(), target.ravel().astype(float)
-    bin_K = np.clip(np.ceil(confidence_K * BINS).astype(int) - 1, 0, BINS - 1)
-    sums = [np.bincount(bin_K, weights=w, minlength=BINS) for w in (confidence_K, right_K)]
-    return float(np.abs(sums[0] - sums[1]).sum() / len(confidence_K))
+    right_K = (p_NC.argmax(1) == target) if kind == "single_label" else target.ravel()
+    confidence_K, bin_K = _binned(p_NC, kind)
+    gap_B = np.bincount(bin_K, weights=confidence_K - right_K, minlength=BINS)
+    return float(np.abs(gap_B).sum() / len(confidence_K))
+
+
+def error_by_chance(p_NC: np.ndarray, kind: Kind) -> float:
+    """The calibration error that probabilities which are exactly right have on so many cases, on average.
+
+    A bin's gap is then a sum of independent outcomes less their means; of a normal one with variance v the
+    mean length is ``sqrt(2 v / pi)``. For several labels cases of a sample are taken for independent.
+    """
+    confidence_K, bin_K = _binned(p_NC, kind)
+    variance_B = np.bincount(bin_K, weights=confidence_K * (1 - confidence_K), minlength=BINS)
+    return float(np.sqrt(2 / np.pi * np.maximum(variance_B, 0)).sum() / len(confidence_K))
+
+
+def _binned(p_NC: np.ndarray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
+    """Each case's confidence, and its bin."""
+    confidence_K = p_NC.max(1) if kind == "single_label" else p_NC.ravel()
+    return confidence_K, np.clip(np.ceil(confidence_K * BINS).astype(int) - 1, 0, BINS - 1)

@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from u2a.common.distributed import World, alone, default_workers, world
+from u2a.common.distributed import World, alone, default_workers
 from u2a.common.terminal import console
 from u2a.data.feeding.unreadable import Unreadable, lines_of
 from u2a.data.preprocessors import build_preprocessors
@@ -19,11 +19,13 @@ from u2a.errors import CheckpointError
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.encoding import BATCH_SIZE, Encoded, encode_split
 from u2a.evaluation.explain import Explanation, explain
+from u2a.evaluation.export import check_predictions, prediction_rows, write_predictions
 from u2a.evaluation.predict import Prediction, Predictor
 from u2a.evaluation.scenarios import (
     check_conditions,
     keep_mask,
     names_in,
+    patterns,
     sweep,
     with_calibration,
     without_mask_tokens,
@@ -161,6 +163,7 @@ class Model:
         keep: str | Sequence[str] = (),
         seed: int = 0,
         mask_tokens: bool = True,
+        predictions: Path | None = None,
     ) -> Scenario:
         """Score a split with modalities dropped, beside the complete data on the same samples.
 
@@ -168,28 +171,51 @@ class Model:
             drop: names of modalities; one text is one name, or several with commas, as on the command line.
             keep: ``"text=0.3"`` keeps text in that share of the samples, chosen by `seed` and sample key.
             mask_tokens: False fills missing modalities with zeros.
+            predictions: a CSV, JSONL or Parquet file for every sample's probabilities (see
+                `u2a.evaluation.export.prediction_rows`): complete, and with these modalities dropped.
         """
         drop, keep = names_in(drop), names_in(keep)
         shares = check_conditions(self.network.names, drop, keep)
-        encoded = self.encode(split)
-        scorer = Scorer(
-            self.network, encoded if mask_tokens else without_mask_tokens(encoded), self.recipe.task
-        )
+        names, encoded = self.network.names, self._encoded(split, mask_tokens)
+        scorer = Scorer(self.network, encoded, self.recipe.task)
+        kept_M = torch.tensor([name not in drop for name in names])
+        kept_NM = keep_mask(encoded.keys, names, encoded.present_NM, shares, seed) & kept_M
+        if predictions:
+            changed = [kept_NM] if drop or shares else []
+            self._write(predictions, encoded, [torch.ones_like(kept_M), *changed])
         if not shares:
             scenario = scorer.drop(drop)
             scenario = with_stand_ins(scenario, scorer) if mask_tokens else scenario
             return with_calibration(scenario, scorer, self.calibration)
-        names = self.network.names
-        kept_NM = keep_mask(encoded.keys, names, encoded.present_NM, shares, seed)
-        kept_NM = kept_NM & torch.tensor([name not in drop for name in names])
         return scorer.keep(kept_NM, drop, {name: float(share) for name, share in shares.items()})
 
-    def sweep(self, split: str = "test", *, seed: int = 0, mask_tokens: bool = True) -> list[Scenario]:
-        """Score every availability pattern of a split from one pass of the encoders (see `scenarios.sweep`)."""
-        encoded = self.encode(split)
-        filled = encoded if mask_tokens else without_mask_tokens(encoded)
+    def sweep(
+        self,
+        split: str = "test",
+        *,
+        seed: int = 0,
+        mask_tokens: bool = True,
+        predictions: Path | None = None,
+    ) -> list[Scenario]:
+        """Score every availability pattern of a split from one pass of the encoders (see `scenarios.sweep`).
+
+        `predictions` as in `evaluate`, of every pattern.
+        """
+        encoded = self._encoded(split, mask_tokens)
+        if predictions:
+            kept = [torch.tensor(pattern) for pattern in patterns(len(self.network.names), seed)]
+            self._write(predictions, encoded, kept)
         task = self.recipe.task
-        return sweep(self.network, filled, task, seed, self.calibration, stands_in=mask_tokens)
+        return sweep(self.network, encoded, task, seed, self.calibration, stands_in=mask_tokens)
+
+    def _encoded(self, split: str, mask_tokens: bool) -> Encoded:
+        encoded = self.encode(split)
+        return encoded if mask_tokens else without_mask_tokens(encoded)
+
+    def _write(self, file: Path, encoded: Encoded, kept: Sequence[torch.Tensor]) -> None:
+        check_predictions(file)
+        if self.place.main:
+            write_predictions(file, prediction_rows(self.network, encoded, self.recipe.task, kept))
 
 
 def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Sequence[str] = ()) -> Model:
@@ -206,50 +232,3 @@ def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Seque
     found = find_run(run)
     recipe = found.recipe(tuple(sets))
     return Model(found, recipe, alone(recipe.training.device), checkpoint)  # under torchrun, each has its own
-
-
-def evaluate(
-    run: str | Path | None = None,
-    *,
-    drop: str | Sequence[str] = (),
-    split: str = "test",
-    checkpoint: str = "best",
-) -> Scenario:
-    """Score a run (the newest if none is named) with modalities dropped, as ``u2a eval`` does."""
-    return evaluate_run(run, drop=drop, split=split, checkpoint=checkpoint, sets=())[0]
-
-
-def evaluate_run(
-    run: str | Path | None,
-    *,
-    drop: str | Sequence[str] = (),
-    keep: str | Sequence[str] = (),
-    seed: int = 0,
-    mask_tokens: bool = True,
-    split: str = "test",
-    checkpoint: str = "best",
-    sets: Sequence[str] = (),
-) -> tuple[Scenario, Run]:
-    """`Model.evaluate` on a run, on all processes under torchrun; returns the run as well."""
-    found = find_run(run)
-    recipe = found.recipe(tuple(sets))
-    check_conditions(tuple(recipe.modalities), names_in(drop), names_in(keep))
-    with world(recipe.training.device) as place:
-        model = Model(found, recipe, place, checkpoint)
-        return model.evaluate(drop, split, keep=keep, seed=seed, mask_tokens=mask_tokens), found
-
-
-def sweep_run(
-    run: str | Path | None,
-    *,
-    seed: int = 0,
-    mask_tokens: bool = True,
-    split: str = "test",
-    checkpoint: str = "best",
-    sets: Sequence[str] = (),
-) -> tuple[list[Scenario], Run]:
-    """`Model.sweep` on a run, on all processes under torchrun; returns the run as well."""
-    found = find_run(run)
-    recipe = found.recipe(tuple(sets))
-    with world(recipe.training.device) as place:
-        return Model(found, recipe, place, checkpoint).sweep(split, seed=seed, mask_tokens=mask_tokens), found

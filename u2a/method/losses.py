@@ -70,35 +70,67 @@ def _masked(x_BMMD: Tensor, keep_BMM: Tensor) -> Tensor:
     return wide.masked_fill(~keep_BMM.unsqueeze(-1), 0)
 
 
-def task_losses(logits_BC: Tensor, target: Tensor) -> Tensor:
+def balanced_weights(count_C: Tensor, n: int, *, multi_label: bool) -> Tensor:
+    """What each class counts in the task loss, so that rare and frequent ones count alike.
+
+    Args:
+        count_C: how many of the n training samples have each class, any real type.
+
+    Returns:
+        ``[C]`` float64: ``n / (C n_c)`` over the C classes that occur (as scikit-learn's "balanced"), 0 for one
+        that does not; multi-label ``[2, C]``: ``n / (2 n_c)`` for having the label, in the second row, and
+        likewise for lacking it; 1 where all samples agree. Their mean over the n samples is 1.
+    """
+    count_C = count_C.double()
+    if not multi_label:
+        occurs_C = count_C > 0
+        weight_C = n / (occurs_C.sum() * count_C.clamp(min=1))
+        return torch.where(occurs_C, weight_C, 0)
+    both_2C = torch.stack([n - count_C, count_C])
+    return torch.where((both_2C > 0).all(0), n / (2 * both_2C.clamp(min=1)), 1)
+
+
+def task_losses(logits_BC: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """Each sample's task loss: cross entropy, or binary cross entropy averaged over the classes.
 
     Args:
         logits_BC: float.
         target: ``[B]`` long (class indices), or ``[B, C]`` float (one 0 or 1 a class).
+        weights: of the classes (see `balanced_weights`); all alike if None.
 
     Returns:
         loss_B, float32 or wider.
     """
     logits = logits_BC.to(torch.promote_types(logits_BC.dtype, torch.float32))
+    if weights is not None:
+        weights = weights.to(logits.dtype).to(logits.device)
     if target.dim() == 1:
-        return F.cross_entropy(logits, target, reduction="none")
-    return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none").mean(1)
+        loss_B = F.cross_entropy(logits, target, reduction="none")
+        return loss_B if weights is None else loss_B * weights[target]
+    loss_BC = F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")
+    if weights is not None:
+        loss_BC = loss_BC * torch.where(target > 0, weights[1], weights[0])
+    return loss_BC.mean(1)
 
 
-def exhaustive_task_losses(classify: Callable[[Tensor], Tensor], present_BM: Tensor, target: Tensor) -> Tensor:
+def exhaustive_task_losses(
+    classify: Callable[[Tensor], Tensor],
+    present_BM: Tensor,
+    target: Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Each sample's task loss averaged over all non-empty subsets of its own presence.
 
     Args:
         classify: presence after dropping (bool ``[B, M]``) to ``logits_BC``, from one encoding.
         present_BM: bool, presence in the data.
-        target: as in `task_losses`.
+        target, weights: as in `task_losses`.
     """
     total_B = torch.zeros(len(present_BM), device=present_BM.device)
     for kept in subsets(present_BM.shape[1]):
         kept_M = torch.tensor(kept, device=present_BM.device)
         has_all_B = (present_BM | ~kept_M).all(1)
-        losses_B = task_losses(classify(present_BM & kept_M), target)
+        losses_B = task_losses(classify(present_BM & kept_M), target, weights)
         total_B = total_B + torch.where(has_all_B, losses_B, 0)
     return total_B / (2 ** present_BM.sum(1) - 1)
 

@@ -16,9 +16,18 @@ from u2a.method.read_out import ModalityHead
 class Objective(nn.Module):
     """The model with its losses: what DDP wraps, so that every output of its forward pass gets a gradient."""
 
-    def __init__(self, model: U2A, *, alignment_weight: float, detach_target: bool, exhaustive: bool) -> None:
+    def __init__(
+        self,
+        model: U2A,
+        *,
+        alignment_weight: float,
+        detach_target: bool,
+        exhaustive: bool,
+        class_weights: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
+        self.class_weights = class_weights
         self.alignment_weight = alignment_weight
         self.detach_target = detach_target
         self.exhaustive = exhaustive
@@ -33,9 +42,9 @@ class Objective(nn.Module):
             return self.model.classify(cls_BMD, mask_BMMD, kept_BM)
 
         if self.exhaustive:
-            loss_B = exhaustive_task_losses(classify, present_BM, target)
+            loss_B = exhaustive_task_losses(classify, present_BM, target, self.class_weights)
         else:
-            loss_B = task_losses(logits_BC, target)
+            loss_B = task_losses(logits_BC, target, self.class_weights)
         alignment = alignment_loss(
             cls_BMD, mask_BMMD, present_BM, pairs_MM=counts.pairs_MM, detach_target=self.detach_target
         )

@@ -35,6 +35,12 @@ class TaskSection(Section):
         "the one that heads the kind (accuracy; f1_macro for multi_label) if left out",
     )
 
+    class_weights: Literal["balanced"] | None = Field(
+        None,
+        description="balanced: in the task loss a sample of a rare class counts more (N / (C n_c); in "
+        "multi_label tasks N / (2 n) for having a label, and for lacking it); all alike if left out",
+    )
+
     select_on: Literal["mean", "complete", "worst"] = Field(
         "mean",
         description="what picks the best checkpoint: the mean or the worst of the complete pattern and each "

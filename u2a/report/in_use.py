@@ -13,6 +13,7 @@ from u2a.evaluation.scenarios import without_mask_tokens
 from u2a.evaluation.trained import Model
 from u2a.report.values.analysis import Analysis
 from u2a.report.values.expected import MOST_MODALITIES, expected, model_of_use, parse_rates
+from u2a.report.values.mixing import AT_MOST
 from u2a.runs.folder import Run, find_run
 
 
@@ -26,7 +27,8 @@ def expect_run(
     checkpoint: str = "best",
     sets: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Run]:
-    """What `u2a.report.values.expected.expected` says of a run, with ``metric``, ``n``, ``higher_is_better``.
+    """What `u2a.report.values.expected.expected` says of a run, with ``metric``, ``n``,
+    ``weighed`` (on how many samples a score that is no mean was weighed, else None), ``higher_is_better``.
 
     Modalities go missing on top of what the data lacks, ``data.missing`` included, as ``u2a eval --drop`` does.
 
@@ -48,6 +50,13 @@ def expect_run(
             encoded = without_mask_tokens(encoded)
         analysis = Analysis(model.network, encoded, recipe.task, encoded.keys, seed=seed)
         higher = recipe.task.spec().higher_is_better
-        use = model_of_use([analysis.patterns(every=True)], higher, seed)
-    about = {"metric": recipe.task.headline, "n": use["n"], "higher_is_better": higher}
+        found_patterns = analysis.patterns(every=True)
+        mix = analysis.mix(found_patterns, AT_MOST)
+        use = model_of_use([found_patterns], higher, seed, mix)
+    about = {
+        "metric": recipe.task.headline,
+        "n": use["n"],
+        "weighed": use["weighed"],
+        "higher_is_better": higher,
+    }
     return about | expected(use, names, parsed), found

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from u2a.report.baselines import labels_of
 from u2a.report.drawing.style import Chart, to_svg
-from u2a.report.tables import class_is_lower, worst_first, worst_loss, worst_missing
+from u2a.report.tables import class_is_lower, pattern_label, worst_first, worst_loss, worst_missing
 
 MINUS = "\N{MINUS SIGN}"
 #: Forms of scores that are averages over classes.
@@ -22,6 +22,8 @@ SECTIONS = {
     "availability": ("availability",),
     "contributions": ("contributions", "interactions"),
     "classes": ("classes-", "contributions-by-class"),
+    "mistakes": ("confusion",),
+    "training": ("training-", "class-counts"),
     "tokens": ("tokens",),
     "calibration": ("calibration-",),
     "rates": ("rates",),
@@ -44,6 +46,7 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
     )
     environment.filters |= {"percent": percent, "points": points, "tenths": tenths, "places": places}
     calibrated = (report["calibrated"] or [{}])[0]
+    environment.filters |= {"pattern": pattern_label, "amount": amount}
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
@@ -54,6 +57,9 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
         worst_missing=worst_missing,
         class_is_lower=class_is_lower,
         lead=lead(report),
+        glance=glance(report),
+        constant=report["constant"] and report["constant"]["score"],
+        in_use=in_use(report),
         rule=rule(report),
         averages=averages(report["metric"]),
         fitted=[name for name in report["metric"]["labels"] if f"{name}_fitted" in calibrated],
@@ -93,9 +99,41 @@ def points(value: float | None) -> str:
     return f"{100 * value:+.1f}".replace("-", MINUS) if round(1000 * value) else "0.0"
 
 
+def amount(value: float) -> str:
+    """A count, or a mean of counts over seeds."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+def glance(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first screen's rows: complete, and each modality missing by itself."""
+    metric, names = report["metric"]["name"], report["modalities"]
+    sign = 1 if report["metric"]["higher_is_better"] else -1
+    known = [row for row in report["patterns"] if row["scores"][metric] is not None and len(row["missing"]) < 2]
+    chosen = sorted(known, key=lambda row: (len(row["missing"]), sign * row["difference"]))
+    return [
+        {
+            "label": pattern_label(row["missing"], names),
+            "score": row["scores"][metric],
+            "interval": row["interval"],
+            "difference": row["difference"] if row["missing"] else None,
+            "beyond_chance": row["beyond_chance"],
+        }
+        for row in chosen
+    ]
+
+
+def in_use(report: dict[str, Any]) -> dict[str, Any] | None:
+    """What the calculator works with, its patterns by name."""
+    found, names = report["in_use"], report["modalities"]
+    if found is None:
+        return None
+    named = [pattern | {"name": pattern_label(pattern["missing"], names)} for pattern in found["patterns"]]
+    return found | {"patterns": named}
+
+
 def places(value: float | None) -> str:
     """A number without a unit: ``0.123``."""
-    return "n/a" if value is None else f"{value:.3f}"
+    return "n/a" if value is None else f"{value:.3f}".replace("-", MINUS)
 
 
 def rule(report: dict[str, Any]) -> str:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from u2a.common.files import write_json, write_text
 
 Row = dict[str, Any]
+
+
+def pattern_label(missing: Sequence[str], names: Sequence[str]) -> str:
+    """What a pattern is called: by what it lacks, or by what is left where that is shorter."""
+    left = [name for name in names if name not in missing]
+    if not missing:
+        return "complete"
+    if len(missing) > 1 and len(left) == 1:
+        return f"{left[0]} alone"
+    if len(left) < len(missing):
+        return f"{', '.join(left)} only"
+    return f"without {', '.join(missing)}"
 
 
 def worst_first(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -50,6 +64,9 @@ def csv_tables(report: Row) -> dict[str, list[Row]]:
             for b in row["bins"]
         ],
         "rates": report["rates"]["cells"] if report["rates"] else [],
+        "confusion": _confusion(report),
+        "mistakes": [_mistake(row) for row in report["mistakes"]["samples"]],
+        "training": _training(report),
     }
     return {name: rows for name, rows in tables.items() if rows}
 
@@ -72,6 +89,38 @@ def _pattern(row: Row) -> Row:
     cells |= _bounds("difference_", row["difference_interval"])
     cells |= _bounds("simultaneous_", row["simultaneous_interval"])
     return cells | {f"run {i}": score for i, score in enumerate(row["by_seed"], 1) if len(row["by_seed"]) > 1}
+
+
+def without_tiles(report: Row) -> Row:
+    """The report without what only the page shows of samples."""
+    bare = [{k: v for k, v in row.items() if k != "tiles"} for row in report["mistakes"]["samples"]]
+    return report | {"mistakes": report["mistakes"] | {"samples": bare}}
+
+
+def _confusion(report: Row) -> list[Row]:
+    found = report["confusion"]
+    if found is None:
+        return []
+    return [
+        {"truth": truth, "guess": guess, "count": count}
+        for truth, row in zip(found["classes"], found["counts"], strict=True)
+        for guess, count in zip(found["classes"], row, strict=True)
+    ]
+
+
+def _mistake(row: Row) -> Row:
+    plain = {k: row[k] for k in ("key", "label", "probability", "confidence")}
+    return plain | {part: json.dumps(row[part], ensure_ascii=False) for part in ("truth", "guess")}
+
+
+def _training(report: Row) -> list[Row]:
+    return [
+        {"seed": run["seed"], "epoch": epoch, "loss": loss.get(epoch, ""), "score": score.get(epoch, "")}
+        for run in report["training"]
+        for loss in [dict(zip(run["epochs"], run["losses"], strict=True))]
+        for score in [dict(zip(run["validated"], run["scores"], strict=True))]
+        for epoch in sorted(loss | score)
+    ]
 
 
 def _bounds(name: str, interval: list[float | None]) -> Row:

@@ -12,7 +12,7 @@ from u2a.report.build import build_report
 from u2a.report.drawing.figures import draw_charts
 from u2a.report.drawing.style import chart_style, save_figures
 from u2a.report.page import render
-from u2a.report.tables import write_tables
+from u2a.report.tables import without_tiles, write_tables
 from u2a.runs.folder import find_run
 
 
@@ -26,6 +26,7 @@ def write_report(
     sets: Sequence[str] = (),
     seed: int = 0,
     beside_baselines: bool = False,
+    with_samples: bool = True,
 ) -> Path:
     """Write ``report.html``, ``report.json`` and CSV files; the same runs give the same bytes.
 
@@ -33,6 +34,7 @@ def write_report(
         runs: run folders, the first one's recipe told in detail; the newest run if there are none.
         out: the folder; ``report`` in the first run's if None.
         beside_baselines: score baselines on the first run's frozen encoders, too.
+        with_samples: show the samples of the surest mistakes on the page.
         figures: where to save the charts as PNG and PDF, too.
 
     Returns:
@@ -47,6 +49,7 @@ def write_report(
         sets=sets,
         seed=seed,
         beside_baselines=beside_baselines,
+        with_samples=with_samples,
         say=_say,
     )
     report = without_nan(found)
@@ -56,7 +59,7 @@ def write_report(
         page = render(report, charts)
         if figures:
             save_figures(charts, figures)
-    write_tables(report, folder)
+    write_tables(without_tiles(report), folder)
     write_text(folder / "report.html", page)
     return folder / "report.html"
 

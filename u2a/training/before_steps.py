@@ -51,9 +51,9 @@ def head_start(model: U2A, data: TrainingData, recipe: Recipe, place: World, fol
     """
     most = _most_samples(model)
     columns = data.encode_training(model, token_columns, most)
-    train = _tokens(model, columns)
+    train = _tokens(model, columns, data)
     held_out = data.encode_validation(model, token_columns, most)
-    validation = None if held_out is None else _tokens(model, held_out)
+    validation = None if held_out is None else _tokens(model, held_out, data)
     if place.main:
         for name, found, identity in (
             ("train", columns, data.fingerprint),
@@ -78,7 +78,7 @@ def _most_samples(model: U2A) -> int:
     return max(1, CACHE_BYTES // (4 * numbers))
 
 
-def _tokens(model: U2A, columns: list[Tensor]) -> FrozenTokens:
+def _tokens(model: U2A, columns: list[Tensor], data: TrainingData) -> FrozenTokens:
     *tokens, present_NM, target, _ = (column.to(model.device) for column in columns)
     parts = [ReadTokens(*tokens[3 * m : 3 * m + 3]) for m in range(len(model.names))]
-    return FrozenTokens(tuple(parts), present_NM, target)
+    return FrozenTokens(tuple(parts), present_NM, target, data.class_weights)

@@ -18,7 +18,7 @@ import numpy as np
 
 from u2a.common.files import write_json, write_text
 from u2a.errors import RecipeError, U2AError
-from u2a.evaluation import trained as api
+from u2a.evaluation.commands import sweep_run
 from u2a.recipe.file import load_recipe
 from u2a.runs.dedicated import finished
 from u2a.runs.folder import Run
@@ -161,7 +161,7 @@ def collect(jobs: Sequence[Job], split: str, sets: Sequence[str], say: Say) -> d
 
 def _scores(run: Run, split: str, sets: Sequence[str]) -> list[dict[str, Any]]:
     machine = [value for value in sets if value.startswith(("training.device=", "data.workers="))]
-    scenarios, _ = api.sweep_run(run.folder, split=split, sets=machine)
+    scenarios, _ = sweep_run(run.folder, split=split, sets=machine)
     return [scenario.as_dict() for scenario in scenarios]
 
 

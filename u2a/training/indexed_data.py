@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,10 +24,10 @@ from u2a.data.shards.names import odd_splits
 from u2a.errors import RecipeError
 from u2a.evaluation.encoding import Columns, encode_columns, encode_split
 from u2a.evaluation.validation import Validation, judge
-from u2a.method.losses import Counts
+from u2a.method.losses import Counts, balanced_weights
 from u2a.method.model import U2A
 from u2a.recipe.sections import Recipe
-from u2a.training.gaps import gaps
+from u2a.training.gaps import class_counts, gaps
 
 
 class TrainingData:
@@ -72,12 +73,24 @@ class TrainingData:
         mode = self.recipe.training.modality_dropout
         return mode == "random" or (mode == "auto" and self.n_incomplete == 0)
 
+    @cached_property
+    def class_weights(self) -> Tensor | None:
+        """What each class counts in the task loss; None where all count alike."""
+        task, used_N = self.recipe.task, ~self._held_N
+        if task.class_weights is None:
+            return None
+        counts = torch.from_numpy(class_counts(self.train, used_N, len(task.classes)))
+        return balanced_weights(counts, int(used_N.sum()), multi_label=task.kind == "multi_label")
+
     def notices(self) -> list[str]:
         """What a person should know before the training starts."""
         mode, n = self.recipe.training.modality_dropout, len(self.train) - int(self._held_N.sum())
         state = "exhaustive" if mode == "exhaustive" else "on" if self.dropout else "off"
         lines = [f"{n} training samples, {self.n_incomplete} with a missing modality"]
         lines.append(f"modality dropout {state} ({mode})")
+        if self.class_weights is not None:
+            least, most = self.class_weights[self.class_weights > 0].aminmax()
+            lines.append(f"class weights from {least:.2g} to {most:.2g} (balanced)")
         lines += [*self.train.notes, *gaps(self.train, ~self._held_N, self.recipe.task.classes)]
         lines += preprocessor_notes(self.preprocessors)
         if self._twins:

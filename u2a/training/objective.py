@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from u2a.common.distributed import World
@@ -14,7 +14,7 @@ from u2a.method.objective import Objective
 from u2a.recipe.sections import Recipe
 
 
-def build_objective(model: U2A, recipe: Recipe, place: World) -> nn.Module:
+def build_objective(model: U2A, recipe: Recipe, place: World, class_weights: Tensor | None = None) -> nn.Module:
     """What a step calls: samples in, losses out; gradients are averaged over the processes."""
     training = recipe.training
     objective = Objective(
@@ -22,6 +22,7 @@ def build_objective(model: U2A, recipe: Recipe, place: World) -> nn.Module:
         alignment_weight=training.alignment_weight,
         detach_target=training.detach_target,
         exhaustive=training.modality_dropout == "exhaustive",
+        class_weights=class_weights,
     )
     if place.size == 1:
         return objective

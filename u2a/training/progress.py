@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -21,13 +21,17 @@ class TrainingProgress:
 
     Args:
         total: optimizer steps of the whole training.
+        clock: seconds that only grow.
     """
 
-    def __init__(self, total: int, batch_size: int, *, quiet: bool) -> None:
+    def __init__(
+        self, total: int, batch_size: int, *, quiet: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.clock = clock
         self.total, self.batch_size, self.quiet = total, batch_size, quiet
         self.bar: Progress | None = None
         self.first = self.last_done = 0
-        self.started = self.spoken = time.monotonic()
+        self.started = self.spoken = self.clock()
         self.elsewhere = 0.0
         if not quiet and (console.is_terminal or console.is_jupyter):
             self.bar = progress_bar("{task.fields[losses]}")
@@ -36,7 +40,7 @@ class TrainingProgress:
     def begin(self, done: int) -> None:
         """The training goes on from here: so many steps are done already."""
         self.first = self.last_done = done
-        self.started = self.spoken = time.monotonic()
+        self.started = self.spoken = self.clock()
         self.elsewhere = 0.0
         if self.bar:
             self.bar.update(self.task, completed=done)
@@ -55,17 +59,17 @@ class TrainingProgress:
     @property
     def rate(self) -> float:
         """Samples per second since the start of this process's training, validation and saving left out."""
-        elapsed = time.monotonic() - self.started - self.elsewhere
+        elapsed = self.clock() - self.started - self.elsewhere
         return (self.last_done - self.first) * self.batch_size / elapsed if elapsed else 0.0
 
     @contextmanager
     def not_training(self) -> Iterator[None]:
         """What is done inside does not count as time of training."""
-        began = time.monotonic()
+        began = self.clock()
         try:
             yield
         finally:
-            self.elsewhere += time.monotonic() - began
+            self.elsewhere += self.clock() - began
 
     def step(self, done: int, epoch: int, losses: dict[str, float]) -> None:
         """Tell that `done` steps are done, the last one in `epoch` (from 1)."""
@@ -74,8 +78,8 @@ class TrainingProgress:
         text += f"  alignment {losses['alignment_loss']:.3f}  {self.rate:.0f} samples/s"
         if self.bar:
             self.bar.update(self.task, completed=done, losses=text)
-        elif not self.quiet and (time.monotonic() - self.spoken > PLAIN_SECONDS or done == self.total):
-            self.spoken = time.monotonic()
+        elif not self.quiet and (self.clock() - self.spoken > PLAIN_SECONDS or done == self.total):
+            self.spoken = self.clock()
             self.say(f"step {done}/{self.total}  {text}  {self._eta(done)} left")
 
     def say(self, text: str) -> None:

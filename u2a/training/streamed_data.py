@@ -134,6 +134,11 @@ def _check(recipe: Recipe) -> None:
         raise RecipeError("data.holdout: needs an index; with data.streaming give an indexed val split instead")
     if data.missing and data.missing.rule("train"):
         raise RecipeError("data.missing: a table for train needs an index; make one with: u2a data index")
+    if recipe.task.class_weights:
+        raise RecipeError(
+            "task.class_weights: a stream cannot tell in advance how many samples a class has; leave it out, "
+            "or make an index with: u2a data index"
+        )
     if recipe.training.modality_dropout == "auto":
         raise RecipeError(
             "training.modality_dropout: a stream cannot tell in advance whether samples are complete; "

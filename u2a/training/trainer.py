@@ -60,7 +60,7 @@ class Trainer:
 
         self.model = made_by_all(lambda: build_model(recipe), place).to(place.device)
         hold_together({"set of training samples": self.data.fingerprint, **encoders_of(self.model)}, place)
-        self.objective = build_objective(self.model, recipe, place)
+        self.objective = build_objective(self.model, recipe, place, self.data.class_weights)
         self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
         self.optimizer = build_optimizer(self.model, training)
 

@@ -6,7 +6,7 @@ Shape suffixes: see `u2a.method.head_start`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,16 +25,18 @@ class FrozenTokens:
         tokens: one `ReadTokens` a modality, N rows each.
         present_NM: bool.
         target: ``[N]`` long or ``[N, C]`` float.
+        class_weights: as `u2a.method.losses.task_losses` takes them.
     """
 
     tokens: tuple[ReadTokens, ...]
     present_NM: Tensor
     target: Tensor
+    class_weights: Tensor | None = None
 
     def rows(self, chosen_N: Tensor) -> FrozenTokens:
         """The chosen samples only (bool or places)."""
         tokens = tuple(ReadTokens(*(part[chosen_N] for part in one)) for one in self.tokens)
-        return FrozenTokens(tokens, self.present_NM[chosen_N], self.target[chosen_N])
+        return replace(self, tokens=tokens, present_NM=self.present_NM[chosen_N], target=self.target[chosen_N])
 
 
 def own_read_out(read_outs: ReadOuts, m: int, side: FrozenTokens) -> Tensor:

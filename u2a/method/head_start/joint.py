@@ -32,6 +32,7 @@ class Patterns:
     def __init__(self, read_outs: ReadOuts, side: FrozenTokens) -> None:
         names = read_outs.names
         self.present_NM, self.target, self.D = side.present_NM, side.target, read_outs.width
+        self.class_weights = side.class_weights
         self.own = [own_read_out(read_outs, m, side) * side.present_NM[:, m, None] for m in range(len(names))]
         self.codes: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         with torch.no_grad():
@@ -51,7 +52,8 @@ class Patterns:
         for part_PT, has_all_PN in self._parts(terms_TNC):
             logits_PNC = head.bias + torch.einsum("pt,tnc->pnc", part_PT, terms_TNC)
             target = self.target.expand(len(part_PT), *self.target.shape).flatten(0, 1)
-            losses_PN = task_losses(logits_PNC.flatten(0, 1), target).view(len(part_PT), -1)
+            losses_PN = task_losses(logits_PNC.flatten(0, 1), target, self.class_weights)
+            losses_PN = losses_PN.view(len(part_PT), -1)
             total = total + (torch.where(has_all_PN, losses_PN, 0) / n_subsets_N).sum()
         return total / len(self.target)
 

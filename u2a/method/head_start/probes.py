@@ -75,12 +75,12 @@ def _probe(
         return x @ parameters[0].T + parameters[1]
 
     def loss_with(decay: float) -> Tensor:
-        return task_losses(logits(x_NF), y).mean() + decay * parameters[0].square().sum()
+        return task_losses(logits(x_NF), y, train.class_weights).mean() + decay * parameters[0].square().sum()
 
     for decay in DECAYS:
         minimise(parameters, partial(loss_with, decay))
         with torch.no_grad():
-            loss = float(task_losses(logits(x_val), y_val).mean())
+            loss = float(task_losses(logits(x_val), y_val, train.class_weights).mean())
         if loss > best[0] * PATIENCE:
             break
         best = min(best, (loss, decay))

@@ -7,19 +7,21 @@ from typing import Any
 import numpy as np
 
 from u2a.report.drawing.grids import class_contributions, contributions, interactions, rates, tokens
+from u2a.report.drawing.learning import confusion, training
 from u2a.report.drawing.style import (
-    CARD,
     INK,
     MARKERS,
     MOST,
     MUTED,
     Chart,
-    colour,
+    colour_of,
+    constant_line,
     name_rows,
     new_axes,
     of_all,
     short,
 )
+from u2a.report.tables import worst_first
 
 
 def draw_charts(report: dict[str, Any]) -> list[Chart]:
@@ -28,6 +30,8 @@ def draw_charts(report: dict[str, Any]) -> list[Chart]:
     charts += [interactions(report)] if report["contributions"]["pairs"] else []
     charts += [class_contributions(report)]
     charts += [classes(report, number) for number in range(len(_missing(report)))]
+    charts += [confusion(report)] if report["confusion"] else []
+    charts += training(report)
     charts += [tokens(report)] if len(report["modalities"]) > 1 else []
     charts += [calibration(report, number) for number in range(len(report["calibration"]))]
     return charts + ([rates(report)] if report["rates"] else [])
@@ -36,19 +40,19 @@ def draw_charts(report: dict[str, Any]) -> list[Chart]:
 def availability(report: dict[str, Any]) -> Chart:
     """Fig. 2: the headline score against the share of samples that keep a modality."""
     label, over = report["metric"]["label"], report["over_seeds"]
-    figure, axes = new_axes("When a modality becomes rare")
-    said = []
+    figure, axes = new_axes(height=3.1)
+    said, constant = [], constant_line(axes, report)
     for number, curve in enumerate(report["availability"]):
         x, y = 100 * np.array(curve["shares"]), 100 * np.array(curve["scores"])
         low, high = 100 * np.array(curve["interval"], dtype=float).T
-        axes.fill_between(x, low, high, color=colour(number), alpha=0.13, linewidth=0)
-        name = short(curve["modality"])
-        axes.plot(x, y, color=colour(number), marker=MARKERS[number % 6], markersize=4, label=name)
+        own, name = colour_of(report, curve["modality"]), short(curve["modality"])
+        axes.fill_between(x, low, high, color=own, alpha=0.13, linewidth=0)
+        axes.plot(x, y, color=own, marker=MARKERS[number % 6], markersize=4, label=name)
         said.append(f"{name}: {y[0]:.1f} at 0 %, {y[-1]:.1f} at 100 %")
     axes.set_xlabel("keep the modality (% of the samples that have it)")
     axes.set_ylabel(f"{label} (%)")
     axes.set_xticks(range(0, 101, 20))
-    axes.legend(title=None, loc="best")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     alt = f"Line chart of {label} against the share of samples that keep a modality. " + "; ".join(said) + "."
     caption = (
         "One line a modality: the expected score where all samples keep the others, and x % of those that "
@@ -56,15 +60,15 @@ def availability(report: dict[str, Any]) -> Chart:
         "other test samples"
     )
     caption += f" and other seeds (mean of {over['n']})." if over else "; other seeds are not covered."
-    return Chart("availability", figure, alt, caption)
+    return Chart("availability", figure, alt, caption + constant)
 
 
 def classes(report: dict[str, Any], number: int) -> Chart:
     """Figs. 3, 5 and 6: the worst classes with one modality missing."""
     name = _missing(report)[number]
-    rows = [row for row in report["classes"] if row["missing"][name] is not None]
-    rows = sorted(rows, key=lambda row: row["missing"][name] - row["complete_beside"][name])[:MOST]
-    figure, axes = new_axes(f"Without {short(name)}, by class", height=1.25 + 0.235 * max(4, len(rows)))
+    rows = [row for row in worst_first(report)[:MOST] if row["missing"][name] is not None]
+    figure, axes = new_axes(height=1.0 + 0.235 * max(4, len(rows)))
+    own = colour_of(report, name)
     places = np.arange(len(rows))
     complete, filled, zeros = (
         [100 * value for value in values]
@@ -74,34 +78,48 @@ def classes(report: dict[str, Any], number: int) -> Chart:
             [row["missing_without_mask_tokens"][name] for row in rows],
         )
     )
-    axes.hlines(places, filled, complete, color=colour(number), alpha=0.35, linewidth=3)
+    axes.hlines(places, filled, complete, color=own, alpha=0.35, linewidth=3)
+    low, high = np.array([_ends(row, name) for row in rows], dtype=float).reshape(-1, 2).T
+    axes.hlines(places, low, high, color=own, alpha=0.55, linewidth=0.8)
     axes.plot(complete, places, "|", color=INK, markersize=9, markeredgewidth=1.8, label="complete")
-    axes.plot(zeros, places, "o", color=MUTED, markerfacecolor=CARD, markersize=5, label="zeros instead")
-    axes.plot(filled, places, MARKERS[number % 6], color=colour(number), markersize=5, label="mask tokens")
-    name_rows(axes, [short(row["class"]) for row in rows])
+    axes.plot(filled, places, MARKERS[number % 6], color=own, markersize=4.5, label="mask tokens")
+    axes.plot(zeros, places, "o", color=MUTED, markerfacecolor="none", markersize=8.5, label="zeros instead")
+    name_rows(axes, [f"{short(row['class'], 18)} ({row['n']:,})" for row in rows])
     axes.set_xlabel(f"{report['metric']['class_label']} (%)")
     axes.set_xlim(-3, 103)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     said = "; ".join(
         f"{short(r['class'])} {c:.0f} to {f:.0f}" for r, c, f in zip(rows, complete, filled, strict=True)
     )
-    alt = f"{report['metric']['class_label']} in percent, complete to without {name}, worst first: {said}."
+    alt = (
+        f"{report['metric']['class_label']} in percent, complete to without {name}, the table's order: {said}."
+    )
     caption = (
-        "The line leads from the complete score (tick) to that without the modality (coloured): to the left is "
-        "a loss, to the right a gain; the largest loss comes first. Hollow: zeros in place of mask tokens."
+        "The thick line leads from the complete score (tick) to that without the modality (coloured): to the "
+        "left is a loss, to the right a gain. Thin: its 95 % interval, all classes and modalities together. "
+        "Ring: zeros in place of mask tokens. In brackets the samples; the order is the table's, the same in "
+        "each chart."
     ) + of_all(report)
-    return Chart(f"classes-{number}", figure, alt, caption)
+    caption = caption if number == 0 else ""  # they are read alike
+    return Chart(f"classes-{number}", figure, alt, caption, title=f"Without {short(name)}")
+
+
+def _ends(row: dict[str, Any], name: str) -> list[float]:
+    """Of the interval of a class's score without the modality, in percent, from that of its change."""
+    low, high = (np.nan if end is None else end for end in row["change_interval"][name])
+    return [100 * float(np.clip(row["complete_beside"][name] + end, 0, 1)) for end in (low, high)]
 
 
 def calibration(report: dict[str, Any], number: int) -> Chart:
     """Reliability curve of one scenario."""
     row = report["calibration"][number]
-    title = f"without {short(row['missing'], 16)}" if row["missing"] else "complete"
-    figure, axes = new_axes(title, width=2.7, height=2.75)
+    title = f"Without {short(row['missing'], 16)}" if row["missing"] else "Complete"
+    figure, axes = new_axes(width=2.7, height=2.6)
+    bins = merged(row["bins"])
     axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
-    x, y = ([100 * b[part] for b in row["bins"]] for part in ("confidence", "outcome"))
-    share = np.array([b["count"] for b in row["bins"]]) / max(1, sum(b["count"] for b in row["bins"]))
-    drawn = INK if row["missing"] is None else colour(report["modalities"].index(row["missing"]))
+    x, y = ([100 * b[part] for b in bins] for part in ("confidence", "outcome"))
+    share = np.array([b["count"] for b in bins]) / max(1, sum(b["count"] for b in bins))
+    drawn = INK if row["missing"] is None else colour_of(report, row["missing"])
     axes.plot(x, y, color=drawn, linewidth=1.2)
     axes.scatter(x, y, s=8 + 180 * share, color=drawn, alpha=0.8, linewidth=0)
     axes.set(
@@ -118,11 +136,30 @@ def calibration(report: dict[str, Any], number: int) -> Chart:
     text = f"Brier {brier:.3f}\nECE {100 * row['ece']:.1f} %\nif calibrated {100 * calibrated:.1f} %"
     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", color=INK, fontsize=8)
     alt = (
-        f"Reliability curve, {title}: Brier score {brier:.3f}; expected calibration error "
+        f"Reliability curve, {title.lower()}: Brier score {brier:.3f}; expected calibration error "
         f"{100 * row['ece']:.1f} percent, "
         f"where a calibrated model of the same confidences would show {100 * calibrated:.1f}."
     )
-    return Chart(f"calibration-{number}", figure, alt, "", "small")
+    return Chart(f"calibration-{number}", figure, alt, "", "small", title)
+
+
+def merged(bins: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Neighbours together until each dot holds a twentieth of the cases: fewer tell more of chance."""
+    least, found = sum(b["count"] for b in bins) / 20, list[dict[str, float]]()
+    for b in bins:
+        if found and found[-1]["count"] < least:
+            found[-1] = _both(found[-1], b)
+        else:
+            found.append(b)
+    if len(found) > 1 and found[-1]["count"] < least:
+        found[-2:] = [_both(*found[-2:])]
+    return found
+
+
+def _both(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
+    n = a["count"] + b["count"]
+    means = {part: (a[part] * a["count"] + b[part] * b["count"]) / n for part in ("confidence", "outcome")}
+    return {**means, "count": n}
 
 
 def _missing(report: dict[str, Any]) -> list[str]:

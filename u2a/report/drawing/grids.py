@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,27 +31,26 @@ def contributions(report: dict[str, Any]) -> Chart:
     """Shapley values with intervals."""
     rows = [(short(name), row) for name, row in report["contributions"]["values"].items()]
     title = "What each modality contributes"
-    chart = _bars("contributions", title, rows, report["metric"], "Shapley value")
+    chart = _bars("contributions", rows, report["metric"], "Shapley value")
     caption = (
         "The bars add up to the complete score minus the score with no modality at all. "
         "Blue helps, orange hurts. Lines: 95 % interval of each bar alone."
     )
-    return Chart(chart.name, chart.figure, chart.alt, caption)
+    return replace(chart, caption=caption, title=title)
 
 
 def interactions(report: dict[str, Any]) -> Chart:
     """Shapley interaction index of each pair."""
     rows = [(" + ".join(map(short, row["pair"])), row) for row in report["contributions"]["pairs"]]
     title = "Which pairs complement or repeat each other"
-    chart = _bars("interactions", title, rows, report["metric"], "interaction", (MUTED, MUTED))
+    chart = _bars("interactions", rows, report["metric"], "interaction", (MUTED, MUTED))
     more, same = ("Right", "Left") if report["metric"]["higher_is_better"] else ("Left", "Right")
     caption = f"{more} of zero: the pair tells more than its two members alone. {same}: they tell the same."
-    return Chart(chart.name, chart.figure, chart.alt, caption)
+    return replace(chart, caption=caption, title=title)
 
 
 def _bars(
     name: str,
-    title: str,
     rows: list[tuple[str, dict[str, Any]]],
     metric: dict[str, Any],
     what: str,
@@ -58,7 +58,7 @@ def _bars(
 ) -> Chart:
     """A bar a row, painted by whether it makes the score better or worse."""
     unit, sign = f"{what} (points of {metric['label']})", 1 if metric["higher_is_better"] else -1
-    figure, axes = new_axes(title, height=1.2 + 0.34 * max(3, len(rows)))
+    figure, axes = new_axes(height=0.95 + 0.34 * max(3, len(rows)))
     for place, (_, row) in enumerate(rows):
         value, (low, high) = 100 * row["value"], (100 * x for x in row["interval"])
         axes.barh(place, value, height=0.58, color=colours[sign * value < 0], alpha=0.75, linewidth=0)
@@ -76,7 +76,7 @@ def class_contributions(report: dict[str, Any]) -> Chart:
     names = report["modalities"]
     order = [row["class"] for row in worst_first(report)][:MOST]
     values = [[100 * report["contributions"]["classes"][c][m] for m in names] for c in order]
-    chart = _grid(
+    chart = grid(
         "contributions-by-class",
         "Contribution by class",
         [short(c) for c in order],
@@ -89,7 +89,7 @@ def class_contributions(report: dict[str, Any]) -> Chart:
         "Shapley value of each modality for each class: blue helps, orange hurts; without intervals."
         + of_all(report)
     )
-    return Chart(chart.name, chart.figure, chart.alt, caption)
+    return replace(chart, caption=caption)
 
 
 def tokens(report: dict[str, Any]) -> Chart:
@@ -104,9 +104,9 @@ def tokens(report: dict[str, Any]) -> Chart:
     values = [[row["mse"] for row in rows]]
     values += [[np.nan if r["class_mse"][c] is None else r["class_mse"][c] for r in rows] for c in order]
     wide = len(rows) > 4
-    chart = _grid(
+    chart = grid(
         "tokens",
-        "Mask token against the class token it stands for",
+        "Mask token and class token",
         ["all classes", *(short(names[c]) for c in order)],
         [f"{short(r['source'], 10)} → {short(r['target'], 10)}" for r in rows],
         values,
@@ -115,7 +115,7 @@ def tokens(report: dict[str, Any]) -> Chart:
         width=WIDE if wide else NARROW,
     )
     caption = "a → b: a's mask token stands in for b. Pale is near, strong is far; worst classes first."
-    return Chart(chart.name, chart.figure, chart.alt, caption + of_all(report), "wide" if wide else "narrow")
+    return replace(chart, caption=caption + of_all(report), size="wide" if wide else "narrow")
 
 
 def rates(report: dict[str, Any]) -> Chart:
@@ -126,19 +126,17 @@ def rates(report: dict[str, Any]) -> Chart:
     deviations = [[found[a, b].get("sd") for b in tested] for a in trained]
     notes = [["" if sd is None else f" ± {100 * sd:.1f}" for sd in row] for row in deviations]
     label = f"{report['metric']['label']} (%)"
-    chart = _grid(
-        "rates", "Trained with, tested with", trained, tested, values, label, "{:.1f}".format, notes=notes
-    )
+    chart = grid("rates", "", trained, tested, values, label, "{:.1f}".format, notes=notes)
     axes = chart.figure.axes[0]
     axes.set_ylabel("missing in training")
     axes.set_xlabel("missing in the test")
     better = "Strong" if report["metric"]["higher_is_better"] else "Pale"
     caption = f"Rows: what training samples lacked. Columns: what test samples lack. {better} is better."
     caption += " ±: standard deviation over seeds." if any(any(row) for row in notes) else ""
-    return Chart(chart.name, chart.figure, chart.alt, caption)
+    return replace(chart, caption=caption)
 
 
-def _grid(
+def grid(
     name: str,
     title: str,
     rows: list[str],
@@ -152,9 +150,7 @@ def _grid(
 ) -> Chart:
     """A table whose cells are coloured the more strongly, the larger their values; negative ones otherwise."""
     crowded = len(columns) > 4
-    figure, axes = new_axes(
-        f"{title}\n({unit})", width, height=1.1 + 0.25 * max(3, len(rows)) + (0.5 if crowded else 0)
-    )
+    figure, axes = new_axes(width, height=0.7 + 0.25 * max(3, len(rows)) + (0.5 if crowded else 0))
     finite = [abs(v) for row in values for v in row if np.isfinite(v)]
     floor = min(finite, default=0) if all(v >= 0 for row in values for v in row if np.isfinite(v)) else 0
     span = max(finite, default=1) - floor or 1
@@ -176,7 +172,8 @@ def _grid(
         f"{label}: " + ", ".join(f"{column} {form(v)}" for column, v in zip(columns, row, strict=True))
         for label, row in zip(rows, values, strict=True)
     )
-    return Chart(name, figure, f"{title}, {unit}. {said}.")
+    alt = f"Table of {unit}. {said}."
+    return Chart(name, figure, alt, title=f"{title} ({unit})" if title else f"{unit[0].upper()}{unit[1:]}")
 
 
 def _two_digits(value: float) -> str:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 #: Colours as charts are drawn with, and the style sheet's variables that replace them in the page.
 INK, MUTED, GRID, CARD, GOOD, BAD = "#1d2531", "#5b6574", "#d8dde5", "#fefefe", "#2060b1", "#b9480e"
-SERIES = ("#2161b2", "#ba490f", "#1a7a59", "#853ca0", "#8c6300", "#b02c50")
+#: A modality keeps its colour in every chart; none is that of help (blue) or harm (orange).
+SERIES = ("#0b7285", "#7048c6", "#8a6100", "#b3256b", "#4c7410", "#56627a")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 VARIABLES = {
     INK: "--ink",
@@ -28,7 +30,7 @@ VARIABLES = {
     BAD: "--bad",
     **{colour: f"--s{number}" for number, colour in enumerate(SERIES, 1)},
 }
-NARROW, WIDE = 4.6, 9.4
+NARROW, WIDE = 4.2, 9.0
 #: Charts show this many classes; the tables show all.
 MOST = 20
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -43,6 +45,7 @@ class Chart:
     alt: str
     caption: str = ""
     size: str = "narrow"
+    title: str = ""
 
 
 @contextmanager
@@ -55,11 +58,6 @@ def chart_style() -> Iterator[None]:
         "text.parse_math": False,  # names are data: "$" is a dollar sign
         "font.family": "sans-serif",
         "font.size": 9,
-        "axes.titlesize": 10,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.titlepad": 10,
-        "axes.titlecolor": INK,
         "axes.labelcolor": MUTED,
         "axes.edgecolor": GRID,
         "axes.spines.top": False,
@@ -85,17 +83,29 @@ def chart_style() -> Iterator[None]:
         yield
 
 
-def new_axes(title: str, width: float = NARROW, height: float = 3.1) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, sizes in inches."""
+def new_axes(width: float = NARROW, height: float = 2.9) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, sizes in inches; its title is the page's, as text."""
     figure = Figure(figsize=(width, height))
-    axes = figure.add_subplot()
-    axes.set_title(title)
-    return figure, axes
+    return figure, figure.add_subplot()
 
 
 def colour(number: int) -> str:
     """The colour of the n-th series."""
     return SERIES[number % len(SERIES)]
+
+
+def colour_of(report: dict[str, Any], modality: str) -> str:
+    """The modality's colour, the same in every chart."""
+    return colour(report["modalities"].index(modality))
+
+
+def constant_line(axes: Axes, report: dict[str, Any]) -> str:
+    """A dotted line at what the same answer to every sample scores; what a caption says of it."""
+    found = report.get("constant")
+    if not found or found["score"] is None or np.isnan(found["score"]):
+        return ""
+    axes.axhline(100 * found["score"], color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+    return f" Dotted: {found['answer']}, {100 * found['score']:.1f} %."
 
 
 def short(text: str, limit: int = 22) -> str:

@@ -21,6 +21,7 @@ from u2a.recipe.task import TaskSection
 from u2a.report.values.availability import Curve, curve
 from u2a.report.values.contributions import Coalition, of_run
 from u2a.report.values.details import Detail
+from u2a.report.values.mixing import FORMS, Mix, choose
 from u2a.report.values.patterns import PatternValues
 from u2a.report.values.predictions import Predictions
 from u2a.report.values.pseudovalues import PseudoValues, on
@@ -75,6 +76,21 @@ class Analysis:
                     )
                 )
         return found
+
+    def mix(self, found: Sequence[PatternValues], limit: int, most: int | None = None) -> Mix | None:
+        """What the score of any mix of these patterns follows from; None where it is their mean, or unknown.
+
+        Args:
+            limit, most: of values and samples (see `u2a.report.values.mixing.choose`).
+        """
+        metric, truth_NC = FORMS.get(self.complete.form or ""), self.complete.truth_NC.numpy()
+        if metric is None:
+            return None
+        present = [torch.tensor(pattern.present) for pattern in found]
+        used_NK = torch.stack([(self.encoded.present_NM & present_M).any(1) for present_M in present], 1)
+        chosen_N = choose(len(truth_NC), len(found) * truth_NC.shape[1], limit, most, self.seed)
+        predicted = (self._of(_bits(pattern.present)) for pattern in found)
+        return Mix.of(predicted, truth_NC, used_NK.numpy(), metric, chosen_N)
 
     def detail(self) -> Detail:
         """Classes, contributions, mask tokens and calibration: what `u2a.report.values.details.told` needs."""

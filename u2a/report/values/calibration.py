@@ -23,11 +23,12 @@ BINS = 15
 SIMULATED = 200
 
 
-def calibration(runs: Sequence[Predictions], seed: int = 0) -> dict[str, Any]:
+def calibration(runs: Sequence[Predictions], seed: int = 0, simulated: int = SIMULATED) -> dict[str, Any]:
     """Means over runs, which differ in their seed alone, of proper scores and calibration errors; one curve.
 
     Args:
         runs: predictions of the same samples.
+        simulated: data sets that a calibrated model's errors are drawn from.
 
     Returns:
         ``brier`` and ``nll``: ``value`` and ``interval``, which counts samples and seeds; ``ece`` in 0..1,
@@ -35,7 +36,7 @@ def calibration(runs: Sequence[Predictions], seed: int = 0) -> dict[str, Any]:
         ``ece_limit``, which the mean error of such runs is above in at most 5 % of data sets;
         ``bins`` of all runs' cases: for each that holds one, ``confidence``, ``outcome`` (means), ``count``.
     """
-    found = [_of_run(run, seed) for run in runs]
+    found = [_of_run(run, seed, simulated) for run in runs]
     count_B, sure_B, came_B = np.sum([one.bins for one in found], 0)
     eces = [one.ece for one in found]
     return {
@@ -65,7 +66,7 @@ class _Run:
     bins: Array
 
 
-def _of_run(predictions: Predictions, seed: int) -> _Run:
+def _of_run(predictions: Predictions, seed: int, simulated: int) -> _Run:
     """Proper scores, expected calibration error with what a calibrated model would show, and the curve.
 
     Single-label: the confidence is the largest probability, and the outcome whether that class is right; Brier
@@ -93,18 +94,18 @@ def _of_run(predictions: Predictions, seed: int) -> _Run:
     count_B, sure_B, came_B = (
         np.bincount(bin_K, values, BINS) for values in (np.ones(len(bin_K)), sure_K, came_K)
     )
-    drawn = _calibrated(bin_K, sure_K, np.asarray(sure_B, np.float64), seed)
+    drawn = _calibrated(bin_K, sure_K, np.asarray(sure_B, np.float64), seed, simulated)
     ece = float(np.abs(sure_B - came_B).sum() / count_B.sum())
     return _Run(
         brier_N.numpy(), nll_N.numpy(), ece, drawn, np.stack([count_B, sure_B, came_B]).astype(np.float64)
     )
 
 
-def _calibrated(bin_K: NDArray[np.int64], sure_K: Array, sure_B: Array, seed: int) -> Array:
+def _calibrated(bin_K: NDArray[np.int64], sure_K: Array, sure_B: Array, seed: int, simulated: int) -> Array:
     """Calibration errors of data sets in which every case comes true as often as it is believed."""
     draw = np.random.default_rng(stable_seed("calibrated", seed))
     errors = []
-    for _ in range(SIMULATED):
+    for _ in range(simulated):
         came_B = np.bincount(bin_K, draw.random(len(sure_K)) < sure_K, BINS)
         errors.append(np.abs(sure_B - came_B).sum() / len(sure_K))
     return np.array(errors)

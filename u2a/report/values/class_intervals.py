@@ -40,7 +40,7 @@ def class_intervals(
     usable = [completes[0].truth_NC[usable_N] for _, usable_N in withouts[0].values()]
     size_K = np.concatenate([truth_NC.sum(0).numpy() for truth_NC in usable]).astype(float)
     rows = dataclasses.replace(Differences.of_one(value_SNK), size_K=size_K)
-    found = rows.intervals(rows.simultaneous(seed))
+    found = np.clip(rows.intervals(rows.simultaneous(seed)), -1, 1).tolist()  # no score changes by more
     C = completes[0].truth_NC.shape[1]
     return {name: found[i * C : (i + 1) * C] for i, name in enumerate(withouts[0])}
 

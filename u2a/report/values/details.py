@@ -16,6 +16,7 @@ from torch import Tensor
 from u2a.report.values.calibration import calibration
 from u2a.report.values.class_intervals import class_intervals
 from u2a.report.values.contributions import Contributions, contributions
+from u2a.report.values.mistakes import confusion, constant_answer
 from u2a.report.values.predictions import Predictions
 from u2a.report.values.tokens import token_rows
 
@@ -41,8 +42,10 @@ class Detail:
 
 
 def told(runs: Sequence[Detail], names: Sequence[str], classes: Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """``classes``, ``tokens``, ``contributions`` and ``calibration``, each the mean over the runs."""
+    """``classes``, ``tokens``, ``contributions`` and so on, each the mean over the runs."""
     return {
+        "confusion": confusion([run.complete for run in runs], classes),
+        "constant": constant_answer(runs[0].complete),
         "classes": class_rows(runs, classes, seed),
         "tokens": token_rows([run.tokens for run in runs]),
         "contributions": contributions([run.contributions for run in runs], names, classes),

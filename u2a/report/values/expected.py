@@ -2,8 +2,9 @@
 
 With M modalities there are 2^M - 1 patterns that leave something. Each comes with the product of its rates,
 and only for the samples that it leaves something of. The expected score is the mean of the patterns' scores,
-weighted by how many samples are scored in each: exact for accuracy, for other metrics the average of what each
-pattern scores.
+weighted by how many samples are scored in each, plus what the score of all these samples together differs from
+that mean: nothing for accuracy; for F1 and mean average precision see `u2a.report.values.mixing`. Of a plugin's
+metric only the mean is known.
 
 Shape suffixes: N samples, M modalities, K patterns.
 """
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from u2a.errors import U2AError
-from u2a.report.values.intervals import LEVEL, of_score
+from u2a.report.values.intervals import LEVEL, degrees_of_freedom, of_score
+from u2a.report.values.mixing import Mix
 from u2a.report.values.patterns import PatternValues, pattern_scores
+from u2a.report.values.scores import Scores
 from u2a.report.values.sources import seed_means
 
 Array = NDArray[np.float64]
@@ -59,12 +62,13 @@ def parse_rates(text: str, names: Sequence[str]) -> dict[str, Decimal]:
 
 
 def model_of_use(
-    runs: Sequence[Sequence[PatternValues]], higher_is_better: bool, seed: int = 0
+    runs: Sequence[Sequence[PatternValues]], higher_is_better: bool, seed: int = 0, mix: Mix | None = None
 ) -> dict[str, Any]:
-    """What `expected` and the page's calculator need of the patterns, as plain values.
+    """What `expected` and the page's calculator need of the patterns, as plain values but for ``mix``.
 
     Args:
         runs: every pattern of each run; runs differ in their seed alone.
+        mix: of the same patterns and runs, for metrics that need one.
     """
     scores = pattern_scores(runs)
     used_NK, value_NK = ~np.isnan(scores.value_SNK[0]), scores.value_SNK.mean(0)
@@ -80,7 +84,9 @@ def model_of_use(
         "seeds": S,
         "most": scores.most,
         "few": bool(scores.unseen.any()),
-        "exact": scores.share,
+        "exact": scores.share or mix is not None,
+        "weighed": None if mix is None else len(mix.truth_NC),
+        "mix": mix,
         "higher_is_better": higher_is_better,
         "student": STUDENT,
         "patterns": [
@@ -91,6 +97,7 @@ def model_of_use(
                 "score": float(scores.score_K[k]),
                 "corrected": float(scores.centers[k]),
                 "bound": bounds[k],
+                "df": _freedom(scores, used_NK[:, k], value_NK[:, k]),
             }
             for k, pattern in enumerate(runs[0])
         ],
@@ -105,9 +112,9 @@ def expected(
     """The expected score at these rates.
 
     Returns:
-        ``rates``; ``exact``: whether the score is that of the mix, else the mean of the patterns' scores, which
-        for F1 and average precision is not quite the same; ``score`` and ``interval`` (95 %); ``worst``: the
-        worst pattern of those that come about, its ``missing``, ``score`` and ``bound`` (all patterns together,
+        ``rates``; ``exact``: whether the score is that of all samples in all patterns together, else the mean
+        of the patterns' scores; ``score`` and ``interval`` (95 %); ``mean_of_patterns``; ``worst``: the worst
+        pattern of those that come about, its ``missing``, ``score`` and ``bound`` (all patterns together,
         95 %); ``bound``: no pattern that comes about is worse; ``patterns``: ``missing``, ``share`` of the
         samples and ``score``; ``nothing_left``: the share of the samples without any modality, which have no
         prediction.
@@ -115,16 +122,21 @@ def expected(
     chance_M = np.array([float(rates.get(name, 0)) for name in names])
     patterns = model["patterns"]
     present_KM = np.array([pattern["present"] for pattern in patterns])
-    share_K = np.where(present_KM, 1 - chance_M, chance_M).prod(1)
-    share_K = share_K * np.array([pattern["n"] for pattern in patterns]) / model["n"]
+    chance_K = np.where(present_KM, 1 - chance_M, chance_M).prod(1)
+    share_K = chance_K * np.array([pattern["n"] for pattern in patterns]) / model["n"]
     total = float(share_K.sum())
     weight_K = share_K / total if total else share_K
     score, center = (_weighted(weight_K, [p[part] for p in patterns]) for part in ("score", "corrected"))
     own, seeds = (
         float(weight_K @ np.array(model[part]) @ weight_K) for part in ("covariance", "seed_covariance")
     )
-    n, S = model["n"], model["seeds"]
-    parts = own**2 / max(n - 1, 1) + (seeds**2 / (S - 1) if S > 1 else 0)
+    mean = score
+    if (mix := _mix(model)) and total:
+        more, variance = mix.beyond(chance_K)
+        score, center, own = score + more, center + more, max(0.0, own + variance)
+    S = model["seeds"]
+    sample_df = float(weight_K @ np.array([pattern["df"] for pattern in patterns])) or 1.0
+    parts = own**2 / sample_df + (seeds**2 / (S - 1) if S > 1 else 0)
     df = (own + seeds) ** 2 / parts if parts > 0 else np.inf
     sign = 1 if model["higher_is_better"] else -1
     met = [p for p, share in zip(patterns, share_K, strict=True) if share > 0 and not np.isnan(p["bound"])]
@@ -133,6 +145,7 @@ def expected(
         "rates": {name: float(chance) for name, chance in zip(names, chance_M, strict=True)},
         "exact": model["exact"],
         "score": score,
+        "mean_of_patterns": mean,
         "interval": of_score(
             center,
             own + seeds,
@@ -149,6 +162,17 @@ def expected(
         ],
         "nothing_left": max(0.0, 1 - total),
     }
+
+
+def _freedom(scores: Scores, used_N: NDArray[np.bool_], value_N: Array) -> float:
+    """Degrees of freedom of a pattern's variance; between patterns the mean stands for the mix."""
+    n = max(int(used_N.sum()) - 1, 1)
+    return float(n if scores.share else min(degrees_of_freedom(value_N[used_N]), n))
+
+
+def _mix(model: Mapping[str, Any]) -> Mix | None:
+    found = model["mix"]
+    return Mix.read(found) if isinstance(found, Mapping) else found
 
 
 def _weighted(weight_K: Array, values: Sequence[float]) -> float:

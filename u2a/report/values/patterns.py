@@ -55,8 +55,8 @@ def pattern_rows(
     differences = pattern_differences(runs)
     c = differences.simultaneous(seed)
     none: list[list[float]] = [[0.0, 0.0]]
-    alone = none + differences.intervals()
-    together = none + differences.intervals(c)
+    # No score changes by more than 1; with two seeds, Student's quantile reaches further.
+    alone, together = (none + np.clip(differences.intervals(z), -1, 1).tolist() for z in (0.0, c))
     rows = []
     for k, pattern in enumerate(first):
         same = [run[k] for run in runs]

@@ -1,0 +1,1 @@
+"""Whether the report's intervals hold, by simulation."""
