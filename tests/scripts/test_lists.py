@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from collections import Counter
 from functools import cache
@@ -16,18 +17,29 @@ MUTANTS: dict[str, Any] = tomllib.loads((ROOT / "scripts/mutants.toml").read_tex
 
 
 @cache
-def code_of(where: str) -> str:
+def files_of(where: str) -> tuple[str, ...]:
     place = ROOT / where
     files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
-    return "\0".join(path.read_text(encoding="utf-8") for path in files if path.is_file())
+    return tuple(path.read_text(encoding="utf-8") for path in files if path.is_file())
+
+
+def parses(text: str) -> bool:
+    """What does not parse fails every test, and shows nothing."""
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def test_every_break_is_found_once_changes_something_and_names_tests() -> None:
     stale = []
     for one in BREAKS["break"]:
-        found = code_of(one["where"]).count(one["old"])
-        if found != 1 or one["old"] == one["new"]:
-            stale.append(f"{one['what']}: the old text is {found} times under {one['where']}")
+        files = [text for text in files_of(one["where"]) for _ in range(text.count(one["old"]))]
+        if len(files) != 1 or one["old"] == one["new"]:
+            stale.append(f"{one['what']}: the old text is {len(files)} times under {one['where']}")
+        elif not parses(files[0].replace(one["old"], one["new"])):
+            stale.append(f"{one['what']}: the new text does not parse")
         if one["by"] not in BREAKS["tests"]:
             stale.append(f"{one['what']}: no group of tests is called {one['by']}")
     twice = [what for what, n in Counter(one["what"] for one in BREAKS["break"]).items() if n > 1]
