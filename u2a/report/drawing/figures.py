@@ -134,7 +134,7 @@ def calibration(report: dict[str, Any], number: int) -> Chart:
         artist.set_clip_on(False)
     brier, calibrated = row["brier"]["value"], row["ece_calibrated"]
     text = f"Brier {brier:.3f}\nECE {100 * row['ece']:.1f} %\nif calibrated {100 * calibrated:.1f} %"
-    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", color=INK, fontsize=8)
+    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", color=INK, fontsize=8.5)
     alt = (
         f"Reliability curve, {title.lower()}: Brier score {brier:.3f}; expected calibration error "
         f"{100 * row['ece']:.1f} percent, "

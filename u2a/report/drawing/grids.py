@@ -160,7 +160,7 @@ def grid(
             fill = GOOD if value >= 0 or not np.isfinite(value) else BAD
             axes.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, color=fill, alpha=strength, linewidth=0))
             text = form(value) + (notes[r][c] if notes else "") if np.isfinite(value) else "-"
-            axes.text(c, r, text, ha="center", va="center", fontsize=8)
+            axes.text(c, r, text, ha="center", va="center", fontsize=8.5)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_xticks(
         range(len(columns)), columns, rotation=35 if crowded else 0, ha="right" if crowded else "center"

@@ -37,7 +37,7 @@ def confusion(report: dict[str, Any]) -> Chart:
         fill = {"color": GOOD if right else BAD, "alpha": 0.08 + 0.62 * share, "linewidth": 0}
         axes.add_patch(Rectangle((g - 0.48, t - 0.46), 0.96, 0.92, **fill))
         if share >= 0.005:
-            axes.text(g, t, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.5, color=INK)
+            axes.text(g, t, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5, color=INK)
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_xticks(range(size), names, rotation=45, ha="right")
     name_rows(axes, names)
