@@ -189,6 +189,19 @@ def test_rows_of_the_wrong_width(folder):
             "is not UTF-8 text, perhaps UTF-16: iconv -f UTF-16LE",
         ),
         ("m.xlsx", b"PK", "manifests are .jsonl, .json, .csv, .tsv or .parquet files; save the sheet as CSV"),
+        (
+            "m.csv",
+            b"PK\x03\x04" + b"\1\2" * 40,
+            "is a ZIP archive, perhaps an Excel sheet, whatever its name says",
+        ),
+        ("m.csv", b"", "is empty"),
+        ("m.csv", b"\nkey,split\n", "has no header: its first line is empty"),
+        (
+            "m.csv",
+            b"x" * 300 + b",y\n",
+            "has no column 'key'; its columns, separated by a comma, are '" + "x" * 56 + "...",
+        ),
+        ("m.json", b'{"key": {"0": "a"}, "split": {"0": "train"}}', "is an object of columns, as pandas'"),
         ("m.json", b"[{", "is neither JSON lines nor a JSON array"),
     ],
 )
@@ -218,6 +231,7 @@ TABLES = {
         "m.csv",
         "\ufeff key , split,label\u00a0,image,plot \na,train,x,img/a.jpg,a sea\n",
     ),
+    "marks nobody sees": ("m.csv", "\u200bkey,split,\ufefflabel,image,plot\u200e\na,train,x,img/a.jpg,a sea\n"),
     "quotes": ("m.csv", '"key";"split";"label";"image";"plot"\r\n"a";"train";"x";"img/a.jpg";"a sea"\r\n'),
     "empty columns and rows": (
         "m.csv",
@@ -280,15 +294,15 @@ def test_a_name_that_an_object_has_twice_is_told(folder):
 
 
 def test_words_for_missing_are_counted_and_may_be_taken_as_missing(folder):
-    words = ["nan", "None", "NULL", "N/A", "<NA>", "-", " NaN "]
+    words = ["nan", "None", "NULL", "N/A", "<NA>", "-", " NaN ", "\\N", "\u2014", "undefined"]
     fine = ["nanny", "no", "banana", "a - b"]
     text = jsonl(*[ROW | {"key": word, "plot": word} for word in words + fine])
     rows, problems, notes = told(folder, text)
-    assert (len(rows), problems) == (11, [])
-    assert notes.startswith("7 plot cells say 'nan' (1), ")
+    assert (len(rows), problems) == (14, [])
+    assert notes.startswith("10 plot cells say 'nan' (1), ")
     rows, _, notes = told(folder, text, missing_words=tuple(word.lower() for word in words))
     assert [row.key for row in rows if "plot" in row.cells] == fine
-    assert notes == "7 cells were taken as missing (--missing-words)"
+    assert notes == "10 cells were taken as missing (--missing-words)"
     _, problems, _ = told(folder, jsonl(ROW | {"image": "nan"}))
     assert "if it means missing: --missing-words nan" in problems[0]
     rows, problems, _ = told(folder, jsonl(ROW | {"image": "nan"}), missing_words=("NaN",))

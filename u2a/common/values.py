@@ -14,7 +14,7 @@ MOST_SHOWN = 60
 #: Cells that people and spreadsheets write for "nothing", in lower case: pandas' own list and a few more.
 MISSING_WORDS = frozenset(
     "nan -nan none null nil n/a n.a. na <na> nat #n/a #n/a! #na - -- ? missing (null) (none) #null! #value! "  # noqa: SIM905
-    "1.#ind -1.#ind 1.#qnan -1.#qnan".split()
+    "1.#ind -1.#ind 1.#qnan -1.#qnan \\n . .. \u2013 \u2014 undefined".split()
 )
 
 
@@ -27,7 +27,7 @@ def is_missing(value: Any) -> bool:
 
 def missing_word(text: str) -> bool:
     """Whether a text is one of the words that people write for a missing value."""
-    return len(text) < 12 and text.strip().casefold() in MISSING_WORDS
+    return len(text) < 16 and text.strip().casefold() in MISSING_WORDS
 
 
 def number_text(value: Any) -> str | None:

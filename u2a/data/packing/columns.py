@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.hints import alike
-from u2a.common.values import is_missing, nfc
+from u2a.common.values import is_missing, nfc, short
 from u2a.errors import U2AError
 
 #: Columns that every manifest may have.
 OWN = ("key", "split", "label", "labels", "group")
 #: How alike two names are that may be one.
 ALIKE = 0.8
+#: Byte order mark, characters without width, direction marks: what a copied header may begin or end with.
+_UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 
 
 def column_name(raw: str) -> str:
-    """A name of a column as it is compared: without outer white space and byte order mark, composed."""
-    return nfc(raw.strip().strip("\ufeff").strip())
+    """A name of a column as it is compared: without outer white space and marks that nobody sees, composed."""
+    name = raw.strip().strip(_UNSEEN)
+    return nfc(name if name == raw else column_name(name))
 
 
 def check_columns(path: Path, names: Sequence[str], required: Collection[str], how: str = "") -> None:
@@ -33,7 +36,9 @@ def check_columns(path: Path, names: Sequence[str], required: Collection[str], h
         raise U2AError(f"{path}: column {twice[0]!r} is there twice")
     for name in required:
         if name not in names:
-            shown = ", ".join(map(repr, names[:20])) + (" ..." if len(names) > 20 else "")
+            if not names:
+                raise U2AError(f"{path}: has no header: its first line is empty")
+            shown = ", ".join(map(short, names[:20])) + (" ..." if len(names) > 20 else "")
             raise U2AError(f"{path}: has no column {name!r}; its columns{how} are {shown}")
 
 

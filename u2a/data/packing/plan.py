@@ -207,8 +207,8 @@ def raise_problems(path: Path, problems: Collection[str]) -> None:
         texts = {problem.partition(": ")[2]: (line, problem) for line, problem in reversed(found)}
         first = sorted(texts.values())[:SHOWN]
         shown += [(line, problem) for line, problem in first]
-        if len(found) > len(first):
-            rest = [str(line) for line, _ in found if line not in {line for line, _ in first}]
+        rest = [str(line) for line, _ in found if line not in {line for line, _ in first}]
+        if rest:
             lines = ", ".join(rest[:6]) + (" ..." if len(rest) > 6 else "")
             line, problem = shown.pop()
             shown.append((line, f"{problem} (and {len(rest)} more lines like this: {lines})"))

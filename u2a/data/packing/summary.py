@@ -86,13 +86,7 @@ def odd_data(summary: Summary, recipe: Recipe) -> Iterator[str]:
         if without := [name for name in recipe.modalities if name in held and name not in here]:
             yield f"no sample of {split_name} has {' or '.join(map(repr, without))}"
         if split.unlabelled:
-            all_of = split.unlabelled == split.samples
-            how_many = (
-                f"none of {split.samples}"
-                if all_of
-                else f"{split.samples - split.unlabelled} of {split.samples}"
-            )
-            yield f"{split_name}: {how_many} samples have a label; others cannot be trained on or scored"
+            yield f"{split_name}: {_labelled(split.samples, split.unlabelled)}"
     train = summary.get("train")
     if train is None:
         yield f"there is no split 'train' ({', '.join(summary)}), so nothing to train on"
@@ -104,6 +98,12 @@ def odd_data(summary: Summary, recipe: Recipe) -> Iterator[str]:
             yield f"class {label!r}: never in train, {where}"
         elif train.labels[label] == 1:
             yield f"class {label!r}: only 1 training sample"
+
+
+def _labelled(n: int, without: int) -> str:
+    if n > without:
+        return f"{n - without} of {n} samples have a label; others cannot be trained on or scored"
+    return f"none of {n} samples have a label (no column 'label' or 'labels'?): not to be trained on or scored"
 
 
 def write_skipped(folder: Path, summary: Summary) -> None:

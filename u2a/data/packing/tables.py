@@ -20,6 +20,13 @@ from u2a.errors import U2AError
 MAX_CELL = 1 << 26
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
+_OTHERS = {
+    b"PK\x03\x04": "a ZIP archive, perhaps an Excel sheet, whatever its name says; save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel sheet, whatever its name says; save the sheet as CSV",
+    b"\x1f\x8b": "compressed, whatever its name says; unpack it with: gunzip",
+    b"PAR1": "a Parquet file, whatever its name says; name it .parquet",
+}
+
 #: Reads a file row by row: the number of the line (array and Parquet: of the row), and its fields by column. A
 #: row that is none is appended to the list of problems instead.
 Reader = Callable[[Path, list[str]], Iterator[tuple[int, Mapping[str, Any]]]]
@@ -50,7 +57,12 @@ def reader(path: Path, required: Sequence[str], wanted: Callable[[str], bool] = 
 
 def _encoding(path: Path) -> str:
     with open(path, "rb") as stream:
-        start = stream.read(4)
+        start = stream.read(8)
+    if not start:
+        raise U2AError(f"{path}: is empty")
+    for sign, what in _OTHERS.items():
+        if start.startswith(sign):
+            raise U2AError(f"{path}: is {what}")
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if b"\0" in start:
@@ -88,10 +100,19 @@ def _read_json(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[s
             except (ValueError, RecursionError) as error:
                 problems.append(f"line {number}: not JSON: {error}")
                 continue
+            if _is_of_columns(fields):
+                raise U2AError(
+                    f"{path}: is an object of columns, as pandas' to_json writes by default; write it with "
+                    "to_json(FILE, orient='records', lines=True)"
+                )
             if isinstance(fields, dict):
                 yield number, _named(fields)
             else:
                 problems.append(f"line {number}: not a JSON object")
+
+
+def _is_of_columns(fields: Any) -> bool:
+    return isinstance(fields, dict) and len(fields) > 1 and all(isinstance(v, dict) for v in fields.values())
 
 
 def _read_array(path: Path, text: str, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
