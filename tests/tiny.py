@@ -202,7 +202,7 @@ def clip_bytes(
         if video is not None and frames is not None:
             video.height, video.width = frames.shape[1:3]
             video.bit_rate = 20_000_000  # mpeg4 keeps the brightness only then
-            video.pix_fmt = {"libx264": "yuv420p", "gif": "rgb8", "mpeg4": "yuv420p"}[codec]
+            video.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
             for pixels in frames:
                 container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
             container.mux(video.encode(None))

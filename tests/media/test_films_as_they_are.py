@@ -12,6 +12,8 @@ import tiny
 
 from u2a.errors import BadSample
 from u2a.media.containers import open_container
+from u2a.media.probe import film_numbers
+from u2a.media.sounds import decode_mono
 from u2a_video.decode import decode_frames
 from u2a_video.preprocess import choose_by_time, choose_frames
 
@@ -88,6 +90,39 @@ def test_a_stream_without_decoder_is_refused_in_a_line():
     assert "\n" not in str(caught.value)
 
 
+def spatial(tracks: int) -> bytes:
+    """A phone's film: its first sound is of a codec that nobody decodes, any other is AAC of 880 Hz."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mov") as container:
+        video = container.add_stream("libx264", rate=10)
+        video.height, video.width, video.pix_fmt = 32, 48, "yuv420p"
+        sounds = [container.add_stream("aac", rate=16000, layout="mono") for _ in range(tracks)]
+        for pixels in greys(3):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")))
+        container.mux(video.encode(None))
+        for sound in sounds:
+            frame = av.AudioFrame.from_ndarray(tiny.tone(1.0, 16000, 880.0)[None], "fltp", "mono")
+            frame.sample_rate = 16000
+            container.mux(sound.encode(frame))
+            container.mux(sound.encode(None))
+    data = bytearray(buffer.getvalue())
+    for name, other in ((b"mp4a", b"apac"), (b"esds", b"dapa")):
+        at = data.index(name, data.index(b"soun"))
+        data[at : at + 4] = other
+    return bytes(data)
+
+
+def test_sound_without_a_decoder_costs_neither_the_film_nor_another_track():
+    alone, beside = spatial(1), spatial(2)
+    assert [len(decode_frames(member, lambda times: [0, 2])) for member in (alone, beside)] == [2, 2]
+    assert "sound (Hz)" not in film_numbers(alone)
+    assert film_numbers(beside)["sound (Hz)"] == 16000
+    with pytest.raises(BadSample, match="no decoder for its stream is installed"):
+        decode_mono(alone, 10)
+    wave, rate = decode_mono(beside, 10)
+    assert np.argmax(np.abs(np.fft.rfft(wave[:rate]))) == 880
+
+
 def test_the_default_stream_is_the_film():
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as container:
@@ -119,10 +154,10 @@ def test_a_size_that_changes_in_mid_film():
     assert set(shapes) <= {(48, 48), (48, 96)}
 
 
-@pytest.mark.parametrize("form", ["mpegts", "3gp", "asf", "flv", "avi"])
+@pytest.mark.parametrize("form", ["mpegts", "3gp", "asf", "flv", "avi", "mpeg", "vob"])
 def test_containers_by_content_not_by_name(form):
-    codec = {"asf": "mpeg4", "avi": "mpeg4"}.get(form, "libx264")
-    member = tiny.clip_bytes(greys(8), format=form, codec=codec, rate=25)
+    codecs = {"asf": "mpeg4", "avi": "mpeg4", "mpeg": "mpeg1video", "vob": "mpeg2video"}
+    member = tiny.clip_bytes(greys(8), format=form, codec=codecs.get(form, "libx264"), rate=25)
     assert len(decode_frames(member, lambda times: [0, len(times) - 1])) == 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,8 +58,8 @@ def film_numbers(data: bytes) -> dict[str, float]:
             "width (px)": float(stream.width),
             "height (px)": float(stream.height),
         }
-        if container.streams.audio:
-            numbers["sound (Hz)"] = float(container.streams.audio[0].sample_rate)
+        with suppress(BadSample):  # without sound, or without a decoder for it
+            numbers["sound (Hz)"] = float(chosen_stream(container, "audio").sample_rate)
         return numbers
 
 

@@ -52,13 +52,25 @@ def decode_mono(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
     return mono, rate
 
 
+class _Bytes(io.BytesIO):
+    """libsndfile seeks to before the beginning of damaged files; an exception there would be a traceback on the
+    terminal, and nothing else."""
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """As of any file, but stays where it is instead of raising."""
+        try:
+            return super().seek(place, whence)
+        except ValueError:
+            return self.tell()
+
+
 def _with_soundfile(member: bytes, seconds: float) -> tuple[np.ndarray, int] | None:
     """None where libsndfile does not know the format, or meets damage, which FFmpeg passes over."""
     import soundfile
 
     member, declared = repaired(member)
     try:
-        with soundfile.SoundFile(io.BytesIO(member)) as sound:
+        with soundfile.SoundFile(_Bytes(member)) as sound:
             check_sound(sound.samplerate, sound.channels)
             rate, frames = sound.samplerate, int(seconds * sound.samplerate) + 1
             wave_CT = sound.read(frames, dtype="float32", always_2d=True).T

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from u2a.common.values import MISSING_WORDS, missing_word
+from u2a.common.values import MISSING_WORDS, missing_word, nfc
 from u2a.contract.blame import reason_of
 from u2a.data.inspection.members import describe
 from u2a.data.reading.missing import count_presence
@@ -208,13 +208,16 @@ def _some(keys: Sequence[str]) -> str:
 
 def _shared_keys(splits: Mapping[str, Split]) -> Iterator[str]:
     places: dict[str, list[str]] = defaultdict(list)
+    forms: dict[str, str] = {}
     for name, split in splits.items():
         for key in split.keys():  # noqa: SIM118  # not a mapping
-            places[key].append(name)
+            places[same := nfc(key)].append(name)
+            if same != key:
+                forms[same] = key
     by_place: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for key, names in places.items():
         if len(names) > 1:
-            by_place[tuple(names)].append(key)
+            by_place[tuple(names)].append(key + (f" (as {forms[key]!a}, too)" if key in forms else ""))
     for found, keys in sorted(by_place.items()):
         once = list(dict.fromkeys(found))
         where = f"twice in {once[0]}" if len(once) == 1 else f"in {' and '.join(once)}"

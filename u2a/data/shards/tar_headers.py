@@ -14,6 +14,15 @@ _BLOCK = 512
 MAX_HEADER_BYTES = 1 << 20
 
 
+_PACKERS = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "ZIP",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+    b"BZh": "bzip2",
+}
+
+
 class _Headers:
     """A tar as tarfile may read it: headers only. It would take any size that a header claims as true."""
 
@@ -44,10 +53,19 @@ def tar_headers(path: Path, stream: BinaryIO, size: int) -> Iterator[tarfile.Tar
                 if not info.isdir():
                     yield info
     except (tarfile.TarError, ValueError, OverflowError) as error:  # damage shows in several ways
-        raise ShardError(f"{path}: not a whole, uncompressed tar ({error})") from error
+        raise ShardError(f"{path}: {_packed(stream) or f'not a whole, uncompressed tar ({error})'}") from error
     except RecursionError:  # tarfile reads the header that a long name belongs to within that of the name
         raise ShardError(f"{path}: not a tar to trust: a member has hundreds of headers") from None
     _check_end(path, stream, -(-end // _BLOCK) * _BLOCK, size)
+
+
+def _packed(stream: BinaryIO) -> str | None:
+    stream.seek(0)
+    start = stream.read(6)
+    for sign, name in _PACKERS.items():
+        if start.startswith(sign):
+            return f"is compressed ({name}), and so not readable in parts; unpack it to a plain tar"
+    return None
 
 
 def _check_end(path: Path, stream: BinaryIO, end: int, size: int) -> None:
