@@ -76,9 +76,10 @@ class TrainingData:
     @cached_property
     def class_weights(self) -> Tensor | None:
         """What each class counts in the task loss; None where all count alike."""
-        task, used_N = self.recipe.task, ~self._held_N
-        if task.class_weights is None:
+        task = self.recipe.task
+        if task.class_weights is None:  # a stream never has any
             return None
+        used_N = ~self._held_N
         counts = torch.from_numpy(class_counts(self.train, used_N, len(task.classes)))
         return balanced_weights(counts, int(used_N.sum()), multi_label=task.kind == "multi_label")
 
