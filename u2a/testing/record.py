@@ -145,7 +145,7 @@ def described_and_shown(case: Case) -> Findings:
                 if content in case.members:
                     yield f"{part} refuses {content[:12]!r}...: {error}"
             except Exception as error:
-                reason = " ".join(str(error).split())[:120]
+                reason = one_line(error, 120)
                 yield f"{part} raises {type(error).__name__} for {content[:12]!r}...: {reason}"
             else:
                 if not isinstance(found, kinds):

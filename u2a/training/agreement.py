@@ -9,13 +9,13 @@ first step.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 
-from u2a.common.distributed import World, share_tensors
+from u2a.common.distributed import World, share_buffers, share_tensors, sum_over_processes
 from u2a.errors import U2AError
 from u2a.method.model import U2A
 from u2a.runs.checkpoint import adapter_state, learnable, optimizer_state
@@ -117,3 +117,16 @@ def encoders_of(model: U2A) -> dict[str, Any]:
         f"encoder of {branch.name}": {key: v for key, v in branch.base.items() if key not in places}
         for branch in model.each_branch()
     }
+
+
+def added_up(counts: Sequence[int], place: World) -> list[int]:
+    """Each count summed over the processes."""
+    device = place.device if place.size > 1 else "cpu"
+    return sum_over_processes(torch.tensor(counts, device=device), place).tolist()
+
+
+def share_trained_buffers(model: U2A, place: World) -> None:
+    """Buffers of encoders that are trained whole, as the first process has them."""
+    for branch in model.each_branch():
+        if branch.spec.tune == "full":
+            share_buffers(branch.backbone, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -64,3 +65,13 @@ def build_optimizer(model: U2A, training: TrainingSection) -> torch.optim.AdamW:
     """AdamW on the learnable tensors."""
     groups = parameter_groups(model, training.lr_factors)
     return torch.optim.AdamW(groups, lr=training.lr, eps=training.eps, weight_decay=training.weight_decay)
+
+
+def take_step(optimizer: torch.optim.Optimizer, lr: float, norm: float) -> bool:
+    """Take the step, unless a gradient is not finite; the norm is the same on every process."""
+    if finite := math.isfinite(norm):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group["factor"]
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return finite

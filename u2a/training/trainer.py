@@ -9,20 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from u2a.common.distributed import World, share_buffers, sum_over_processes
+from u2a.common.distributed import World, sum_over_processes
 from u2a.common.seeds import stable_seed
 from u2a.contract.extensions import LineKind
 from u2a.data.feeding.batches import Batch, reading
 from u2a.data.feeding.unreadable import Failed
 from u2a.errors import U2AError
-from u2a.evaluation.validation import Validation
 from u2a.method.finite import explain_batches
 from u2a.method.skipping import SkippedSteps, gradient_advice
 from u2a.recipe.sections import Recipe
 from u2a.runs import checkpoint
 from u2a.runs.build import build_model
 from u2a.runs.folder import Run
-from u2a.training.agreement import encoders_of, hold_together, made_by_all, share_state, told_by_first
+from u2a.training.agreement import (
+    added_up,
+    encoders_of,
+    hold_together,
+    made_by_all,
+    share_state,
+    share_trained_buffers,
+    told_by_first,
+)
 from u2a.training.before_steps import begin, starts_ahead
 from u2a.training.indexed_data import TrainingData
 from u2a.training.keeping import Facts, Keeper
@@ -30,7 +37,7 @@ from u2a.training.left_out import LeftOut
 from u2a.training.loggers import Loggers, check_loggers
 from u2a.training.objective import build_objective, synced
 from u2a.training.progress import TrainingProgress, format_scores
-from u2a.training.schedule import build_optimizer, extended, learning_rate, notices
+from u2a.training.schedule import build_optimizer, extended, learning_rate, notices, take_step
 from u2a.training.signals import StopSignal
 from u2a.training.streamed_data import StreamingData
 from u2a.training.timed import SaveClock
@@ -139,7 +146,7 @@ class Trainer:
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, training.clip_norm or math.inf))
         values = sum_over_processes(torch.stack(list(totals.values())), self.place).tolist()
         line = dict(zip(totals, values, strict=True))
-        taken = self._update(lr, norm)
+        taken = take_step(self.optimizer, lr, norm)
         self.done += 1
         if not taken:
             self._skipped(line, micro_batches)
@@ -172,15 +179,6 @@ class Trainer:
             self.progress.say(line)
         return self._end_epoch() if starts_ahead(self.model, self.recipe.training) or not self.total else {}
 
-    def _update(self, lr: float, norm: float) -> bool:
-        """Take the step, unless a gradient is not finite; the norm is the same on every process."""
-        if finite := math.isfinite(norm):
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr * group["factor"]
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return finite
-
     def _skipped(self, losses: dict[str, float], micro_batches: list[Batch]) -> None:
         """Count a step that was not taken; too many end the training, which is saved."""
         training, batches = self.recipe.training, [batch.to(self.place.device) for batch in micro_batches]
@@ -196,11 +194,10 @@ class Trainer:
         """This step's micro-batches. If any process met bad data or a signal, all save and stop together."""
         fetched = [next(batches) for _ in range(self.recipe.training.accumulation)]
         errors = [one.error for one in fetched if isinstance(one, Failed)]
-        device = self.place.device if self.place.size > 1 else "cpu"
         good = [one for one in fetched if isinstance(one, Batch)]
         unreadable = self.left_out.unknown(good)
-        flags = torch.tensor([len(errors), self.stop.asked, self.done, len(unreadable)], device=device)
-        n_errors, stop, steps, n_unreadable = sum_over_processes(flags, self.place).tolist()
+        flags = len(errors), self.stop.asked, self.done, len(unreadable)
+        n_errors, stop, steps, n_unreadable = added_up(flags, self.place)
         if steps != self.done * self.place.size:
             raise U2AError(f"the processes of this training stand at different steps (here: {self.done})")
         if not n_errors and not stop:
@@ -239,7 +236,8 @@ class Trainer:
         """Validate if there is something to validate on, and save; without validation the last is the best."""
         try:
             with self.progress.not_training():
-                validation = self._validate()
+                share_trained_buffers(self.model, self.place)
+                validation = self.data.validate(self.model)
         except (U2AError, KeyboardInterrupt):  # a resumed training begins with this validation
             self._save()
             raise
@@ -253,12 +251,6 @@ class Trainer:
         if self._out_of_patience() and self.done < self.total:
             self.progress.say(f"no better validation in {self.keeper.stale} epochs: the training ends here")
         return validation.scores if validation else {}
-
-    def _validate(self) -> Validation | None:
-        for branch in self.model.each_branch():
-            if branch.spec.tune == "full":
-                share_buffers(branch.backbone, self.place)
-        return self.data.validate(self.model)
 
     def _out_of_patience(self) -> bool:
         return 0 < self.recipe.training.patience <= self.keeper.stale
