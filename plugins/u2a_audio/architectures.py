@@ -16,7 +16,7 @@ def _waves(name: str) -> Architecture:
 
 
 ARCHITECTURES = {
-    "audio-spectrogram-transformer": Architecture("ASTModel", cls=(0, 1), norm="layernorm", direct=True),
+    "audio-spectrogram-transformer": Architecture("ASTModel", cls=(0, 1), norm="layernorm"),
     "wav2vec2": _waves("Wav2Vec2Model"),
     "hubert": _waves("HubertModel"),
     "data2vec-audio": _waves("Data2VecAudioModel"),

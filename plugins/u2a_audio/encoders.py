@@ -49,7 +49,7 @@ def load(options: AudioOptions, *, weights: bool, packaged: Path) -> nn.Module:
         U2AError: also if ``max_length`` is shorter than one patch.
     """
     known = architecture(options, packaged)
-    if not known.direct:
+    if known.class_name != "ASTModel":
         return _load_waves(known, options, weights=weights, packaged=packaged)
     patch = configuration(options, packaged).patch_size
     if options.max_length is not None and options.max_length < patch:

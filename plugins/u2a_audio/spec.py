@@ -33,21 +33,20 @@ def embedding(backbone: Any, inputs: Inputs) -> Tokens:
         from u2a_audio import features
 
         return features.embed(backbone, inputs)
-    if not backbone.u2a_architecture.direct:
+    if "samples_P" in inputs:
         from u2a_audio import waves
 
         return waves.embed(backbone, inputs)
-    return Tokens(backbone.embeddings(inputs["input_values"]), cls=(0, 1))
+    from u2a.encoders.structure import split_tokens
+
+    return split_tokens(backbone, inputs)
 
 
 def encoder(backbone: Any, tokens: Tokens) -> Tensor:
     """All blocks and the final norm."""
-    from u2a.encoders.blocks import run_blocks
     from u2a.encoders.structure import run_tokens
 
-    if not backbone.u2a_architecture.direct:
-        return run_tokens(backbone, tokens)
-    return backbone.layernorm(run_blocks(backbone, tokens.hidden_NLD, tokens.valid_NL))
+    return run_tokens(backbone, tokens)
 
 
 def width(options: AudioOptions) -> int:
@@ -71,11 +70,12 @@ def preprocessor(options: AudioOptions) -> Preprocessor:
     from u2a_audio.preprocess import AudioPreprocessor
     from u2a_audio.waves import WavePreprocessor
 
-    if encoders.architecture(options, CONFIGS).class_name in EXTRACTORS:
+    known = encoders.architecture(options, CONFIGS)
+    if known.class_name in EXTRACTORS:
         return FeaturePreprocessor.from_options(options, CONFIGS)
-    if not encoders.architecture(options, CONFIGS).direct:
-        return WavePreprocessor.from_options(options, CONFIGS)
-    return AudioPreprocessor.from_options(options, CONFIGS)
+    if known.class_name == "ASTModel":
+        return AudioPreprocessor.from_options(options, CONFIGS)
+    return WavePreprocessor.from_options(options, CONFIGS)
 
 
 def to_member(value: Any) -> bytes:

@@ -10,11 +10,11 @@ _PLAIN = {"add_pooling_layer": False}
 _STILL = dict.fromkeys(("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale"))
 #: Parameters for masked-image pretraining: no forward pass of ours uses them.
 _MASK = ("embeddings.mask_token",)
-_CLIP = Architecture("CLIPVisionModel", call=_SIZES, norm="post_layernorm", direct=True)
-_META_CLIP = Architecture("MetaClip2VisionModel", call=_SIZES, norm="post_layernorm", direct=True)
+_CLIP = Architecture("CLIPVisionModel", call=_SIZES, pre_norm="pre_layrnorm", norm="post_layernorm")
+_META_CLIP = Architecture("MetaClip2VisionModel", call=_SIZES, pre_norm="pre_layrnorm", norm="post_layernorm")
 _SIGLIP = Architecture("SiglipVisionModel", call=_SIZES, cls=None, norm="post_layernorm", unused=("head.",))
 _SIGLIP2 = Architecture("Siglip2VisionModel", cls=None, norm="post_layernorm", unused=("head.",))
-_VIT = Architecture("ViTModel", _PLAIN, _SIZES, norm="layernorm", direct=True, unused=_MASK)
+_VIT = Architecture("ViTModel", _PLAIN, _SIZES, norm="layernorm", unused=_MASK)
 
 ARCHITECTURES = {
     "clip": _CLIP,
@@ -36,10 +36,8 @@ ARCHITECTURES = {
     ),
     "vit_msn": Architecture("ViTMSNModel", {}, _SIZES, norm="layernorm", unused=_MASK),
     "ijepa": Architecture("IJepaModel", _PLAIN, _SIZES, cls=None, norm="layernorm", unused=_MASK),
-    "dinov2": Architecture("Dinov2Model", norm="layernorm", direct=True, unused=_MASK),
-    "dinov2_with_registers": Architecture(
-        "Dinov2WithRegistersModel", norm="layernorm", direct=True, unused=_MASK
-    ),
+    "dinov2": Architecture("Dinov2Model", norm="layernorm", unused=_MASK),
+    "dinov2_with_registers": Architecture("Dinov2WithRegistersModel", norm="layernorm", unused=_MASK),
     "dinov3_vit": Architecture("DINOv3ViTModel", norm="norm", settings=_STILL, unused=_MASK),
 }
 #: Those that read patches of pictures of any shape (NaFlex).

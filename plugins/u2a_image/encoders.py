@@ -9,7 +9,6 @@ import torch
 
 from u2a.contract.modality import Inputs, Tokens
 from u2a.encoders.architectures import Architecture
-from u2a.encoders.blocks import run_blocks
 from u2a.encoders.files import PretrainedOptions, config_folder
 from u2a.encoders.identity import IMAGE_FILES
 from u2a.encoders.loading import load_architecture, load_config, transformers_class
@@ -54,8 +53,6 @@ def embed(backbone: Any, inputs: Inputs) -> Tokens:
     if "pixel_attention_mask" in inputs:
         return split_tokens(backbone, inputs, inputs["pixel_attention_mask"].bool())
     pixel_values_NCHW: Tensor = inputs["pixel_values"]
-    if known.direct:
-        return Tokens(backbone.embeddings(pixel_values_NCHW, **known.call), cls=known.cls)
     given: dict[str, Any] = {"pixel_values": pixel_values_NCHW}
     if "mask_ratio" in known.settings:  # ViTMAE shuffles patches by this, and then drops a share of 0
         patches = (pixel_values_NCHW[0, 0].numel()) // backbone.config.patch_size**2
@@ -67,14 +64,7 @@ def embed(backbone: Any, inputs: Inputs) -> Tokens:
 
 def encode(backbone: Any, tokens: Tokens) -> Tensor:
     """Blocks and final norm. CLIP has one more norm before its blocks (and by itself norms only CLS)."""
-    known: Architecture = backbone.u2a_architecture
-    if not known.direct:
-        return run_tokens(backbone, tokens)
-    hidden_NLD = tokens.hidden_NLD
-    if hasattr(backbone, "pre_layrnorm"):
-        hidden_NLD = backbone.pre_layrnorm(hidden_NLD)
-    hidden_NLD = run_blocks(backbone, hidden_NLD, tokens.valid_NL)
-    return backbone.get_submodule(known.norm)(hidden_NLD)
+    return run_tokens(backbone, tokens)
 
 
 def architecture(options: PretrainedOptions, packaged: Path) -> Architecture:

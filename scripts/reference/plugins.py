@@ -62,7 +62,7 @@ def _helpers() -> list[Callable[..., object]]:
         ),
         *(refusals.model_type, loading.load_config, loading.load_backbone, loading.load_architecture),
         *(tensors.read_tensors, tensors.check_leftovers, tensors.check_finite, identity.file_hashes),
-        *(structure.split_tokens, structure.run_tokens, blocks.run_blocks, blocks.attention_mask),
+        *(structure.split_tokens, structure.run_tokens),
         *(blocks.lora_targets, structure.split_fused, positions.fit_grid),
     ]
 

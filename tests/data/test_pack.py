@@ -273,7 +273,7 @@ def test_what_was_put_at_the_target_meanwhile_stays(source, overwrite):
 
 KILLED = """
 import os, sys
-from u2a.data.packing import staging
+from u2a.common import files
 from u2a.data.packing.pack import pack_manifest
 from u2a.recipe.file import load_recipe
 
@@ -286,8 +286,13 @@ def die_at(number, rename=os.rename):
         rename(*args)
     return renaming
 
-staging.os.rename = die_at(int(sys.argv[1]))
-staging.sync_folder = lambda path: os._exit(9)
+def dies_beside_the_target(path, sync_folder=files.sync_folder):
+    sync_folder(path)
+    if os.path.samefile(path, "."):
+        os._exit(9)
+
+os.rename = die_at(int(sys.argv[1]))
+files.sync_folder = dies_beside_the_target
 pack_manifest(load_recipe("pets.toml"), "m.jsonl", "shards", shard_size=2, overwrite=True)
 """
 

@@ -38,14 +38,15 @@ def test_a_folder_that_goes_while_it_is_being_locked_is_made_again(target, monke
 def test_what_the_next_process_has_begun_is_left_alone(target, monkeypatch, fails):
     held = []
 
-    def put_in_place(folder, target):
+    def put_folder(folder, target):
         (shutil.rmtree if fails else lambda f: f.rename(target))(folder)
         folder.mkdir()
         held.append(Lock(folder / LOCK, EXCLUSIVE | NOW))
         if fails:
             raise OSError("no")
+        return target.with_name("nothing was there")
 
-    monkeypatch.setattr(staging, "_put_in_place", put_in_place)
+    monkeypatch.setattr(staging, "put_folder", put_folder)
     try:
         with staged(target, "plan", overwrite=False) as stage:
             stage.save()

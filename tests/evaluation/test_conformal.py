@@ -26,7 +26,7 @@ def some_classes(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_set_is_cut_at_the_order_statistic_of_split_conformal_prediction(n: int, coverage: float) -> None:
     logits, target = some_classes(n, n)
     found = fit_calibration(NAMES, {BOTH: (logits, target)}, "single_label")
-    p = softmax(logits / found.of("image+text", 2).temperature, 1)
+    p = found.probabilities(logits, "image+text", 2)
     ordered = sorted(1 - p[i, y] for i, y in enumerate(target))
     rank = math.ceil((n + 1) * coverage - 1e-9)  # Vovk: the ceil((n + 1) coverage)-th smallest of n scores
     wanted = (1 - ordered[rank - 1], "image+text") if rank <= n else (0.0, "none")
@@ -42,7 +42,7 @@ def test_many_scores_are_thinned_to_no_smaller_an_order_statistic(coverage: floa
     one = found.of("image+text", 2)
     assert one.n == 1700
     assert len(one.scores) == 500
-    p = softmax(logits / one.temperature, 1)
+    p = found.probabilities(logits, "image+text", 2)
     ordered = sorted(1 - p[i, y] for i, y in enumerate(target))
     rank = math.ceil(1701 * coverage)
     score = 1 - found.cut("image+text", 2, coverage)[0]
@@ -76,7 +76,7 @@ def test_labels_are_cut_where_the_bounded_miss_rate_allows_it(n: int, coverage: 
     logits, target = rng.normal(0, 2, (n, 3)), (rng.random((n, 3)) < 0.4).astype(float)
     target[0] = 0
     found = fit_calibration(NAMES, {BOTH: (logits, target)}, "multi_label")
-    p = expit(logits / found.of("image+text", 2).temperature)
+    p = found.probabilities(logits, "image+text", 2)
     allowed = []
     for threshold in GRID:
         missed = [
@@ -104,7 +104,7 @@ def test_a_classs_threshold_is_drawn_towards_the_patterns_by_its_positives() -> 
     logits, target = rng.normal(-0.5, 2, (60, 4)), (rng.random((60, 4)) < 0.3).astype(float)
     target[:, 3] = 0  # a class that never occurs has the pattern's
     found = fit_calibration(NAMES, {BOTH: (logits, target)}, "multi_label")
-    p = expit(logits / found.of("image+text", 2).temperature)
+    p = found.probabilities(logits, "image+text", 2)
     grid = GRID[1:-1]
     guessed = [p >= t for t in grid]
     macro = [np.mean(2 * (g & (target > 0)).sum(0) / np.maximum(g.sum(0) + target.sum(0), 1)) for g in guessed]

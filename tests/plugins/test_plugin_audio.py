@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ import tiny
 import torch
 import transformers as hf
 
-from u2a.contract.modality import Tokens
 from u2a.errors import BadSample, U2AError
 from u2a_audio.decode import decode_mono
 from u2a_audio.spec import AUDIO
@@ -160,7 +160,8 @@ def test_hidden_states_equal_transformers_own(checkpoints):
     torch.testing.assert_close(hidden, wanted.last_hidden_state)
     torch.testing.assert_close(hidden[:, list(tokens.cls)].mean(1), wanted.pooler_output)
     token = torch.randn(32)
-    ours = AUDIO.encoder(module, Tokens(torch.cat([tokens.hidden_NLD, token.expand(2, 1, 32)], 1)))
+    longer = torch.cat([tokens.hidden_NLD, token.expand(2, 1, 32)], 1)
+    ours = AUDIO.encoder(module, replace(tokens, hidden_NLD=longer))
     reference.embeddings.register_forward_hook(lambda m, a, out: torch.cat([out, token.expand(2, 1, 32)], 1))
     torch.testing.assert_close(ours, reference(inputs["input_values"]).last_hidden_state)
     assert AUDIO.width(options(checkpoints["ast"])) == 32

@@ -18,6 +18,7 @@ from u2a.cli.main import main
 from u2a.data.feeding.held_out import held_out
 from u2a.data.reading.opening import evaluation_split
 from u2a.evaluation.baselines import Features, dedicated_probe
+from u2a.evaluation.log_odds import corrected
 from u2a.evaluation.validation import pattern_logits
 from u2a.report import frozen
 from u2a.report.baselines import LABELS, run_baselines, verdict
@@ -199,7 +200,8 @@ def test_the_report_says_what_calibration_makes_of_each_pattern(trained: Path) -
         for split in p:
             scaled = logits[split][pattern][0].astype(float) / row["temperature"]
             e = np.exp(scaled - scaled.max(1, keepdims=True))
-            p[split][pattern] = e / e.sum(1, keepdims=True)
+            line = row["slope"], row["shift"]
+            p[split][pattern] = corrected(e / e.sum(1, keepdims=True), line, multi_label=False)
         y_val, y = logits["val"][pattern][1], logits["test"][pattern][1]
         scores = np.sort(1 - p["val"][pattern][np.arange(len(y_val)), y_val])
         cut = 1 - scores[int(np.ceil((len(scores) + 1) * 0.9)) - 1]

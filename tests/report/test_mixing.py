@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score
+from tasks import make_task
 
-from u2a.recipe.sections import TaskSection
 from u2a.report.values.expected import expected, model_of_use
 from u2a.report.values.mixing import Mix, choose
 from u2a.report.values.patterns import PatternValues, pattern_rows
@@ -34,7 +34,7 @@ def made(kind: str, metric: str, seed: int = 0) -> tuple[list[Predictions], np.n
     labels = torch.nn.functional.one_hot(truth, C).float()
     if kind == "multi_label":
         truth = labels = (torch.rand(N, C, generator=draw) < torch.tensor([0.6, 0.3, 0.1, 0.0])).float()
-    task = TaskSection(kind=kind, classes=tuple("abcd"), metric=metric)
+    task = make_task(kind=kind, classes=tuple("abcd"), metric=metric)
     patterns = []
     for strength in (2.0, 1.0, 0.5):
         logits = strength * labels + torch.randn(N, C, generator=draw)
@@ -140,11 +140,11 @@ def test_the_interval_counts_what_the_mix_adds():
     """Two patterns that each rank perfectly, on other scales: together they do not, and no pattern shows it."""
     truth = np.arange(N) % 2 == 0
     scales = [np.where(truth, 0.9, 0.6), np.where(truth, 0.5, 0.1), np.where(truth, 0.9, 0.6)]
-    patterns = []
+    task, patterns = make_task(kind="multi_label", classes=("a", "never"), metric="map"), []
     for p in scales:
         p_NC = torch.tensor(np.stack([p, np.zeros(N)], 1), dtype=torch.float32)
         truth_NC = torch.tensor(np.stack([truth, np.zeros(N, bool)], 1))
-        patterns.append(Predictions(p_NC, p_NC > 0.5, truth_NC, "map", True))
+        patterns.append(Predictions(p_NC, p_NC > 0.5, truth_NC, task, "map"))
     found = expected(use(patterns, np.ones((N, K), bool)), ("a", "b"), {"b": 0.5})
     # True with half the weight first, at precision 1; then all false of the first pattern, then the other half.
     assert found["score"] == pytest.approx((1 + 2 / 3) / 2)

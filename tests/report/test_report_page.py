@@ -12,8 +12,8 @@ import four
 import numpy as np
 import pytest
 import torch
+from tasks import make_task
 
-from u2a.recipe.sections import TaskSection
 from u2a.report.page import render
 from u2a.report.tables import pattern_label
 from u2a.report.values.expected import expected, model_of_use
@@ -234,7 +234,7 @@ def model_in_use(metric: str, n: int) -> dict[str, Any]:
     draw, runs, mixes = torch.Generator().manual_seed(n), [], []
     truth = (torch.rand(n, 3, generator=draw) < torch.tensor([0.6, 0.4, 0.15])).float()
     truth[0] = 1
-    task = TaskSection(kind="multi_label", classes=tuple("abc"), metric=metric)
+    task = make_task(kind="multi_label", classes=tuple("abc"), metric=metric)
     used_NK = np.ones((n, 3), bool)
     used_NK[: n // 8, 2] = False
     for _ in range(2):
@@ -266,6 +266,53 @@ def test_lead_cards_and_rows_of_several_seeds_are_means_over_them(page: Any, fol
     assert "Of the first run (seed 0)." in page.inner_text("#mistakes")  # one run's samples are shown
     for section in page.locator("main section:not(#mistakes)").all():
         assert "first run" not in section.inner_text()
+
+
+def test_the_first_screen_is_the_answer_with_what_a_constant_one_scores(page: Any, folder: Path):
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    rows = page.locator(".glance > div").all()
+    single = [row for row in report["patterns"] if len(row["missing"]) < 2]
+    assert len(rows) == len(single) == 5
+    assert rows[0].inner_text().startswith("complete")
+    shown = [row.locator(".value").inner_text().split()[0] for row in rows[1:]]
+    order = sorted(single[1:], key=lambda row: row["difference"])
+    assert shown == [f"{100 * row['scores']['accuracy']:.1f}" for row in order]
+    mark = page.locator(".glance u").first.get_attribute("style")
+    assert mark == f"left: {100 * report['constant']['score']:.2f}%"
+    assert report["constant"] == {"score": 0.25, "answer": "always the most frequent class"}  # five of twenty
+    assert page.locator("h1").bounding_box()["y"] < 100
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "#patterns"
+
+
+def test_mistakes_come_with_their_samples_which_the_tables_never_hold(page: Any, folder: Path):
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    mistakes = report["mistakes"]["samples"]
+    cards = page.locator(".samples li").all()
+    assert len(cards) == len(mistakes) > 0
+    for card, row in zip(cards, mistakes, strict=True):
+        assert f"{100 * row['confidence']:.1f} %" in card.locator(".verdict").inner_text()
+        assert card.locator(".key").inner_text() == row["key"]
+        widths = card.locator("img").evaluate_all("found => found.map(e => e.naturalWidth)")
+        assert len(widths) == 2  # left and right
+        assert all(widths)
+        assert [text.split()[:2] for text in card.locator("blockquote").all_inner_texts()] == [
+            ["the", "old"]
+        ] * 2
+        assert "tiles" not in row
+    found = [row.inner_text().split("\t")[2] for row in page.locator("#table-confusions tbody tr").all()]
+    assert [float(count) for count in found] == [pair["count"] for pair in report["confusion"]["pairs"]]
+
+
+def test_a_table_wider_than_the_window_says_so_until_its_end_is_seen(page: Any):
+    page.set_viewport_size({"width": 390, "height": 900})
+    box = page.locator(".scroll:has(#table-classes)")
+    said = "e => getComputedStyle(e, '::before').content"
+    page.wait_for_function("document.querySelector('.scroll:has(#table-classes)').classList.contains('more')")
+    assert "scroll sideways" in box.evaluate(said)
+    box.evaluate("e => { e.scrollLeft = e.scrollWidth; }")
+    page.wait_for_function("!document.querySelector('.scroll:has(#table-classes)').classList.contains('more')")
+    assert box.evaluate(said) == "none"
 
 
 def test_class_names_are_text_not_markup(page: Any):

@@ -50,6 +50,7 @@ data.add_command(mask)
     type=click.Choice(["names", "places", "multihot"]),
     help="What numbers as labels are, where that is ambiguous.",
 )
+@click.option("--part", metavar="I/N", help="Pack only the I-th of N parts; join them with: u2a data merge")
 @set_option
 @packing_options
 @json_option
@@ -61,6 +62,7 @@ def pack(
     missing_words: tuple[str, ...],
     ignore: tuple[str, ...],
     rename_split: tuple[str, ...],
+    part: str | None,
     sets: tuple[str, ...],
     overwrite: bool,
     as_json: bool,
@@ -76,7 +78,8 @@ def pack(
     from u2a.recipe.file import load_recipe
 
     loaded = load_recipe(recipe, sets)
-    folder = out or _default_out(loaded)
+    place = None if part is None else _part(part)
+    folder = out or _default_out(loaded) + ("" if place is None else "-part-{}-of-{}".format(*place))
     reading = ManifestOptions(root, missing_words, ignore, _pairs(rename_split))
     notes: list[str] = []
     with packing_progress() as progress:
@@ -88,6 +91,7 @@ def pack(
             progress=progress,
             tell=notes.append,
             reading=reading,
+            part=place,
             **pack_arguments(how),
         )
     if as_json:
@@ -96,6 +100,33 @@ def pack(
         _print_summary(folder, summary)
     for note in notes:
         click.echo(f"note: {note}", err=True)
+
+
+@data.command()
+@click.argument("out")
+@click.argument("parts", nargs=-1, required=True)
+@click.option("--overwrite", is_flag=True, help="Replace the data set in OUT once the new one is complete.")
+def merge(out: str, parts: tuple[str, ...], overwrite: bool) -> None:
+    """Join all PARTS of one packing (folders that u2a data pack --part made) in the folder OUT.
+
+    The result is that of one packing of everything, byte for byte.
+    """
+    from u2a.data.packing.parts import merge_parts
+
+    notes: list[str] = []
+    made = merge_parts(parts, out, overwrite=overwrite, tell=notes.append)
+    click.echo(f"wrote {out}")
+    for name, shards in made.splits.items():
+        click.echo(f"{name}: {sum(shard.samples for shard in shards)} samples in {len(shards)} shards")
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _part(given: str) -> tuple[int, int]:
+    number, _, of = given.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise U2AError(f"--part {given}: expected I/N with I from 1 to N, e.g. 2/8")
+    return int(number), int(of)
 
 
 def _pairs(given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

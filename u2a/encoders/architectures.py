@@ -24,8 +24,7 @@ class Architecture:
         tuples: how many values its blocks return; 0 = hidden states alone, in no tuple.
         part: the submodule that is the encoder; ``""`` = all of the class.
         settings: entries of the configuration that are overruled: randomness of pretraining is switched off.
-        direct: its embeddings and blocks are called as they are, not by structure (a norm between the two sees
-            the mask tokens as well).
+        pre_norm: a norm between its embeddings and its blocks, which the mask tokens go through as well.
         full: every text is padded to as many tokens as there are positions, and attends to the padding.
         unused: prefixes of weights that the encoder does not run, which a checkpoint may lack.
     """
@@ -38,7 +37,7 @@ class Architecture:
     tuples: int = 0
     part: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    direct: bool = False
+    pre_norm: str = ""
     full: bool = False
     unused: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Inside a transformers encoder: running its blocks, masking padding, finding its attention projections."""
+"""Inside a transformers encoder: its blocks, and their attention projections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from u2a.errors import U2AError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 _IN_ATTENTION = re.compile(r"(^|[._])(attn|attention|SelfAttention)(\.|$)")
 _OF_POSITIONS = re.compile(r"(^|\.)(pos_|linear_pos|gru_rel_pos)")  # of relative ones
@@ -18,37 +18,6 @@ _ROLES = {
     "value": re.compile(r"(^|\.)(v|value|v_proj|v_lin|value_proj|linear_v)$"),
     "output": re.compile(r"(^|\.)(o|o_proj|out_proj|out_lin|dense|Wo|linear_out|proj)$"),
 }
-
-
-def run_blocks(backbone: Any, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Tensor:
-    """All transformer blocks of a backbone, without its embeddings and final norm.
-
-    Older transformers versions keep the blocks in ``backbone.encoder``, newer ones in ``backbone.layers``
-    for some architectures.
-
-    Args:
-        backbone: a transformers encoder.
-        hidden_NLD: float tensor.
-        valid_NL: bool tensor, False = padding that no position may attend to; None = no padding.
-
-    Returns:
-        hidden_NLD after the last block.
-    """
-    mask = attention_mask(backbone, hidden_NLD, valid_NL)
-    if hasattr(backbone, "encoder"):
-        return backbone.encoder(hidden_NLD, attention_mask=mask).last_hidden_state
-    for block in backbone.layers:
-        hidden_NLD = block(hidden_NLD, mask)
-    return hidden_NLD
-
-
-def attention_mask(backbone: Any, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Any:
-    """The mask that the backbone's attention implementation wants; None where nothing is masked."""
-    if valid_NL is None:
-        return None
-    from transformers.masking_utils import create_bidirectional_mask
-
-    return create_bidirectional_mask(config=backbone.config, inputs_embeds=hidden_NLD, attention_mask=valid_NL)
 
 
 def lora_targets(backbone: nn.Module) -> list[list[str]]:

@@ -147,9 +147,8 @@ def load_architecture(
     encoder = getattr(whole, known.part) if known.part else whole
     encoder.u2a_base, encoder.u2a_ignored = whole.u2a_base, whole.u2a_ignored
     encoder.u2a_architecture = known
-    if not known.direct:
-        split_fused(encoder)
-        prepare(encoder)
+    split_fused(encoder)
+    prepare(encoder)
     return encoder
 
 

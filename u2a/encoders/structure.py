@@ -41,6 +41,10 @@ def prepare(backbone: nn.Module) -> None:
     replace_forward(backbone)
     for block in block_list(backbone):
         block.forward = MethodType(_forward, block)  # bound, so that a copy of the block has its own
+    known: Architecture | None = getattr(backbone, "u2a_architecture", None)
+    if known is not None and known.pre_norm:
+        norm = backbone.get_submodule(known.pre_norm)
+        norm.forward = MethodType(_norm, norm)
     for name, module in backbone.named_modules():
         if name.endswith("relative_position_bias") and not isinstance(module, nn.Embedding):
             module.register_forward_hook(_widen_bias, with_kwargs=True)
@@ -61,6 +65,8 @@ def second_half(backbone: Any, architecture: Architecture, hidden_NLD: Tensor, h
     """Blocks and final norm on hidden states that K tokens were appended to; [N, L + K, D]."""
     assert handed.hidden_NLD is not None
     L, K = handed.hidden_NLD.shape[1], hidden_NLD.shape[1] - handed.hidden_NLD.shape[1]
+    if architecture.pre_norm:
+        hidden_NLD = backbone.get_submodule(architecture.pre_norm)(hidden_NLD)
     bias = _shared_bias(backbone, hidden_NLD, L, K)
     for block, (args, kwargs) in zip(block_list(backbone), handed.calls, strict=True):
         args, kwargs = _causal(args, kwargs, hidden_NLD, L) if K else (args, kwargs)
@@ -119,6 +125,12 @@ class FusedProjections(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., 3 D]."""
         return torch.cat([self.query(x), self.key(x), self.value(x)], -1)
+
+
+def _norm(self: Any, hidden_NLD: Tensor) -> Tensor:
+    """A norm before the blocks: it stands aside with them, until the mask tokens are there."""
+    aside = getattr(_ASIDE, "handed", None) is not None
+    return hidden_NLD if aside else type(self).forward(self, hidden_NLD)
 
 
 def _forward(self: Any, hidden_NLD: Tensor, *args: Any, **kwargs: Any) -> Any:

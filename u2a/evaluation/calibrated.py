@@ -34,10 +34,10 @@ def calibration_of(
     """What calibration makes of one availability pattern, over the samples that can have it; empty if none can.
 
     Returns:
-        ``n``, ``temperature``; ``ece``, ``ece_chance``, ``brier``, ``nll`` and ``rises`` (see
-        `u2a.evaluation.rising.rising_confidence`), each also as ``<name>_calibrated``; ``coverage``,
-        ``set_size`` and ``set_from`` of prediction sets that promise `coverage`; for multi-label tasks each
-        metric of decisions at 0.5, and ``<name>_fitted`` at the fitted thresholds.
+        ``n``, ``temperature``, ``slope``, ``shift``; ``ece``, ``ece_chance``, ``brier``, ``nll`` and ``rises``
+        (see `u2a.evaluation.rising.rising_confidence`), each also as ``<name>_calibrated``; ``coverage``,
+        ``set_size`` and ``set_from`` of prediction sets that promise `coverage`; for multi-label tasks each F1
+        at 0.5, and ``<name>_fitted`` at the fitted thresholds.
     """
     has_all_N = (encoded.present_NM | ~torch.tensor(pattern)).all(1)
     if not calibration.patterns or not has_all_N.any():
@@ -50,7 +50,7 @@ def calibration_of(
     cut, group = calibration.cut(name, M, coverage)
     found = {
         "n": len(target),
-        "temperature": calibration.of(name, M).temperature,
+        **{key: getattr(calibration.of(name, M), key) for key in ("temperature", "slope", "shift")},
         **errors_of_confidence(raw_NC, target, task.kind),
         **{f"{k}_calibrated": v for k, v in errors_of_confidence(p_NC, target, task.kind).items()},
         "rises": rising_confidence(model, encoded, Calibration(task.kind), pattern),

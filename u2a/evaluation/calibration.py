@@ -1,9 +1,10 @@
 """Probabilities that mean what they say when something is missing, and prediction sets with a guarantee.
 
-Fitted on validation data for every availability pattern: a temperature (Guo et al., ICML 2017), for
-multi-label tasks a threshold a class, and what split conformal prediction needs: one quantile a pattern
-(Mondrian groups; Vovk et al., 2005), or, for multi-label tasks, the miss rate by threshold (conformal risk
-control; Angelopoulos et al., ICLR 2024). `u2a.evaluation.calibration_fit` fits them.
+Fitted on validation data for every availability pattern: a temperature (Guo et al., ICML 2017), then a line in
+log-odds (`u2a.evaluation.log_odds`), for multi-label tasks a threshold a class, and what split conformal
+prediction needs: one quantile a pattern (Mondrian groups; Vovk et al., 2005), or, for multi-label tasks, the
+miss rate by threshold (conformal risk control; Angelopoulos et al., ICLR 2024). They are fitted by
+`u2a.evaluation.calibration_fit`.
 
 Shape suffixes: N samples, C classes, G grid of thresholds.
 """
@@ -19,10 +20,10 @@ import numpy as np
 from scipy.special import expit, logit, softmax
 
 from u2a.contract.extensions import THRESHOLD
+from u2a.evaluation.log_odds import TINY, corrected
 
 Kind = Literal["single_label", "multi_label"]
 GRID = np.linspace(0.0, 1.0, 201)
-TINY = 1e-6
 
 
 def pattern_name(names: Iterable[str], present: Iterable[bool]) -> str:
@@ -40,6 +41,7 @@ class PatternCalibration:
         thresholds: one a class, on the calibrated probabilities; multi-label only.
         scores: ascending conformal scores (1 - probability of the true class), evenly thinned; single-label.
         misses: mean share of a sample's labels that lie below each threshold of `GRID`; multi-label.
+        slope, shift: of the line that confidence is corrected by (see `u2a.evaluation.log_odds`).
     """
 
     n: int
@@ -47,6 +49,8 @@ class PatternCalibration:
     thresholds: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     misses: tuple[float, ...] = ()
+    slope: float = 1.0
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,9 @@ class Calibration:
 
     def probabilities(self, logits_NC: np.ndarray, pattern: str, n_modalities: int) -> np.ndarray:
         """Calibrated class probabilities, float64."""
-        return probabilities(logits_NC, self.of(pattern, n_modalities).temperature, self.kind)
+        one = self.of(pattern, n_modalities)
+        p_NC = probabilities(logits_NC, one.temperature, self.kind)
+        return corrected(p_NC, (one.slope, one.shift), self.kind == "multi_label")
 
     def thresholds(self, pattern: str, n_modalities: int, n_classes: int) -> np.ndarray:
         """From which calibrated probability on a class is predicted (multi-label), ``[C]``."""
@@ -111,6 +117,8 @@ class Calibration:
                 tuple(one["thresholds"]),
                 tuple(one["scores"]),
                 tuple(one["misses"]),
+                one.get("slope", 1.0),
+                one.get("shift", 0.0),
             )
             for name, one in stored["patterns"].items()
         }

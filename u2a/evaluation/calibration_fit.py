@@ -14,9 +14,15 @@ from scipy.special import expit, log_softmax, logit
 
 from u2a.contract.extensions import THRESHOLD
 from u2a.evaluation.calibration import GRID, Calibration, Kind, PatternCalibration, pattern_name, probabilities
+from u2a.evaluation.log_odds import Line, corrected, fit_line
+
+#: Probabilities ``p_NC`` and targets of some samples.
+Part = tuple[np.ndarray, np.ndarray]
 
 #: A temperature moves from the common one as if this many samples had voted for the common one.
 PRIOR_SAMPLES = 20
+#: A line moves from the coarser group's as if this many samples had voted for that.
+PRIOR_LINE = 5
 #: A class's threshold moves from the pattern's as if this many positives had voted for the pattern's.
 PRIOR_POSITIVES = 10
 #: Order statistics kept of a pattern's conformal scores.
@@ -38,35 +44,70 @@ def fit_calibration(
     if not there:
         return Calibration(kind)
     common_T = _temperature(there.values(), kind, None)
-    groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    tempered: dict[str, float] = {}
-    for present, (logits_NC, target) in there.items():
+    temperatures = {
+        pattern_name(names, present): _temperature([data], kind, common_T) for present, data in there.items()
+    }
+    tempered = {
+        present: (probabilities(logits_NC, temperatures[pattern_name(names, present)], kind), target)
+        for present, (logits_NC, target) in there.items()
+    }
+    lines = _lines(names, tempered, kind)
+    straight = {
+        present: (corrected(p_NC, lines[pattern_name(names, present)], kind == "multi_label"), target)
+        for present, (p_NC, target) in tempered.items()
+    }
+    groups = _groups(names, straight)
+    common_t = _one_threshold(*_pool(groups["any"])) if kind == "multi_label" else THRESHOLD
+    return Calibration(
+        kind,
+        {
+            group: _fitted(parts, kind, temperatures.get(group, common_T), lines[group], common_t)
+            for group, parts in groups.items()
+        },
+    )
+
+
+def _groups(names: Sequence[str], there: Mapping[tuple[bool, ...], Part]) -> dict[str, list[Part]]:
+    """Every pattern by itself, with those of as many modalities, and all of them."""
+    groups: dict[str, list[Part]] = {}
+    for present, part in there.items():
+        for group in (pattern_name(names, present), f"{sum(present)} of {len(names)}", "any"):
+            groups.setdefault(group, []).append(part)
+    return groups
+
+
+def _lines(names: Sequence[str], there: Mapping[tuple[bool, ...], Part], kind: Kind) -> dict[str, Line]:
+    """The line of each group, drawn towards that of the coarser one."""
+    groups, multi_label = _groups(names, there), kind == "multi_label"
+    lines = {"any": fit_line(groups["any"], multi_label, 1.0)}
+    for present in there:
+        size = f"{sum(present)} of {len(names)}"
+        if size not in lines:
+            prior = PRIOR_LINE * len(groups[size])
+            lines[size] = fit_line(groups[size], multi_label, prior, lines["any"])
         name = pattern_name(names, present)
-        tempered[name] = _temperature([(logits_NC, target)], kind, common_T)
-        one = probabilities(logits_NC, tempered[name], kind), target
-        for group in (name, f"{sum(present)} of {len(names)}", "any"):
-            groups.setdefault(group, []).append(one)
-    found: dict[str, PatternCalibration] = {}
-    pooled = _pool(groups["any"])
-    common_t = _one_threshold(*pooled) if kind == "multi_label" else THRESHOLD
-    for group, parts in groups.items():
-        p_NC, target = _pool(parts)
-        # A group of several patterns holds each sample several times: they count once towards what it can
-        # promise.
-        n = len(target) // len(parts)
-        temperature = tempered.get(group, common_T)
-        if kind == "single_label":
-            found[group] = PatternCalibration(
-                n, temperature, scores=_thinned(1 - p_NC[np.arange(len(target)), target])
-            )
-        else:
-            found[group] = PatternCalibration(
-                n, temperature, _thresholds(p_NC, target, common_t), misses=_misses(p_NC, target)
-            )
-    return Calibration(kind, found)
+        lines[name] = fit_line(groups[name], multi_label, PRIOR_LINE, lines[size])
+    return lines
 
 
-def _pool(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def _fitted(
+    parts: Sequence[Part], kind: Kind, temperature: float, line: Line, common_t: float
+) -> PatternCalibration:
+    """What is kept of a group of patterns, given their corrected probabilities."""
+    p_NC, target = _pool(parts)
+    # A group of several patterns holds each sample several times: they count once towards what it can promise.
+    n = len(target) // len(parts)
+    scores: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    misses: tuple[float, ...] = ()
+    if kind == "single_label":
+        scores = _thinned(1 - p_NC[np.arange(len(target)), target])
+    else:
+        thresholds, misses = _thresholds(p_NC, target, common_t), _misses(p_NC, target)
+    return PatternCalibration(n, temperature, thresholds, scores, misses, *line)
+
+
+def _pool(parts: Sequence[Part]) -> Part:
     return np.concatenate([p for p, _ in parts]), np.concatenate([target for _, target in parts])
 
 

@@ -128,7 +128,8 @@ def base_identity(backbone: nn.Module, spec: ModalitySpec) -> dict[str, Any]:
     themselves are hashed. A modality that is trained and saved whole has none but its checkpoint's files.
     """
     if spec.tune == "full":  # its weights are in the checkpoint; what else decides the output is not
-        return {"files": dict(backbone.u2a_base["files"])} if hasattr(backbone, "u2a_base") else {}  # type: ignore
+        files: Any = getattr(backbone, "u2a_base", {}).get("files")
+        return {"files": dict(files)} if files else {}
     if hasattr(backbone, "u2a_base"):
         return dict(backbone.u2a_base)  # type: ignore[arg-type]
     digest = hashlib.sha256()

@@ -9,17 +9,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from u2a.common.files import replacing, sync_folder
+from u2a.common.files import write_text
 from u2a.common.terminal import console
 from u2a.contract.modality import Preprocessor
 from u2a.data.packing.manifest import Manifest, ManifestOptions
+from u2a.data.packing.parts import Part
 from u2a.data.packing.plan import MAX_PROBLEMS, PackOptions, Plan, plan_rows, planned_rows
 from u2a.data.packing.row import Packed, Refused, RowPacker, packed_rows
 from u2a.data.packing.sources import RowSource
-from u2a.data.packing.staging import SplitJournal, Stage, check_target, staged
-from u2a.data.packing.summary import SplitSummary, Summary, odd_data, write_skipped
+from u2a.data.packing.staging import PART, SplitJournal, Stage, check_target, staged
+from u2a.data.packing.summary import SplitSummary, Summary, describe, odd_data, write_skipped
 from u2a.data.preprocessors import build_preprocessors
-from u2a.data.shards.dataset import FILE_NAME, DatasetFile, fingerprint
+from u2a.data.shards.dataset import write_dataset
 from u2a.data.shards.names import odd_splits
 from u2a.data.shards.twins import split_indexes, twin_notes
 from u2a.data.shards.writer import SplitWriter
@@ -72,7 +73,9 @@ def pack_manifest(
     told = [*source.told(), *plan.rule.told()]
     keys = source.words.keys.copy()
     summary = pack_rows(recipe, source, plan, target, options, overwrite=overwrite, progress=progress)
-    for note in (*told, *odd_splits(summary), *odd_data(summary, recipe), *twin_notes(split_indexes(target))):
+    if options.part is None:
+        told += [*odd_splits(summary), *odd_data(summary, recipe), *twin_notes(split_indexes(target))]
+    for note in told:
         tell(note)
     for name, words in keys.items():
         summary.missing_words[name] = words
@@ -108,12 +111,16 @@ def pack_rows(
         keep_incomplete=options.keep_incomplete,
     )
     stage = None
+    number, of = options.part or (1, 1)
+    part = Part(whole=plan.digest, number=number, of=of, splits=plan.splits)
     try:
-        with staged(target, plan.digest, overwrite) as stage:
-            work = _Work(source, plan, packer, options, stage, progress)
-            summary = Summary({name: work.write_split(name) for name in plan.splits})
-            _write_dataset(stage, source, recipe.task, summary)
+        with staged(target, f"{plan.digest} {number}/{of}", overwrite) as stage:
+            work = _Work(source, plan, part, packer, options, stage, progress)
+            summary = Summary({name: work.write_split(name) for name in plan.splits if work.rows(name)})
+            _write_dataset(stage, source, recipe.task, summary, whole=options.part is None)
             write_skipped(stage.folder, summary)
+            if options.part is not None:
+                write_text(stage.folder / PART, part.model_dump_json(indent=1) + "\n")
             finish(stage.folder, summary)
     except OSError as error:
         kept = "; run it again to go on from the finished shards" if stage and stage.finished else ""
@@ -135,6 +142,7 @@ class _Work:
 
     source: RowSource
     plan: Plan
+    part: Part
     packer: RowPacker
     options: PackOptions
     stage: Stage
@@ -143,7 +151,11 @@ class _Work:
 
     @property
     def total(self) -> int:
-        return sum(self.plan.splits.values())
+        return sum(len(self.rows(name)) for name in self.plan.splits)
+
+    def rows(self, name: str) -> range:
+        """The places of a split's rows that are packed here."""
+        return self.part.rows(name, self.options.shard_size)
 
     def write_split(self, name: str) -> SplitSummary:
         """All samples of a split; shards that an earlier run finished stay as they are."""
@@ -151,7 +163,9 @@ class _Work:
         summary = SplitSummary(
             skipped=journal.skipped.copy(), absent=journal.absent.copy(), damaged=journal.damaged.copy()
         )
-        rows = planned_rows(self.source, self.plan, name)
+        mine, shards = self.rows(name), self.part.shards(name, self.options.shard_size)
+        everything = planned_rows(self.source, self.plan, name)
+        rows = everything if len(mine) == self.plan.splits[name] else islice(everything, mine.start, mine.stop)
         for row in islice(rows, journal.rows):
             if row.key not in summary.skipped:
                 summary.count(row, tuple(m for m in row.cells if m not in summary.absent.get(row.key, ())))
@@ -160,7 +174,7 @@ class _Work:
         modalities = tuple(self.source.extensions)
         results = packed_rows(rows, self.packer, self._workers())
         with SplitWriter(
-            self.stage.folder, name, modalities, self.options.shard_size, journal.entries
+            self.stage.folder, name, modalities, self.options.shard_size, journal.entries, shards.start
         ) as writer:
             for result in results:
                 covered += 1
@@ -225,18 +239,15 @@ def _raise_refused(refused: Collection[Refused]) -> None:
     raise U2AError("\n".join([*map(str, list(refused)[:MAX_PROBLEMS]), *more, hint]))
 
 
-def _write_dataset(stage: Stage, source: RowSource, task: TaskSection, summary: Summary) -> None:
-    splits = {name: tuple(journal.entries) for name, journal in stage.journal.splits.items() if name in summary}
-    for name in [name for name, entries in splits.items() if not entries]:
-        raise U2AError(f"{source.path}: no sample of split {name!r} can be used; skipped.jsonl would name all")
-    names = sorted({label for split in summary.values() for label in split.labels})
-    found = DatasetFile(
-        modalities=tuple(source.extensions),
-        task_kind=task.kind,
-        splits={name: splits[name] for name in summary},
-        classes={c: {name: split.labels[c] for name, split in summary.items()} for c in names},
-        fingerprint=fingerprint(entry.sha256 for name in summary for entry in splits[name]),
-    )
-    with replacing(stage.folder / FILE_NAME) as stream:
-        stream.write(found.model_dump_json(indent=1).encode() + b"\n")
-    sync_folder(stage.folder)
+def _write_dataset(
+    stage: Stage, source: RowSource, task: TaskSection, summary: Summary, *, whole: bool
+) -> None:
+    """dataset.json; none where a part has no samples."""
+    journals = stage.journal.splits
+    splits = {name: tuple(journals[name].entries) for name in summary if journals[name].entries}
+    if whole and (none := [name for name in summary if name not in splits]):
+        raise U2AError(
+            f"{source.path}: no sample of split {none[0]!r} can be used; skipped.jsonl would name all"
+        )
+    if splits:
+        write_dataset(stage.folder, describe(summary, splits, tuple(source.extensions), task.kind))

@@ -47,6 +47,7 @@ class PackOptions:
         keep_incomplete: a file that holds nothing of a modality (a clip without sound) makes that modality
             missing instead of the sample unusable.
         numbers: what numbers as labels are, where that is ambiguous.
+        part: (2, 4) packs the second of four parts (see `u2a.data.packing.parts`); None: everything.
     """
 
     shard_size: int = SHARD_SIZE
@@ -56,6 +57,7 @@ class PackOptions:
     recode: Recode = field(default_factory=Recode)
     keep_incomplete: bool = False
     numbers: Numbers | None = None
+    part: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def plan_rows(source: RowSource, task: TaskSection, options: PackOptions) -> Pla
     problems: list[str] = []
     keys, rule = KeyCheck(), LabelRule(task.classes, options.numbers)
     settings = {"format": FORMAT, "task": task.kind, "modalities": source.extensions, **asdict(options)}
-    del settings["workers"], settings["on_error"]  # neither changes a shard that gets finished
+    for name in ("workers", "on_error", "part"):  # none changes a shard that gets finished
+        del settings[name]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for row in source.rows(problems):
         problems += [f"line {row.line}: {fault}" for fault in _label_faults(row, task, rule)]

@@ -21,7 +21,8 @@ from u2a.errors import U2AError
 JOURNAL = "journal.json"
 LOCK = ".lock"
 #: What may stand in a data set's folder beside its shards.
-REPORTS = ("skipped.jsonl", "summary.json", "problems.jsonl", "classes.txt")
+SKIPPED, PART = "skipped.jsonl", "part.json"
+REPORTS = (SKIPPED, PART, "summary.json", "problems.jsonl", "classes.txt")
 
 
 class SplitJournal(BaseModel):
@@ -146,11 +147,12 @@ def check_target(target: Path, overwrite: bool) -> None:
     held = {path.name for path in target.iterdir()}
     if not held:
         return
-    if FILE_NAME not in held:
+    if not held & {FILE_NAME, PART}:
         raise U2AError(f"{target}: is not empty and holds no data set; give another folder with --out")
     if not overwrite:
         raise U2AError(f"{target}: already holds a data set; give --overwrite to replace it, or another --out")
-    shards = [entry.name for split in read_dataset(str(target)).splits.values() for entry in split]
+    splits = read_dataset(str(target)).splits if FILE_NAME in held else {}  # a part may have no sample at all
+    shards = [entry.name for split in splits.values() for entry in split]
     ours = {
         FILE_NAME,
         LOCK_NAME,

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from u2a.common.files import write_text
 from u2a.data.packing.sources import Row
+from u2a.data.packing.staging import SKIPPED
+from u2a.data.shards.dataset import DatasetFile, ShardEntry, fingerprint
 from u2a.recipe.sections import Recipe
 
 
@@ -68,6 +70,23 @@ class Summary(dict[str, SplitSummary]):
         return {"splits": splits, "missing_words": self.missing_words}
 
 
+def describe(
+    summary: Summary,
+    splits: dict[str, tuple[ShardEntry, ...]],
+    modalities: tuple[str, ...],
+    task_kind: Literal["single_label", "multi_label"],
+) -> DatasetFile:
+    """The dataset.json of what was packed, of the splits that have shards."""
+    labels = sorted({label for split in summary.values() for label in split.labels})
+    return DatasetFile(
+        modalities=modalities,
+        task_kind=task_kind,
+        splits=splits,
+        classes={label: {name: summary[name].labels[label] for name in splits} for label in labels},
+        fingerprint=fingerprint(entry.sha256 for entries in splits.values() for entry in entries),
+    )
+
+
 def odd_data(summary: Summary, recipe: Recipe) -> Iterator[str]:
     """What a person may not have meant: modalities, labels and classes that are not there."""
     held = {name for split in summary.values() for pattern in split.presence for name in pattern}
@@ -114,4 +133,4 @@ def write_skipped(folder: Path, summary: Summary) -> None:
         for key, (modality, reason) in split.skipped.items()
     ]
     if lines:
-        write_text(folder / "skipped.jsonl", "\n".join(lines) + "\n")
+        write_text(folder / SKIPPED, "\n".join(lines) + "\n")

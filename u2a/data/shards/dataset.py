@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from braceexpand import braceexpand
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from u2a.common.files import Sha256
+from u2a.common.files import Sha256, replacing, sync_folder
 from u2a.common.hints import nearest
 from u2a.contract.paths import is_url
 from u2a.data.storage.remote import fetch
@@ -78,6 +78,13 @@ def read_dataset(folder: str) -> DatasetFile:
         fault = error.errors(include_url=False)[0]
         place = ".".join(map(str, fault["loc"])) or "file"
         raise ShardError(f"{path}: not a data set of format 1: {place}: {fault['msg']}") from None
+
+
+def write_dataset(folder: Path, described: DatasetFile) -> None:
+    """Write the dataset.json of a folder; all of it is there afterwards, or what was there before."""
+    with replacing(folder / FILE_NAME) as stream:
+        stream.write(described.model_dump_json(indent=1).encode() + b"\n")
+    sync_folder(folder)
 
 
 def local_path(address: str) -> Path:

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from u2a.common.files import replacing
-from u2a.data.shards.dataset import FILE_NAME, LOCK_NAME, DatasetFile, ShardEntry, fingerprint, read_dataset
+from u2a.data.shards.dataset import (
+    FILE_NAME,
+    LOCK_NAME,
+    DatasetFile,
+    ShardEntry,
+    fingerprint,
+    read_dataset,
+    write_dataset,
+)
 from u2a.data.shards.index import ShardIndex
 from u2a.data.shards.index_checks import check_index
 from u2a.data.shards.writer import shard_entry
@@ -39,8 +46,7 @@ def add_split(shards: Sequence[Path], split: str) -> str:
         now = {**before, **{entry.name: entry for entry in entries}}
         splits[split] = tuple(now.values())
         described = _describe(folder, splits)
-        with replacing(path) as stream:
-            stream.write(described.model_dump_json(indent=1).encode() + b"\n")
+        write_dataset(folder, described)
     samples = sum(entry.samples for entry in splits[split])
     added = f", {len(now) - len(before)} of them added to the {len(before)} it had" if before else ""
     return f"wrote {path}: split {split!r} has {len(now)} shards, {samples} samples{added}"

@@ -33,7 +33,7 @@ class SplitWriter:
 
     A context manager: a shard gets its final name when it is complete and on disk; one that was being
     written when the block failed is removed. ``entries`` lists the shards that are done; those of an earlier
-    run may be given, and the next shard follows them.
+    run may be given, and the next shard follows them. `first` is the number of the first of all.
     """
 
     def __init__(
@@ -43,12 +43,13 @@ class SplitWriter:
         modalities: Sequence[str],
         shard_size: int,
         entries: Sequence[ShardEntry] = (),
+        first: int = 0,
     ) -> None:
         self.entries = list(entries)
         self._folder = folder
         self._split = split
         self._modalities = tuple(modalities)
-        self._shard_size = shard_size
+        self._shard_size, self._first = shard_size, first
         self._held = 0
         self._tar: Any = None
         self._open = ExitStack()
@@ -77,7 +78,7 @@ class SplitWriter:
             self._finish()
 
     def _path(self) -> Path:
-        return self._folder / f"{self._split}-{len(self.entries):06d}.tar"
+        return self._folder / f"{self._split}-{self._first + len(self.entries):06d}.tar"
 
     def _start(self) -> None:
         from webdataset.writer import TarWriter  # imports torch

@@ -83,7 +83,7 @@ const mixer = (mix) => {
     return [scores.length ? mean : NaN, influence.map((x) => x / scores.length)];
   };
   const counts = Array.from({ length: K }, (_, k) => { let sum = 0; for (let n = 0; n < N; n++) sum += used(n * K + k); return sum; });
-  return (share, form) => {
+  return (share) => {
     const found = Array.from({ length: S }, (_, s) => (ranked ? precision : f1)(s, share));
     let score = 0, variance = 0;
     for (const [one] of found) score += one / S;
@@ -91,7 +91,7 @@ const mixer = (mix) => {
     variance *= N / Math.max(N - 1, 1) * N / mix.n;
     const total = share.reduce((sum, w, k) => sum + w * counts[k], 0), part = share.map((w, k) => w * counts[k] / total);
     const mean = part.reduce((sum, w, k) => sum + (w ? w * mix.scores[k] : 0), 0);
-    return [score - mean, variance - form(part, mix.covariance)];
+    return [score - mean, variance];
   };
 };
 
@@ -122,8 +122,9 @@ for (const section of document.querySelectorAll("[data-use]")) {
     const share = chance.map((s, k) => s * use.patterns[k].n / use.n);
     const total = share.reduce((a, b) => a + b, 0), weight = share.map((s) => total ? s / total : 0);
     const mean = (part) => total ? weight.reduce((sum, w, k) => sum + (w ? w * (use.patterns[k][part] ?? NaN) : 0), 0) : NaN;
-    const [more, wider] = beyond && total ? beyond(chance, form) : [0, 0];
-    const own = Math.max(0, form(weight, use.covariance) + wider), seeds = form(weight, use.seed_covariance);
+    const [more, variance] = beyond && total ? beyond(chance) : [0, 0];
+    const second = () => weight.reduce((sum, w, k) => sum + w * w * (use.covariance[k][k] - use.mix.variances[k]), 0);
+    const own = beyond ? Math.max(0, variance + second()) : form(weight, use.covariance), seeds = form(weight, use.seed_covariance);
     const freedom = weight.reduce((sum, w, k) => sum + w * use.patterns[k].df, 0) || 1;
     const parts = own ** 2 / freedom + (use.seeds > 1 ? seeds ** 2 / (use.seeds - 1) : 0);
     const [low, high] = wilson(mean("corrected") + more, own + seeds, parts > 0 ? (own + seeds) ** 2 / parts : Infinity, share.filter((s) => s > 0).length > 1);

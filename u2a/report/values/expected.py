@@ -132,8 +132,10 @@ def expected(
     )
     mean = score
     if (mix := _mix(model)) and total:
-        more, variance = mix.beyond(chance_K)
-        score, center, own = score + more, center + more, max(0.0, own + variance)
+        more, variance, variance_K = mix.beyond(chance_K)
+        # What the jackknife adds to the first order is each pattern's own, and shrinks as parts are mixed.
+        second = float(weight_K**2 @ (np.diag(model["covariance"]) - variance_K))
+        score, center, own = score + more, center + more, max(0.0, variance + second)
     S = model["seeds"]
     sample_df = float(weight_K @ np.array([pattern["df"] for pattern in patterns])) or 1.0
     parts = own**2 / sample_df + (seeds**2 / (S - 1) if S > 1 else 0)

@@ -14,6 +14,7 @@ import base64
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,31 +99,26 @@ class Mix:
         influence_N = np.mean([influence_N for _, influence_N in found], 0)
         return float(np.mean([score for score, _ in found])), self._scaled(influence_N @ influence_N)
 
-    def beyond(self, share_K: Sequence[float] | Array) -> tuple[float, float]:
-        """What score and variance differ by from those of the mean of the patterns' scores."""
+    def beyond(self, share_K: Sequence[float] | Array) -> tuple[float, float, Array]:
+        """What the score differs by from the mean of the patterns; its variance; each pattern's, ``[K]``."""
         share_K = np.asarray(share_K, dtype=float)
         score, variance = self.at(share_K)
         part_K = share_K * self.used_NK.sum(0)
-        part_K = part_K / part_K.sum() if part_K.any() else part_K
-        score_K, covariance_KK = self.alone()
+        score_K, variance_K = self.alone
         met_K = part_K > 0
-        mean = float(part_K[met_K] @ score_K[met_K])
-        return score - mean, variance - float(part_K @ covariance_KK @ part_K)
+        mean = float(part_K[met_K] @ score_K[met_K] / part_K.sum()) if met_K.any() else np.nan
+        return score - mean, variance, variance_K
 
+    @cached_property
     def alone(self) -> tuple[Array, Array]:
-        """Each pattern's score, and the covariance of these over samples."""
+        """Each pattern's score, and its variance over samples."""
         K = self.used_NK.shape[1]
-        score_K, influence_NK = np.full(K, np.nan), np.zeros(self.used_NK.shape)
-        for k in range(K):
-            if (weight_NK := self.used_NK * np.eye(K)[k]).any():
-                found = [self._at(value_NKC, weight_NK) for value_NKC in self.value_SNKC]
-                score_K[k] = np.mean([score for score, _ in found])
-                influence_NK[:, k] = np.mean([influence_N for _, influence_N in found], 0)
-        return score_K, self._scaled(influence_NK.T @ influence_NK)
+        found = [self.at(np.eye(K)[k]) for k in range(K)]
+        return np.array([score for score, _ in found]), np.nan_to_num([variance for _, variance in found])
 
     def plain(self) -> dict[str, Any]:
         """As plain values for JSON: bits and ranks in base64, most confident first."""
-        score_K, covariance_KK = self.alone()
+        score_K, variance_K = self.alone
         if self.metric == "map":
             value = np.ascontiguousarray(_ranks(self.value_SNKC).astype("<u2")).tobytes()
         else:
@@ -136,7 +132,7 @@ class Mix:
             "truth": _text(np.packbits(self.truth_NC).tobytes()),
             "used": _text(np.packbits(self.used_NK).tobytes()),
             "scores": score_K.tolist(),
-            "covariance": covariance_KK.tolist(),
+            "variances": variance_K.tolist(),
         }
 
     @classmethod

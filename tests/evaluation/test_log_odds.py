@@ -1,0 +1,63 @@
+"""Confidence corrected by a line in log-odds: known lines are found, and nothing but confidence moves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from u2a.evaluation.calibrated import expected_calibration_error
+from u2a.evaluation.calibration_fit import fit_calibration
+from u2a.evaluation.log_odds import NEUTRAL, corrected, fit_line
+
+
+def drawn(slope: float, shift: float, multi_label: bool, n: int = 6000) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities whose outcomes follow a line of their log-odds."""
+    rng = np.random.default_rng(0)
+    if multi_label:
+        p = rng.uniform(0.05, 0.95, (n, 2))
+        return p, (rng.random((n, 2)) < expit(slope * logit(p) + shift)).astype(float)
+    p = rng.dirichlet(np.ones(3) / 2, n)
+    p = np.clip(p, 1e-3, None) / np.clip(p, 1e-3, None).sum(1, keepdims=True)
+    right = rng.random(n) < expit(slope * logit(p.max(1)) + shift)
+    return p, np.where(right, p.argmax(1), (p.argmax(1) + 1) % 3)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_line_that_outcomes_follow_is_found(multi_label: bool) -> None:
+    data = drawn(0.6, 0.8, multi_label)
+    assert fit_line([data], multi_label, 1e-6) == pytest.approx((0.6, 0.8), abs=0.1)
+    assert fit_line([data], multi_label, 1e9, (2.0, -1.0)) == pytest.approx((2.0, -1.0), abs=1e-3)
+    kind = "multi_label" if multi_label else "single_label"
+    before, after = (
+        expected_calibration_error(corrected(data[0], line, multi_label), data[1], kind)  # type: ignore[arg-type]
+        for line in (NEUTRAL, (0.6, 0.8))
+    )
+    assert after < 0.03 < before
+
+
+def test_only_confidence_moves() -> None:
+    """The largest is moved by the line, the others by one factor; it stays the largest."""
+    p = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.36, 0.34, 0.3]])
+    moved = corrected(p, (0.5, 0.3), multi_label=False)
+    top = expit(0.5 * logit(0.7) + 0.3)
+    np.testing.assert_allclose(moved[0], [top, (1 - top) * 2 / 3, (1 - top) / 3])
+    sunk = corrected(p, (1.0, -2.0), multi_label=False)
+    np.testing.assert_allclose(sunk[2, 0], sunk[2, 1], rtol=1e-6)  # no further than the second
+    for found in (moved, sunk):
+        np.testing.assert_allclose(found.sum(1), 1)
+        assert found.argmax(1).tolist() == [0, 2, 0]
+    np.testing.assert_allclose(corrected(p, (0.5, 0.3), True), expit(0.5 * logit(p) + 0.3))
+
+
+def test_a_small_pattern_takes_the_line_of_those_with_as_many_modalities() -> None:
+    """Too sure wherever something is missing: three samples of another pattern cannot say so alone."""
+    whole, alone = drawn(1, 0, False), drawn(0.4, -0.2, False)
+    given = {
+        (True, True, True): (np.log(whole[0]), whole[1]),
+        (True, False, False): (np.log(alone[0]), alone[1]),
+        (False, True, False): (np.log(alone[0][:3]), alone[1][:3]),
+    }
+    found = fit_calibration("abc", given, "single_label").patterns
+    near, far = (abs(found["b"].shift - found[group].shift) for group in ("1 of 3", "a+b+c"))
+    assert near < far
