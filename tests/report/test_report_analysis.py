@@ -144,9 +144,9 @@ def test_a_curve_counts_the_samples_that_have_the_modality():
     }
     chart = availability(report)
     axes = chart.figure.axes[0]
-    assert axes.lines[0].get_ydata() == [75, 75]
+    assert list(axes.lines[-1].get_ydata()) == [75, 75]
     assert chart.caption.endswith("Dotted: always the most frequent class, 75.0 %.")
-    text = dict(zip(*axes.lines[-1].get_data(), strict=True))
+    text = dict(zip(*axes.lines[-2].get_data(), strict=True))
     assert (text[0], text[30], text[100]) == (0, 25, 75)
     assert axes.get_xlabel().endswith("% of the samples that have it)")
 

@@ -41,7 +41,7 @@ def availability(report: dict[str, Any]) -> Chart:
     """Fig. 2: the headline score against the share of samples that keep a modality."""
     label, over = report["metric"]["label"], report["over_seeds"]
     figure, axes = new_axes(height=3.1)
-    said, constant = [], constant_line(axes, report)
+    said = []
     for number, curve in enumerate(report["availability"]):
         x, y = 100 * np.array(curve["shares"]), 100 * np.array(curve["scores"])
         low, high = 100 * np.array(curve["interval"], dtype=float).T
@@ -60,7 +60,7 @@ def availability(report: dict[str, Any]) -> Chart:
         "other test samples"
     )
     caption += f" and other seeds (mean of {over['n']})." if over else "; other seeds are not covered."
-    return Chart("availability", figure, alt, caption + constant)
+    return Chart("availability", figure, alt, caption + constant_line(axes, report))
 
 
 def classes(report: dict[str, Any], number: int) -> Chart:

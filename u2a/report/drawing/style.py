@@ -100,12 +100,19 @@ def colour_of(report: dict[str, Any], modality: str) -> str:
 
 
 def constant_line(axes: Axes, report: dict[str, Any]) -> str:
-    """A dotted line at what the same answer to every sample scores; what a caption says of it."""
+    """A dotted line at what the same answer to every sample scores; what a caption says of it.
+
+    Far away it would press the curves together: then the caption alone has it.
+    """
     found = report.get("constant")
     if not found or found["score"] is None or np.isnan(found["score"]):
         return ""
-    axes.axhline(100 * found["score"], color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-    return f" Dotted: {found['answer']}, {100 * found['score']:.1f} %."
+    value, (low, high) = 100 * found["score"], axes.get_ylim()
+    said = f"{found['answer']}, {value:.1f} %"
+    if not low - (high - low) <= value <= high + (high - low):
+        return f" For comparison, off the chart: {said}."
+    axes.axhline(value, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+    return f" Dotted: {said}."
 
 
 def short(text: str, limit: int = 22) -> str:
