@@ -49,7 +49,7 @@ COMMANDS = {
         *("recipe", "data", "plugins", "encoder"),
     ),
     "recipe": ("check", "show", "copy", "schema"),
-    "data": ("pack", "index", "inspect", "mask"),
+    "data": ("pack", "index", "inspect", "mask", "merge"),
     "plugins": ("list", "show", "check", "new"),
     "encoder": ("list", "convert"),
 }
