@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from u2a.common.distributed import World
+from u2a.errors import U2AError
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.calibration_fit import fit_calibration
 from u2a.evaluation.encoding import Encoded
@@ -144,6 +146,39 @@ def keeper(network: U2A, folder: Path, metric: str, total: int = 9) -> Keeper:
     return Keeper(Run(folder), network, optimizer, task, SECOND, Facts(3, total, "data", "validation"))
 
 
+META = {"steps_per_epoch": 3, "total_steps": 9, "data_fingerprint": "data", "validation_fingerprint": "val"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "meta", "said"),
+    [
+        (Facts(3, 9, "data", "val"), {}, None),
+        (Facts(3, 9, "new", "val"), {}, "the training data has changed since (data is now new)"),
+        (Facts(3, 9, "new", "val", ("old", "data")), {}, None),  # what older versions called it
+        (Facts(3, 9, "new", "val", ("old",)), {}, "the training data has changed since (data is now new)"),
+        (Facts(3, 9, "data", "new", ("val",)), {}, "the validation data has changed since (val is now new)"),
+        (Facts(3, 9, "data", None), {}, "the validation data has changed since (val is now None)"),
+        (Facts(3, 9, "data", "val"), {"validation_fingerprint": None}, "(None is now val)"),
+        (Facts(3, 12, "data", "val"), {}, None),  # more epochs
+        (Facts(3, 12, "new", "val"), {}, "the training data has changed since"),
+        (Facts(3, 6, "data", "val"), {}, "the schedule's length has changed since (9 is now 6)"),
+        (Facts(4, 12, "data", "val"), {}, "the schedule's length has changed since (9 is now 12)"),
+    ],
+)
+def test_a_training_goes_on_where_its_data_and_schedule_are_the_same(
+    facts: Facts, meta: dict[str, object], said: str | None, tmp_path: Path
+) -> None:
+    if said is None:
+        facts.check(Run(tmp_path), {**META, **meta})
+        return
+    with pytest.raises(U2AError, match=re.escape(said)):
+        facts.check(Run(tmp_path), {**META, **meta})
+
+
+def test_a_checkpoint_says_what_it_was_made_for() -> None:
+    assert Facts(3, 9, "data", "val", ("old",)).recorded() == META
+
+
 NAN = float("nan")
 
 
@@ -165,6 +200,7 @@ def test_the_best_and_how_long_nothing_was_better(
     stale: list[int],
 ) -> None:
     kept, found = keeper(network, tmp_path, metric), []
+    assert (kept.best, kept.stale, kept.saved) == (None, 0, -1)
     for step, value in enumerate(values):
         kept.keep(step, Validation({}, value, Calibration("single_label")), {})
         found.append((kept.best, kept.stale, kept.saved))
@@ -187,6 +223,8 @@ def test_a_resumed_training_stands_where_the_checkpoint_was_saved(network: U2A, 
     longer.follow(meta)
     assert (same.saved, same.best, same.stale) == (6, 0.7, 2)
     assert (longer.saved, longer.best, longer.stale) == (6, 0.7, 0)  # who asks for more does not want it to end
+    same.follow({"step": 6, "best": 0.7, "steps_per_epoch": 3, "total_steps": 9})  # of an older version
+    assert same.stale == 0
 
 
 def test_a_longer_training_says_how_fast_it_goes_on() -> None:

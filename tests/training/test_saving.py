@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from golden import ALONE, TRAINING, Case, settings, with_validation, write_recipe
+from golden import ALONE, CLASSES, TRAINING, Case, settings, with_validation, write_recipe
 
 from u2a.recipe.file import load_recipe
+from u2a.runs import checkpoint
 from u2a.runs.folder import Run
 from u2a.training import timed
 from u2a.training.timed import SaveClock
@@ -40,11 +41,13 @@ def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
     recipe = load_recipe(file, ["training.save_minutes=3"])
     made = Trainer(recipe, Run(tmp_path / "run"), ALONE)
     made.run.create(recipe)
-    step, saved = made.train_step, []
+    step, saved, told = made.train_step, [], []
 
     def slow(batches: Any) -> dict[str, float]:
         pointers = [(made.run.checkpoints / name).exists() for name in ("LAST", "BEST")]
         saved.append((made.keeper.saved, *pointers))
+        if made.keeper.saved == 3:
+            told.append(checkpoint.verify(checkpoint.current(made.run.checkpoints, "LAST")))
         now[0] += 60
         return step(batches)
 
@@ -55,3 +58,16 @@ def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
     for name in ("LAST", "BEST"):
         assert (made.run.checkpoints / name).read_text().strip() == "step-00000010"
     assert made.done == 10
+    last = checkpoint.verify(checkpoint.current(made.run.checkpoints, "LAST"))
+    assert [meta["step"] for meta in (*told, last)] == [3, 3, 3, 10]
+    for meta in told:  # nothing was validated there
+        assert (meta["validation"], meta["selected"], meta["calibration"], meta["best"]) == (
+            {},
+            None,
+            None,
+            None,
+        )
+    assert last["selected"] == last["best"] == last["validation"]["accuracy"]
+    assert set(last["calibration"]["patterns"]) == {"a+b", "a", "b", "2 of 2", "1 of 2", "any"}
+    assert last["classes"] == list(CLASSES)
+    assert set(last["modalities"]) == {"a", "b"}
