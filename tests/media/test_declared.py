@@ -91,7 +91,8 @@ def test_metadata_costs_no_pixels(extra):
 def test_greys_of_a_tiff(order, photometric, bits):
     white = (1 << bits) - 1
     right = [0, 10, 63, 128, 255] if bits > 8 else [0, 12, 60, 129, 255]
-    values = [-(-grey * white // 255) for grey in right]  # the least that is at least so bright
+    # The least that is at least so bright; and two more, so that no value reads alike from either end.
+    values = [min(white, -(-grey * white // 255) + 2 * (bits > 8)) for grey in right]
     values = values if photometric else [white - value for value in values]  # 0 is white
     assert greys(grey_tiff(order, bits, photometric, values)) == right
     if bits in (10, 14):  # compressed, and mirrored by its orientation

@@ -7,18 +7,17 @@ larger: a smaller picture or a lower rate stays as it is. The same bytes in give
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from u2a.media.containers import chosen_stream, open_container
-
-if TYPE_CHECKING:
-    from av import AudioStream
-    from av.container import InputContainer
+from u2a.media.sounds import decode_mono
 
 PICTURES = ("jpg", "jpeg", "jpe", "jfif", "mpo", "avif", "png", "webp", "bmp", "tif", "tiff")
-SOUNDS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "aif", "aiff")
+SOUNDS = (
+    *("wav", "flac", "ogg", "oga", "opus", "mp3", "m4a", "m4b", "aac", "aif", "aiff", "aifc"),
+    *("caf", "au", "w64", "wma", "amr", "3ga", "mka", "weba"),
+)
+_WHOLE = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -74,27 +73,17 @@ def _picture(extension: str, member: bytes, side: int, allowed: Collection[str])
 def _sound(extension: str, member: bytes, rate: int, allowed: Collection[str]) -> tuple[str, bytes]:
     import numpy as np
     import soundfile
+    import torch
 
-    with open_container(member, "audio") as container:
-        stream = chosen_stream(container, "audio")
-        context = stream.codec_context
-        rate = min(rate, context.sample_rate)
-        kind = "flac" if "flac" in allowed else "wav"
-        if extension == kind and context.sample_rate == rate and context.channels == 1:
-            return extension, member
-        parts = [frame.to_ndarray()[0] for frame in _resampled(container, stream, rate)]
-    if not parts:
-        return extension, member  # nothing in it: for the check to say
+    from u2a.media.filters import resample
+
+    wave, own = decode_mono(member, _WHOLE)
+    rate = min(rate, own)
+    kind = "flac" if "flac" in allowed else "wav"
+    if extension == kind and own == rate and soundfile.info(io.BytesIO(member)).channels == 1:
+        return extension, member
+    if own != rate:
+        wave = resample(torch.from_numpy(wave), own, rate).numpy()
     out = io.BytesIO()
-    soundfile.write(out, np.concatenate(parts), rate, format=kind.upper(), subtype="PCM_16")
+    soundfile.write(out, np.clip(wave, -1, 1), rate, format=kind.upper(), subtype="PCM_16")
     return kind, out.getvalue()
-
-
-def _resampled(container: InputContainer, stream: AudioStream, rate: int) -> Iterator[Any]:
-    import av
-
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
-    for frame in container.decode(stream):
-        frame.pts = None
-        yield from resampler.resample(frame)
-    yield from resampler.resample(None)

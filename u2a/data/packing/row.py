@@ -97,12 +97,12 @@ class RowPacker:
         for modality, cell in row.cells.items():
             try:
                 name = stored.get(cell.content) if isinstance(cell.content, Path) else None
-                if name is None:
-                    extension, member = self._member(row, modality, cell)
-                    name = f"{modality}.{extension}"
-                else:
-                    member = members[name]
-                with noting_losses() as losses:
+                with noting_losses() as losses:  # re-encoding finds them, and leaves none for the check
+                    if name is None:
+                        extension, member = self._member(row, modality, cell)
+                        name = f"{modality}.{extension}"
+                    else:
+                        member = members[name]
                     self._check(modality, member)
             except NoContent as error:
                 absent[modality] = str(error)
