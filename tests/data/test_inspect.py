@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import tarfile
 import wave
 from dataclasses import replace
 from pathlib import Path
@@ -226,3 +227,32 @@ def test_twins_and_words_for_missing(tmp_path: Path, checkpoints: dict[str, Path
     assert "2 samples of train share 1 image files: 'train-2' have twins" in wrong
     assert "train: 1 text members say 'N/A', a word for missing: 'train-5'" in wrong
     assert "train: 1 text members say 'n/a', a word for missing: 'train-7'" in wrong
+
+
+def test_keys_that_look_alike_are_told_with_their_code_points(tmp_path: Path) -> None:
+    """As a Mac and a Linux machine write the same name; shards made elsewhere may hold both."""
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for key in ("caf\u00e9", "cafe\u0301", "tea"):
+            for name, content in ((f"{key}.png", png(8, 8)), (f"{key}.cls", b"sea")):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    words = [
+        "data",
+        "index",
+        str(tmp_path / "s.tar"),
+        "--map",
+        "png=image",
+        "--label",
+        "cls",
+        "--split",
+        "train",
+    ]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        'name = "r"\ndata = { shards = "." }\ntask = { classes = ["sea", "town"] }\n'
+        '[modalities.image]\nencoder = "u2a:quickstart/image"\n'
+    )
+    wrong = "\n".join(json.loads(run(recipe, "--json"))["wrong"])
+    assert "1 keys are twice in train: \"caf\u00e9 (as 'cafe\\\\u0301', too)\"" in wrong
