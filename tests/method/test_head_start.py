@@ -197,6 +197,17 @@ def test_without_validation_data_a_part_of_the_training_samples_makes_the_choice
     assert all(torch.equal(a, b) for a, b in zip(head.parameters(), again[1].parameters(), strict=True))
 
 
+@pytest.mark.parametrize(("n", "chooses"), [(5, False), (29, False), (30, True), (60, True)])
+def test_a_handful_of_validation_samples_makes_no_choices(n: int, chooses: bool) -> None:
+    """A fifth of 200 training samples is more than 5 or 29; from 30 on validation is believed."""
+    train, few = frozen(200, 0), frozen(n, 1)
+    mine, held = modules(), modules()
+    assert fit_head_start(*mine, train, few).held_out is not chooses
+    fit_head_start(*held, train, None)
+    same = [torch.equal(a, b) for a, b in zip(mine[1].parameters(), held[1].parameters(), strict=True)]
+    assert all(same) is not chooses
+
+
 def test_a_dimension_that_never_varies_is_left_out() -> None:
     train, val = frozen(60, 0), frozen(30, 1)
     for side in (train, val):

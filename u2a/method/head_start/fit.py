@@ -16,6 +16,8 @@ from u2a.method.read_out import ModalityHead, ReadOuts
 
 #: Share of the training samples that choices are made on where there is no validation data.
 HELD_SHARE = 0.2
+#: Fewer validation samples than these pick at random: a larger part of the training samples chooses better.
+FEWEST = 30
 
 
 def fit_head_start(
@@ -31,13 +33,14 @@ def fit_head_start(
 
     Args:
         train: tokens of the training samples, on the modules' device, float32.
-        validation: what choices are made on; None holds out a fifth of the training samples for the choices,
-            and fits on all of them afterwards.
+        validation: what choices are made on; None, or fewer than `FEWEST` and than a fifth of the training
+            samples, holds out that fifth for the choices, and fits on all of them afterwards.
         read_out: ``cls``, ``mean`` or ``both`` for every modality, or ``auto``.
     """
-    summary = Summary(held_out=validation is None)
+    n = 0 if validation is None else len(validation.target)
+    summary = Summary(held_out=n < FEWEST and n < HELD_SHARE * len(train.target))
     fit_on = train
-    if validation is None:
+    if validation is None or summary.held_out:
         held_N = torch.zeros(len(train.target), dtype=torch.bool, device=train.target.device)
         order = torch.randperm(len(held_N), generator=torch.Generator().manual_seed(seed))
         held_N[order[: max(1, round(HELD_SHARE * len(held_N)))].to(held_N.device)] = True
