@@ -33,6 +33,14 @@ class CheckpointError(U2AError):
     """A run folder or checkpoint that is incomplete, damaged, or made for other base weights."""
 
 
+class WrongEncoder(U2AError):
+    """A checkpoint of an architecture that a modality does not take; perhaps another one does."""
+
+    def __init__(self, message: str, model_type: str = "") -> None:
+        super().__init__(message)
+        self.model_type = model_type
+
+
 def one_line(error: object, most: int | None = None) -> str:
     """What an exception says, in one printable line of at most `most` characters; else its type's name."""
     try:

@@ -526,3 +526,57 @@ def test_a_run_with_them_trains_and_predicts_the_same_once_loaded(
     for given in (sample, {"text": "w1 w2"}):
         assert u2a.load(tmp_path / "run").predict(given) == model.predict(given)
     assert model.evaluate().n == 4
+
+
+#: Those of the kinds that read sounds, films and texts in ways of their own; a sound's and a film's in the default run.
+RUNS = [
+    *(
+        (AUDIO, name, name == "wav2vec2")
+        for name in ("wav2vec2", "hubert", "wavlm", "wav2vec2-bert", "whisper")
+    ),
+    *((VIDEO, name, name == "videomae") for name in ("videomae", "vivit", "vjepa2")),
+    *((TEXT, name, False) for name in ("clip_text_model", "modernbert", "t5")),
+    *((IMAGE, name, False) for name in ("siglip2_vision_model", "clip_vision_model")),
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        pytest.param(spec, name, marks=() if name in ("wav2vec2", "videomae") else pytest.mark.slow)
+        for spec, name in RUNS
+    ],
+    ids=[name for _, name in RUNS],
+)
+def test_a_run_of_each_kind_is_saved_predicts_the_same_and_goes_on(
+    tmp_path: Path, checkpoints: dict[str, Path], spec: ModalitySpec, name: str
+) -> None:
+    folder = make(spec, name, tmp_path / "encoder")
+    recipe: dict = {
+        "name": "kind",
+        "data": {"shards": str(tmp_path / "shards"), "workers": 0},
+        "task": {"classes": ["a", "b"]},
+        "modalities": {
+            "one": {"kind": spec.name, "encoder": str(folder)},
+            "two": {"kind": "text", "encoder": str(checkpoints["bert"])},
+        },
+        "training": {"epochs": 1, "batch_size": 2, "device": "cpu", "head_start": False},
+    }
+    some = members(spec)
+    rows = [
+        {"split": ("train", "test")[n > 3], "label": "ab"[n % 2], "two": f"the sea {n}"}
+        | ({} if n == 2 else {"one": some[n % 2]})
+        for n in range(6)
+    ]
+    u2a.pack(rows, recipe)
+    model = u2a.train(recipe, run=tmp_path / "run")
+    sample = {"one": some[0], "two": "the old sea"}
+    given = [sample, {"one": some[1]}, {"two": "two friends"}]
+    again = u2a.load(tmp_path / "run")
+    assert [again.predict(one) for one in given] == [model.predict(one) for one in given]
+    assert model.evaluate().n == 2
+    longer = {**recipe, "training": {**recipe["training"], "epochs": 2}}
+    further = u2a.train(longer, run=tmp_path / "run", resume=True)
+    assert [further.predict(one) for one in given] != [model.predict(one) for one in given]
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["type"] == "train"][-1] == 4

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Example, Inputs, Preprocessor
 from u2a.errors import PluginError, one_line
+from u2a.plugins.kinds import naming_kinds
 from u2a.recipe.sections import Recipe
 
 
@@ -40,7 +41,7 @@ def build_preprocessors(recipe: Recipe) -> dict[str, Preprocessor]:
     found: dict[str, Preprocessor] = {}
     for name, options in recipe.modalities.items():
         spec, owner = recipe.plugins.spec(options.kind), recipe.plugins.owners[options.kind]
-        with blame(name, owner, "preprocessor"):
+        with blame(name, owner, "preprocessor"), naming_kinds(recipe.plugins):
             inner = spec.preprocessor(options)
             _check_pickles(inner)
         found[name] = OwnedPreprocessor(name, owner, inner)

@@ -21,6 +21,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from u2a.contract.modality import ModalityOptions
 from u2a.contract.paths import _absolute
 from u2a.encoders.architectures import Architecture
+from u2a.encoders.layouts import is_pointer, other_weights, what_file, what_folder
 from u2a.errors import U2AError
 
 SMALL_FILES = ("*.json", "vocab.txt", "merges.txt")
@@ -53,14 +54,22 @@ def _encoder_id(value: object, info: ValidationInfo) -> object:
         return value
     if isinstance(value, str) and (value.startswith((".", "/", "~")) or value.count("/") > 1):
         return _absolute(value, info)
-    if isinstance(value, str) and (Path(_absolute(value, info)) / "config.json").is_file():
+    if isinstance(value, str) and _is_there(Path(_absolute(value, info))):
         return _absolute(value, info)  # a folder that is there goes before a hub id, as in transformers
     return str(value) if isinstance(value, str) else value
 
 
+def _is_there(path: Path) -> bool:
+    """A folder with a checkpoint, or what somebody may take for one; or a file of weights."""
+    if path.is_file():
+        return True
+    return path.is_dir() and ((path / "config.json").is_file() or what_folder(path) not in (None, "is empty"))
+
+
 EncoderId = Annotated[str, BeforeValidator(_encoder_id)]
 """A hub id such as ``bert-base-uncased``; a folder: a value that starts with ``.``, ``/`` or ``~``, has two
-slashes, or names a folder with a ``config.json``; or one that comes with u2a: ``u2a:quickstart/NAME``."""
+slashes, or names a folder that is there and looks like a checkpoint; or one that comes with u2a:
+``u2a:quickstart/NAME``."""
 
 
 class PretrainedOptions(ModalityOptions):
@@ -129,6 +138,8 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         identifier = hub_id(folder)
+        if name == "config.json" and not identifier and (what := what_folder(folder)):
+            raise U2AError(f"{folder} {what}") from None
         get = (
             f"download all of it: hf download {identifier}"
             if identifier
@@ -149,6 +160,8 @@ def weight_files(folder: Path, encoder: str) -> list[Path]:
         U2AError: there are none, or one that the index names is absent.
     """
     single, index = folder / "model.safetensors", folder / INDEX_FILE
+    if single.is_file() and is_pointer(single):
+        raise U2AError(f"{single} is a pointer that git-lfs left in place of the file; get it: git lfs pull")
     if single.is_file():
         return [single]
     if not index.is_file():
@@ -170,6 +183,8 @@ def _no_weights(folder: Path, encoder: str) -> str:
         return f"it has pytorch_model.bin instead, so {convert}"
     if (folder / "adapter_config.json").is_file():
         return "it holds an adapter alone: merge it into its base (peft: merge_and_unload) and save that"
+    if other := other_weights(folder):
+        return other
     if identifier := hub_id(folder):
         held = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
         return (
@@ -200,6 +215,8 @@ def sha256_of(files: Sequence[Path]) -> str:
 def local_folder(options: PretrainedOptions) -> Path:
     """The encoder's folder, which must exist."""
     folder = encoder_folder(options.encoder)
+    if folder is not None and folder.is_file():
+        raise U2AError(f"encoder {options.encoder} {what_file(folder)}")
     if folder is None or not folder.is_dir():
         raise U2AError(
             f"encoder {options.encoder} is not a folder: check the path, or give a hub id; "
@@ -242,5 +259,6 @@ def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
             ) from None
         raise U2AError(
             f"encoder {options.encoder} cannot be read from the hub ({type(error).__name__}); where there is "
-            f"network run: hf download {options.encoder} --local-dir DIR, then set encoder = ./DIR"
+            f"network run: hf download {options.encoder} --local-dir DIR, then set encoder = ./DIR (a folder "
+            f"is written ./{options.encoder}; there is no checkpoint of that name)"
         ) from None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from u2a.common.hints import alike
 from u2a.encoders.files import read_json
-from u2a.errors import U2AError
+from u2a.encoders.layouts import why_unusable
+from u2a.errors import U2AError, WrongEncoder
 
 
 def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
@@ -16,13 +17,15 @@ def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
     Raises:
         U2AError: another architecture; says why, and lists the supported ones, the nearest first.
     """
-    found = str(read_json(folder, "config.json").get("model_type"))
+    config = read_json(folder, "config.json")
+    if why := why_unusable(config):
+        raise U2AError(f"encoder {encoder} {why}")
+    found = str(config["model_type"])
     if found not in supported:
         near = alike(found, supported, n=3)
         first = [*near, *(name for name in supported if name not in near)]
-        raise U2AError(
-            f"encoder {encoder} is a {found!r} model; supported here: {', '.join(first)}{_why_not(found)}"
-        )
+        said = f"encoder {encoder} is a {found!r} model; supported here: {', '.join(first)}{_why_not(found)}"
+        raise WrongEncoder(said, found)
     return found
 
 

@@ -18,6 +18,7 @@ from u2a.errors import PluginError, U2AError
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
 from u2a.method.read_out import ReadOuts
+from u2a.plugins.kinds import naming_kinds
 from u2a.recipe.sections import Recipe
 from u2a.runs.sharing import FrozenCopies, identity_of
 
@@ -41,7 +42,7 @@ def build_model(recipe: Recipe, *, weights: bool = True) -> U2A:
     specs = {name: registry.spec(options.kind).chosen(options) for name, options in recipe.modalities.items()}
     widths = {}
     for name, options in recipe.modalities.items():
-        with blame(name, registry.owners[options.kind], "width"):
+        with blame(name, registry.owners[options.kind], "width"), naming_kinds(recipe.plugins):
             widths[name] = specs[name].width(options)
     plain_sum = recipe.model.fusion == "sum"
     width = recipe.model.width or max(widths.values())

@@ -25,7 +25,8 @@ def check_encoders(recipe: Recipe) -> list[str]:
     notes, faults = [], []
     for name, options in recipe.modalities.items():
         if isinstance(options, PretrainedOptions) and not _is_here(options):
-            notes.append(f"modalities.{name}: {options.encoder} is not on this machine yet: not checked")
+            hint = f'(a hub id; a folder is written "./{options.encoder}")'
+            notes.append(f"modalities.{name}: {options.encoder} is not on this machine yet: not checked {hint}")
             continue
         one = recipe.model_copy(update={"modalities": {name: options}})
         try:
