@@ -528,7 +528,7 @@ def test_a_run_with_them_trains_and_predicts_the_same_once_loaded(
     assert model.evaluate().n == 4
 
 
-#: Those of the kinds that read sounds, films and texts in ways of their own; a sound's and a film's in the default run.
+#: Sounds, films and texts are read in ways of their own; a sound's and a film's run are in the default run.
 RUNS = [
     *(
         (AUDIO, name, name == "wav2vec2")
