@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from u2a.common.launchers import REMEDY, check_copies, check_meeting_place, launched
-from u2a.errors import U2AError
+from u2a.errors import U2AError, one_line
 
 T = TypeVar("T")
 
@@ -52,19 +52,36 @@ def world(device: str) -> Iterator[World]:
         U2AError: the device is not there, or the environment says nonsense of the processes.
     """
     place = _place(device)
-    if place.size == 1 or dist.is_initialized():
-        if not dist.is_initialized():
-            check_copies()
+    if place.size == 1 and not dist.is_initialized():
+        check_copies()
+    joined = place.size > 1 and not dist.is_initialized()
+    if joined:
+        check_meeting_place()
+    try:
+        if joined:
+            _join(place)
         yield place
-        return
-    check_meeting_place()
+    except RuntimeError as error:
+        if place.size > 1 and _lost_touch(error):
+            raise U2AError(
+                f"process {place.rank} lost touch with the others ({one_line(error, 200)}); what was saved is "
+                "whole: start all of them again with --resume"
+            ) from error
+        raise
+    finally:
+        if joined and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _join(place: World) -> None:
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
     dist.init_process_group("nccl" if place.device.type == "cuda" else "gloo")
-    try:
-        yield place
-    finally:
-        dist.destroy_process_group()
+
+
+def _lost_touch(error: RuntimeError) -> bool:
+    """Whether a collective failed, or processes did not meet; gloo has no class for it."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
 
 
 def _place(device: str) -> World:
