@@ -20,6 +20,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+from benchmarks.evidence import stamps
+
 SHARED = Path(os.environ.get("U2A_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 DINO, MINILM, AST = (
     str(SHARED / "encoders" / name) for name in ("dinov2_small", "minilm_l6", "ast_speech_tiny")
@@ -32,7 +34,7 @@ class DataSet:
     """One set of the study.
 
     Attributes:
-        source: its folder under ``data/`` of the development folder, or "" for the quickstart.
+        source: its folder under ``data/`` of the development folder; "" for the quickstart; or ``stamps``.
         modalities: modality to its table in the recipe.
         sizes: how many samples of each split are taken, in a seeded order; a split that is not named: all.
         noise: deviation of white noise added to sounds, relative to their own, and to pictures, of 255.
@@ -52,6 +54,8 @@ class DataSet:
     @property
     def there(self) -> bool:
         """Whether its samples are at hand."""
+        if self.source == "stamps":
+            return stamps.STAMPS.is_dir()
         return not self.source or (SHARED / "data" / self.source / "manifest.jsonl").is_file()
 
 
@@ -69,12 +73,14 @@ POSTERS = {
     "image": {"encoder": DINO, "resolution": 112},
     "text": {"encoder": MINILM, "max_length": 128},
 }
+STAMPED = {**IMAGE_TEXT, "audio": {"encoder": AST}}
 FEW = {"train": 500, "val": 300, "test": 1000}
 SETS = (
     DataSet("digits_few", "av_digits", DIGITS, sizes=FEW),
     DataSet("drawings", "drawings", IMAGE_TEXT),
     DataSet("digits_noisy", "av_digits", DIGITS, sizes=FEW, noise=0.5, arms=MAIN),
     DataSet("quickstart", "", {}, arms=MAIN),
+    DataSet("stamps", "stamps", STAMPED, arms=("head start", "default"), seeds=(0,)),
     DataSet("clips", "clips", FILM, arms=MAIN),
     DataSet("movies", "movies", POSTERS, kind="multi_label", seeds=(0,), arms=("head start", "default")),
     DataSet("av_digits", "av_digits", DIGITS, seeds=(0,), arms=("head start", "default")),
@@ -87,8 +93,10 @@ def prepare(data: DataSet, work: Path) -> Path:
     shards = work / "shards" / data.name
     if not data.source:
         return _quickstart(recipe, shards)
-    rows = list(_rows(data))
     manifest = SHARED / "data" / data.source / "manifest.jsonl"
+    if data.source == "stamps":
+        manifest = stamps.manifest(work / "rows" / data.name)
+    rows = list(_rows(data, manifest))
     if data.sizes or data.noise:
         manifest = _own_manifest(data, rows, work / "rows" / data.name)
     recipe.parent.mkdir(parents=True, exist_ok=True)
@@ -112,8 +120,7 @@ def _quickstart(recipe: Path, shards: Path) -> Path:
     return recipe
 
 
-def _rows(data: DataSet) -> Iterator[Row]:
-    manifest = SHARED / "data" / data.source / "manifest.jsonl"
+def _rows(data: DataSet, manifest: Path) -> Iterator[Row]:
     rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     order = np.random.default_rng(0).permutation(len(rows))
     taken: Counter[str] = Counter()

@@ -75,8 +75,8 @@ def train_arm(recipe: Path, arm: Arm, seed: int, work: Path, kept: Path) -> None
     facts: dict[str, Any] = {}
     for part in _parts(recipe, arm, work):
         run = work / "runs" / f"{kept.parent.name}-{kept.stem}-{part.stem}"
-        shutil.rmtree(run, ignore_errors=True)
-        model = u2a.train(part, run=run, sets=(f"seed={seed}", *arm.sets, *_missing(arm, part)))
+        sets = (f"seed={seed}", *arm.sets, *_missing(arm, part))
+        model = u2a.train(part, run=run, resume=True, sets=sets)
         facts.setdefault("validations", _validations(run))
         arrays |= _logits(model, arm)
         if arm.name == "default":
