@@ -3,9 +3,9 @@
     apt-get install tuxpaint-stamps-default
     pip install cairosvg                        # for the stamps that are drawn as SVG
 
-The class is the folder (animals, food, vehicles ...), the text the first line of the stamp's English description,
-the sound what the stamp plays, else its name as somebody says it (in English, Spanish or French). 947 samples, 15
-classes of 6 to 249; 25 have no sound. Splits by class, from a seed: 55, 15 and 30 %.
+The class is the folder (animals, food, vehicles ...), the text the first line of the stamp's English
+description, the sound what the stamp plays, else its name as somebody says it (in English, Spanish or French).
+947 samples, 15 classes of 6 to 249; 25 have no sound. Splits by class, from a seed: 55, 15 and 30 %.
 """
 
 from __future__ import annotations
