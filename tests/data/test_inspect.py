@@ -20,12 +20,12 @@ from PIL import Image
 
 import u2a
 from u2a.cli.main import main
-from u2a.data.inspection import members
 from u2a.data.packing.pack import pack_manifest
 from u2a.errors import BadSample
 from u2a.media.probe import draw_wave
 from u2a.plugins.loading import registry
 from u2a.plugins.registry import Registry
+from u2a.recipe import file as recipe_file
 from u2a.recipe.file import load_recipe
 
 
@@ -190,10 +190,10 @@ def test_a_plugin_that_says_nothing_gets_size_and_type(
 ) -> None:
     """Neither a picture nor a text for the core."""
     known = registry()
-    silent = Registry()
+    silent = Registry(loggers=known.loggers, metrics=known.metrics)
     for name, spec in known.specs.items():
         silent.modalities.add(known.owners[name], replace(spec, describe=None, preview=None))
-    monkeypatch.setattr(members, "registry", lambda: silent)
+    monkeypatch.setattr(recipe_file, "registry", lambda: silent)
     report = json.loads(run(odd, "--split", "train", "--gallery", tmp_path / "g.html", "--json"))
     train = report["splits"]["train"]
     assert train["formats"] == {"image": {"png": 10}, "text": {"unknown": 11}}
