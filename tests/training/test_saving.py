@@ -29,6 +29,9 @@ def test_the_clock_is_due_after_its_minutes_and_anew_after_each_saving(monkeypat
     assert not clock.due
     now[0] += 90
     assert clock.due
+    often = SaveClock(0.01)  # less than a second
+    now[0] += 0.7
+    assert often.due
 
 
 def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
