@@ -192,6 +192,7 @@ def test_other_tables_for_training_and_test(toy: Path) -> None:
     assert (~present(toy, "test", *sets)).sum(0).tolist() == [8, 7]
     assert present(toy, "train", "data.missing.test.rate=0.5").all()
     assert (~present(toy, "test", "data.missing.rate=0.1", "data.missing.train.rate=0.9")).sum() == 3
+    assert (~present(toy, "train", "data.missing.rate=0.1", "data.missing.train.rate=0.9")).sum() == 81
 
 
 def test_rate_zero_takes_nothing(toy: Path) -> None:
