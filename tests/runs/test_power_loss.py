@@ -11,7 +11,7 @@ import toys
 from power_loss import Disk
 
 from u2a.common.distributed import World
-from u2a.common.files import write_json, write_text
+from u2a.common.files import put_folder, write_json, write_text
 from u2a.data.packing.pack import pack_manifest
 from u2a.data.reading.missing import draw_table
 from u2a.data.reading.missing_files import read_table, write_tables
@@ -92,6 +92,17 @@ def test_a_packed_data_set_outlives_a_power_failure(
     for split, n in (("train", 8), ("test", 4)):
         opened = open_recipe_split(moved, split)
         assert len([opened.members(i, ("image", "text")) for i in range(n)]) == len(opened) == n
+
+
+def test_a_folder_that_was_put_in_place_is_there_before_anything_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, made = Disk(monkeypatch), tmp_path / "made"
+    made.mkdir()
+    write_text(made / "file.txt", "whole")
+    put_folder(made, tmp_path / "step-00000001")
+    disk.fail(tmp_path)
+    assert (tmp_path / "step-00000001/file.txt").read_text() == "whole"
 
 
 def test_small_files_outlive_a_power_failure(
