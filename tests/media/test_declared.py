@@ -108,6 +108,19 @@ def test_a_tiff_whose_strips_do_not_cover_it_is_refused():
         decode_rgb(bytes(member))
 
 
+@pytest.mark.parametrize("brightest", [255, 65535])
+def test_a_palette_of_a_tiff_may_be_of_8_or_16_bits(brightest):
+    red, green, blue = ([brightest * on for on in row] for row in ([1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]))
+    colours = [value for part in (red, green, blue) for value in [*part, *[0] * 252]]
+    entries = {256: (4, 4), 257: (4, 1), 258: (3, 8), 259: (3, 1), 262: (3, 3), 273: (4, 134), 277: (3, 1)}
+    entries |= {278: (4, 1), 279: (4, 4), 320: (3, 138)}
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    for tag, (kind, value) in entries.items():
+        head += struct.pack("<HHII", tag, kind, 768 if tag == 320 else 1, value)
+    member = (head + bytes(4)).ljust(134, b"\0") + bytes([0, 1, 2, 3]) + struct.pack("<768H", *colours)
+    assert np.asarray(decode_rgb(member))[0].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255] * 3]
+
+
 def quarters() -> Image.Image:
     image = Image.new("RGB", (60, 24), "red")
     image.paste("blue", (30, 0, 60, 24))

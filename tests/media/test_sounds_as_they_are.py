@@ -132,6 +132,17 @@ def test_recordings_joined_in_one_ogg_file_are_read_to_the_end(rates):
     assert len(decode_mono(b"".join(parts), 1.5)[0]) == 24001
 
 
+@pytest.mark.parametrize("rates", [(44100, 44100), (44100, 22050)])
+def test_mp3s_that_were_joined_are_read_to_the_end(rates):
+    """The first one declares its own length, where its decoder stops."""
+    parts = [tiny.sound_bytes(tiny.tone(2.0, r, f), r, "MP3") for r, f in zip(rates, (440, 880), strict=True)]
+    with noting_losses() as losses:
+        wave, rate = decode_mono(b"".join(parts), 30)
+    assert (rate, losses) == (44100, [])
+    assert abs(len(wave) - 4 * 44100) < 8000  # each begins and ends with a frame or two of nothing
+    assert [round(hertz(part, rate)) for part in (wave[22050:66150], wave[-66150:-22050])] == [440, 880]
+
+
 def test_the_voice_memos_of_older_phones():
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="amr") as container:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -20,7 +20,7 @@ from u2a.media.quiet import no_warnings
 MAX_PIXELS = 89_478_485
 #: Formats that Pillow decodes itself; others (EPS, PDF ...) would start programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-_ORIENTATION = 0x0112
+_ORIENTATION, _COLOUR_MAP = 0x0112, 320
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -96,8 +96,19 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
+def _with_bright_palette(image: Any) -> Image.Image:
+    """TIFF's palettes are of 16 bits; some programs write 8, all of which Pillow takes for black."""
+    colours = image.tag_v2.get(_COLOUR_MAP, ())
+    if 0 < max(colours, default=0) < 256:
+        n = len(colours) // 3
+        image.putpalette(bytes(colours[k * n + i] for i in range(n) for k in range(3)))
+    return cast(Image.Image, image)
+
+
 def to_rgb(image: Image.Image, data: bytes = b"") -> Image.Image:
     """8-bit RGB on white; `data` is the file that the picture came from, which says what its greys mean."""
+    if image.mode == "P" and image.format == "TIFF":
+        image = _with_bright_palette(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = grey.to_8_bits(image, data)
     elif data and (mask := grey.png_mask(image, data)) is not None:

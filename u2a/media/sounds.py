@@ -80,7 +80,10 @@ def _with_soundfile(member: bytes, seconds: float) -> tuple[np.ndarray, int] | N
         return None
     have, wanted = wave_CT.shape[1] / rate, whole / rate
     if is_mp3:
+        decoded = have
         have, wanted = mp3.seconds_there(member, seconds) or (0.0, 0.0)
+        if have > decoded + _PRIMING:  # of files that were joined it reads the first
+            return None
     if declared or wave_CT.shape[1]:
         judge_loss(have, wanted, "sound")
     return wave_CT, rate
