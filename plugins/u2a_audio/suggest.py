@@ -8,7 +8,7 @@ from typing import Any
 from u2a.contract.modality import Suggestion
 from u2a.encoders.suggest import local_value, rounded_up, share_of
 from u2a.errors import BadSample
-from u2a.media.probe import probe
+from u2a.media.probe import seconds_of_sound
 from u2a_audio import encoders
 from u2a_audio.options import AudioOptions
 from u2a_audio.spec import CONFIGS
@@ -38,10 +38,9 @@ def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Su
 
 def _seconds(member: bytes) -> float | None:
     try:
-        numbers = probe(member).numbers
+        return seconds_of_sound(member)
     except BadSample:
         return None
-    return numbers.get("seconds") if "sound (Hz)" in numbers else None
 
 
 def _frames(options: AudioOptions) -> int:

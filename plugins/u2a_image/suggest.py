@@ -8,7 +8,7 @@ from typing import Any
 from u2a.contract.modality import Suggestion
 from u2a.encoders.suggest import local_value, rounded_up, share_of
 from u2a.errors import BadSample
-from u2a.media.probe import Facts, probe
+from u2a.media.probe import film_numbers, image_numbers
 from u2a_image.constants import read_constants
 from u2a_image.options import CONFIGS, ImageOptions
 
@@ -22,18 +22,26 @@ NATIVE = 224
 
 def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
     """None if no member is a picture."""
-    found = [facts.numbers for member in members if (facts := facts_of(member)).format == "image"]
+    found = [numbers for member in members if (numbers := picture_numbers(member))]
     if not found or len(found) < len(members) / 2:
         return None
     return for_sides([min(numbers["width (px)"], numbers["height (px)"]) for numbers in found], size, given)
 
 
-def facts_of(member: bytes) -> Facts:
-    """What a member is; a damaged one is nothing."""
+def picture_numbers(member: bytes) -> dict[str, float]:
+    """The measures of a picture, an animated one too; empty for anything else."""
     try:
-        return probe(member)
+        return image_numbers(member)
     except BadSample:
-        return Facts("unknown")
+        return {}
+
+
+def film_only_numbers(member: bytes) -> dict[str, float]:
+    """The measures of a film that is no picture; empty for anything else."""
+    try:
+        return {} if picture_numbers(member) else film_numbers(member)
+    except BadSample:
+        return {}
 
 
 def for_sides(sides: Sequence[float], size: str, given: Mapping[str, Any]) -> Suggestion:

@@ -7,12 +7,12 @@ from typing import Any
 
 from u2a.contract.modality import Suggestion
 from u2a.encoders.suggest import share_of
-from u2a_image.suggest import facts_of, for_sides
+from u2a_image.suggest import film_only_numbers, for_sides
 
 
 def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
     """None if the members are no films."""
-    found = [facts.numbers for member in members if (facts := facts_of(member)).format == "video"]
+    found = [numbers for member in members if (numbers := film_only_numbers(member))]
     if not found or len(found) < len(members) / 2:
         return None
     sides = [min(numbers["width (px)"], numbers["height (px)"]) for numbers in found]

@@ -63,6 +63,16 @@ def film_numbers(data: bytes) -> dict[str, float]:
         return numbers
 
 
+def seconds_of_sound(data: bytes) -> float:
+    """How long a sound or the sound of a film is, from its headers.
+
+    Raises:
+        BadSample: there is none.
+    """
+    with open_container(data, "audio") as container:
+        return _seconds(container, chosen_stream(container, "audio"))
+
+
 def sound_numbers(data: bytes) -> dict[str, float]:
     """Seconds and rate of a sound, once its first `MAX_SECONDS` were decoded, so that damage shows.
 
