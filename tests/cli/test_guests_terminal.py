@@ -8,10 +8,13 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
+from tasks import make_task
 
 from u2a.cli.evaluate import _sweep_table
 from u2a.cli.main import main
@@ -20,20 +23,16 @@ from u2a.common.environment import number, whole
 from u2a.common.streams import print_table
 from u2a.errors import U2AError
 from u2a.evaluation.scoring import Scenario
-from u2a.recipe.sections import Recipe
 
 NAMES = ("accuracy", "f1_macro", "map", "balanced_accuracy", "expected_calibration_error", "top3_accuracy")
 
 
-def scenarios() -> tuple[list[Scenario], Recipe]:
+def scenarios() -> tuple[list[Scenario], Any]:
     complete = {name: 0.1234 + i / 10 for i, name in enumerate(NAMES)}
     found = [
         Scenario(dropped, 12, 0, complete, complete, majority=1 / 3) for dropped in ((), ("left",), ("right",))
     ]
-    recipe = Recipe.model_construct(
-        modalities={"left": None, "right": None}, task=type("Task", (), {"classes": ("a", "b", "c")})
-    )
-    return found, recipe
+    return found, SimpleNamespace(modalities={"left": None, "right": None}, task=make_task(classes="abc"))
 
 
 @pytest.mark.parametrize("columns", [None, "20", "40", "80", "120", "300", "0", "-1", "wide"])

@@ -220,7 +220,7 @@ def test_a_network_of_ones_own_is_trained_whole_or_adapted(tmp_path):
     members = [b"boat", b"sea", b"lighthouse"]
     check_modality(whole, {"size": 16}, members, bad=[b"12"])
     adapted = u2a.network_modality("letters", network, ("txt",), Ready, options=Frozen)
-    assert adapted.tune == "lora"
+    assert adapted.tune == ("lora", "frozen", "full")
     chosen = {"encoder": str(frozen(tmp_path))}
     check_modality(adapted, chosen, members, bad=[b"12"])
     targets = adapted.lora_targets(Net(Sizes(kind="x")))

@@ -190,7 +190,7 @@ def test_old_ast_layout_loads(tmp_path):
     [
         (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors.*u2a encoder convert"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x08" * 64), "cannot be loaded"),
-        (lambda f: (f / "config.json").unlink(), "has no config.json"),
+        (lambda f: (f / "config.json").unlink(), "no config.json, which says of what"),
         (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
         (lambda f: (f / "config.json").write_text("[]"), "not a JSON object"),
         (

@@ -255,7 +255,7 @@ def test_what_is_no_sound_metric_is_refused() -> None:
     good = u2a.MetricSpec("good", ("single_label",), lambda p_NC, target, n_classes: 1.0)
     for changed, reason in (
         ({"name": "accuracy"}, "already registered by plugin 'metrics' of u2a"),
-        ({"api": 2}, "made for contract version 2; this u2a runs version 1"),
+        ({"api": 3}, "made for contract version 3; this u2a runs versions 1 and 2"),
         ({"compute": None}, "compute must be callable"),
         ({"task_kinds": ("regression",)}, "task_kinds must be a tuple of 'single_label' and 'multi_label'"),
         ({"task_kinds": ()}, "task_kinds must be a tuple"),

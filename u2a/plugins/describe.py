@@ -72,13 +72,17 @@ def example(name: str, model: type[ModalityOptions]) -> str:
     """A recipe section with every required option: the option's own example, or what is to be put there."""
     properties = option_schema(model)["properties"]
     lines = [f"[modalities.{name}]"]
+    tables: dict[str, Any] = {}
     for row in option_rows(model):
         examples = properties[row["name"]].get("examples")
-        if row["required"] and examples:
+        if row["required"] and examples and isinstance(examples[0], dict):
+            tables[row["name"]] = examples[0]
+        elif row["required"] and examples:
             lines.append(tomli_w.dumps({row["name"]: examples[0]}).rstrip())
         elif row["required"]:
             lines.append(f"# {row['name']} = {row['type']}: {row['help']}")
-    return "\n".join(lines) + "\n"
+    below = "\n" + tomli_w.dumps({"modalities": {name: tables}}) if tables else ""
+    return "\n".join(lines) + "\n" + below
 
 
 def _followed(field: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
