@@ -259,12 +259,12 @@ def test_a_damaged_checkpoint_and_other_base_weights_are_refused(toy: Path, tmp_
     tensors.write_bytes(tensors.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(CheckpointError, match="checksum mismatch"):
         checkpoint.verify(folder)
-    for nonsense in ("[]", '{"format": 2}', '{"format": 2, "files": {}}', '{"format": 2, "files": []}', "\xff"):
+    for nonsense in ("[]", '{"format": 3}', '{"format": 3, "files": {}}', '{"format": 3, "files": []}', "\xff"):
         (folder / "manifest.json").write_text(nonsense, encoding="latin-1")
         with pytest.raises(CheckpointError, match="not a complete adapter checkpoint"):
             checkpoint.verify(folder)
     (folder / "manifest.json").write_text('{"format": 1, "files": {}}')  # read-outs had other lengths then
-    with pytest.raises(CheckpointError, match="format 1; this u2a reads format 2"):
+    with pytest.raises(CheckpointError, match="format 1; this u2a reads format 3"):
         checkpoint.verify(folder)
     (made.run.checkpoints / "BEST").write_text("..")
     with pytest.raises(CheckpointError, match="BEST"):
