@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 
 import u2a
 from u2a.errors import RecipeError, U2AError
-from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model, count_parameters
 
@@ -38,7 +37,7 @@ def test_what_is_counted_as_learnable(tmp_path: Path, checkpoints: dict[str, Pat
     recipe = toys.make(tmp_path, checkpoints, counts={"train": 4})
     counts = {}
     for tune in ("lora", "frozen", "full"):
-        model = build_model(load_recipe(recipe, [f"modalities.image.tune={tune}"]), registry(), weights=False)
+        model = build_model(load_recipe(recipe, [f"modalities.image.tune={tune}"]), weights=False)
         counts[tune] = {part.name: (part.total, part.learnable) for part in count_parameters(model)}
     total = sum(x.numel() for x in load_file(checkpoints["clip"] / "model.safetensors").values())
     assert counts["lora"]["image.encoder"] == counts["frozen"]["image.encoder"] == (total, 0)
