@@ -8,7 +8,7 @@ from typing import Any
 from u2a.contract.modality import Suggestion
 from u2a.encoders.suggest import local_value, rounded_up, share_of
 from u2a.errors import BadSample
-from u2a.media.probe import film_numbers, image_numbers
+from u2a.media.probe import image_numbers
 from u2a_image.constants import read_constants
 from u2a_image.options import CONFIGS, ImageOptions
 
@@ -32,14 +32,6 @@ def picture_numbers(member: bytes) -> dict[str, float]:
     """The measures of a picture, an animated one too; empty for anything else."""
     try:
         return image_numbers(member)
-    except BadSample:
-        return {}
-
-
-def film_only_numbers(member: bytes) -> dict[str, float]:
-    """The measures of a film that is no picture; empty for anything else."""
-    try:
-        return {} if picture_numbers(member) else film_numbers(member)
     except BadSample:
         return {}
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from u2a.evaluation.time_limit import UNLIMITED, TimeLimit
+from u2a.method.head_start.frozen import stretch_of
 from u2a.method.losses import task_losses
 
 #: Strengths of the regularisation that validation chooses among, strongest first.
@@ -78,18 +79,9 @@ def best_probe(
 
 def _minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor], limit: TimeLimit) -> None:
     """L-BFGS in place, until it no longer moves or the time is up."""
-    optimizer = torch.optim.LBFGS(
-        list(parameters), max_iter=PART, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-8
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss()
-        value.backward()
-        return value
-
+    stretch = stretch_of(parameters, loss, PART)
     reached = float("inf")
     for _ in range(STEPS // PART):
-        before, reached = reached, float(optimizer.step(closure).detach())
+        before, reached = reached, stretch()
         if limit.up() or before - reached <= 1e-8:
             break

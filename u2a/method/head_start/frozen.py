@@ -58,6 +58,11 @@ def statistics(x_NF: Tensor, used_F: Tensor | None = None) -> tuple[Tensor, Tens
 
 def minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: int = 60) -> None:
     """L-BFGS with strong Wolfe line search, in place; ends where it no longer moves."""
+    stretch_of(parameters, loss, steps)()
+
+
+def stretch_of(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: int) -> Callable[[], float]:
+    """`minimise` in stretches: each call takes at most `steps` more; returns the loss that it began with."""
     optimizer = torch.optim.LBFGS(
         list(parameters), max_iter=steps, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-8
     )
@@ -68,4 +73,4 @@ def minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: in
         value.backward()
         return value
 
-    optimizer.step(closure)
+    return lambda: float(optimizer.step(closure).detach())
