@@ -64,6 +64,7 @@ AHEAD = (
     "training.head_start=true",
     "training.detach_target=true",
     "training.epochs=1",
+    "training.lr=1e-6",  # larger steps of AdamW would make much of the last digits
 )
 #: Rows that the first and the second process has.
 LENGTHS = [(2, 3), (3, 2), (0, 2), (4, 0), (0, 0)]
@@ -300,12 +301,12 @@ def test_a_refusal_is_told_once_and_stops_both(together: dict[str, list[Any]], t
 
 
 def test_the_head_start_is_that_of_one_process(together: dict[str, list[Any]], toy: Path) -> None:
-    """Fitted on the first process, from what both encoded; AdamW would make more of the last digits."""
+    """Fitted on the first process, from what both encoded, and given to the other."""
     assert all(code == 0 for code, _ in together["ahead"]), together["ahead"]
     ahead = [word for value in AHEAD for word in ("--set", value)]
     run("train", toy, "--run", toy.parent / "ahead-alone", "--no-baselines", *ahead)
     one, two = (
-        load_file(toy.parent / name / "checkpoints/step-00000000/adapter.safetensors")
+        load_file(toy.parent / name / "checkpoints/step-00000003/adapter.safetensors")
         for name in ("ahead-alone", "ahead")
     )
     assert one.keys() == two.keys()
