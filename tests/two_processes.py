@@ -1,7 +1,7 @@
 """One of two processes that do a list of tasks together, one after another; `run` starts both.
 
-Two interpreters for all of them: most of what such a test costs is importing torch. Each task joins a process
-group of its own, as under torchrun. What it returns, or the error that it met, is pickled for the test.
+Two processes for all of them. Each task joins a process group of its own, as under torchrun. What it returns, or
+the error that it met, is pickled for the test.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from processes import Python
 
 Task = tuple[str, tuple[Any, ...]]
 """The name of a function below, and its arguments."""
@@ -31,11 +32,10 @@ def run(tasks: dict[str, Task], folder: Path, paths: Sequence[Path]) -> dict[str
     for rank in range(2):
         place = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2}
         path = os.pathsep.join([*map(str, paths), os.environ.get("PYTHONPATH", "")])
-        env = {**os.environ, **{k: str(v) for k, v in place.items()}, "PYTHONPATH": path}
-        command = [sys.executable, __file__, str(folder)]
-        started.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
-    errors = [process.communicate(timeout=300)[1] for process in started]
-    assert all(process.returncode == 0 for process in started), "\n".join(error[-3000:] for error in errors)
+        env = {**{k: str(v) for k, v in place.items()}, "PYTHONPATH": path}
+        started.append(Python(__file__, folder, env=env))
+    ended = [process.wait(300) for process in started]
+    assert all(one.returncode == 0 for one in ended), "\n".join(one.stderr[-3000:] for one in ended)
     return {name: [pickle.loads((folder / f"{name}-{r}").read_bytes()) for r in range(2)] for name in tasks}
 
 

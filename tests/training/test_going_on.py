@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +10,7 @@ import pytest
 import torch
 import toys
 from click.testing import CliRunner
+from processes import Python
 from safetensors.torch import load_file
 
 from u2a.cli.main import main
@@ -57,17 +54,13 @@ def test_kill_9_in_the_middle_of_an_epoch_loses_no_more_than_save_minutes(toy: P
     train(toy, "--run", tmp_path / "whole", sets=(*LONG, "training.save_minutes=0"))
     run = tmp_path / "killed"
     sets = [part for one in (*LONG, "training.save_minutes=1e-6") for part in ("--set", one)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "u2a", "train", str(toy), "--run", str(run), *sets],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = Python("-m", "u2a", "train", toy, "--run", run, *sets)
     deadline = time.monotonic() + 120
     last = run / "checkpoints/LAST"
     while not last.exists() or not 10 <= int(last.read_text().split("-")[1]) % 60 <= 50:
         assert process.poll() is None
         assert time.monotonic() < deadline
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
     assert meta["step"] % 60

@@ -6,11 +6,14 @@ import json
 import math
 import shutil
 import statistics
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import four
 import pytest
 import torch
+from processes import Python
 
 from u2a.common.distributed import World
 from u2a.errors import RecipeError, U2AError
@@ -78,11 +81,34 @@ def test_every_combination_has_a_folder_of_its_own(recipe: Path, tmp_path: Path)
     ]
 
 
+class Started(Python):
+    """What a sweep starts, as a fork."""
+
+    def __init__(self, command: list[str], stdout: int) -> None:
+        assert (command[0], stdout) == (sys.executable, 2)
+        super().__init__(*command[1:])
+
+    def wait(self) -> int:
+        return super().wait().returncode
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Trainings are forks of this process; the commands that begin them."""
+    commands: list[list[str]] = []
+
+    def start(command: list[str], stdout: int) -> Started:
+        commands.append(command)
+        return Started(command, stdout)
+
+    monkeypatch.setattr(sweep, "subprocess", SimpleNamespace(Popen=start))
+    return commands
+
+
 def test_sweep_trains_goes_on_after_a_failure_and_keeps_what_is_finished(
-    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Path, tmp_path: Path, started: list[list[str]]
 ):
     """The first training wants larger batches than there are samples, which only the data can tell."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     out = tmp_path / "out"
     grid = ["--seeds", "3", "--grid", "training.batch_size=99,12", "--set", "training.epochs=1"]
     text = four.invoke("sweep", str(recipe), *grid, "--out", str(out), code=2)
@@ -94,6 +120,7 @@ def test_sweep_trains_goes_on_after_a_failure_and_keeps_what_is_finished(
     said: list[str] = []
     assert sweep.run_jobs(jobs, say=said.append) == {}
     assert said == ["1/1  training.batch_size=12, seed 3: finished already"]
+    assert [command[1:4] for command in started] == [["-m", "u2a", "train"]] * 2
     assert (whole / "checkpoints/LAST").stat().st_mtime_ns == saved
 
 
@@ -108,6 +135,7 @@ def _check_results(out: Path, whole: Path) -> None:
     assert rows[0].startswith("training.batch_size,seeds,missing,accuracy mean")
 
 
+@pytest.mark.slow
 def test_a_grid_of_trainings_on_two_processes(recipe: Path, tmp_path: Path):
     jobs = sweep.plan_jobs(str(recipe), {}, [0], FAST, tmp_path / "out")
     assert sweep.run_jobs(jobs, nproc=2, say=print) == {}

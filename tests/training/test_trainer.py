@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import toys
+from processes import Python
 
 from u2a.common.distributed import World, default_workers, pick_device
 from u2a.data.feeding.batches import unwrap
@@ -35,14 +34,13 @@ def trainer(recipe_file: Path, run: Path, *sets: str) -> Trainer:
     return made
 
 
-def training_with_a_checkpoint(recipe_file: Path, run: Path, *sets: str) -> subprocess.Popen[str]:
+def training_with_a_checkpoint(recipe_file: Path, run: Path, *sets: str) -> Python:
     """`u2a train` in a process of its own, that has saved its first checkpoint and goes on."""
-    command = [sys.executable, "-m", "u2a", "train", str(recipe_file), "--run", str(run)]
-    command += [word for one in sets for word in ("--set", one)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    words = [word for one in sets for word in ("--set", one)]
+    process = Python("-m", "u2a", "train", recipe_file, "--run", run, *words)
     deadline = time.monotonic() + 120
     while not (run / "checkpoints/LAST").exists():
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, process.wait().stderr
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return process
@@ -126,9 +124,10 @@ def test_resumed_training_equals_one_that_never_stopped(toy: Path, tmp_path: Pat
 
 def test_kill_9_loses_no_saved_epoch(toy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with training_with_a_checkpoint(toy, run, "training.epochs=300") as process:
-        time.sleep(0.5)
-        process.kill()
+    process = training_with_a_checkpoint(toy, run, "training.epochs=300")
+    time.sleep(0.5)
+    process.kill()
+    assert process.wait().returncode == -signal.SIGKILL
     meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
     again = Trainer(Run(run).recipe(), Run(run), ALONE)
     again.resume()
@@ -141,10 +140,10 @@ def test_an_interrupt_saves_and_says_how_to_go_on(toy: Path, tmp_path: Path) -> 
     run = tmp_path / "run"
     process = training_with_a_checkpoint(toy, run, "training.epochs=3000", "data.workers=1")
     os.kill(process.pid, signal.SIGTERM)
-    _, error = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert f"u2a train {run} --resume" in error
-    assert "Traceback" not in error
+    done = process.wait()
+    assert done.returncode == 130
+    assert f"u2a train {run} --resume" in done.stderr
+    assert "Traceback" not in done.stderr
     meta = checkpoint.verify(checkpoint.current(run / "checkpoints", "LAST"))
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert max(steps) == meta["step"]
