@@ -1,12 +1,13 @@
 """``python WORDS`` in processes of their own that need not import torch again: forks of the one that tests.
 
 Most of what a short process costs is importing torch and transformers. What is imported, and what a test has
-replaced, is so in a fork too; signals, exit codes, open files and kills are those of any process. Where a GPU is
-in sight each is begun anew: PyTorch's autograd refuses to work on in a fork.
+replaced, is so in a fork too; signals, exit codes, open files and kills are those of any process. With a GPU
+each is begun anew: PyTorch's autograd refuses to work on in a fork.
 """
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import runpy
@@ -31,7 +32,7 @@ class Python:
     """
 
     def __init__(self, *words: object, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - `wait` closes
         given = [str(word) for word in words]
         self._forked = self._fresh = None
         if torch.cuda.is_available():
@@ -81,7 +82,7 @@ def _text(file: Any) -> str:
 def _begin(words: list[str], cwd: Path | None, env: Mapping[str, str], out: int, err: int) -> None:
     for number, name, file in ((1, "stdout", out), (2, "stderr", err)):
         os.dup2(file, number)
-        setattr(sys, name, open(number, "w", buffering=1, closefd=False))
+        setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w", closefd=False), line_buffering=True))
     os.environ.update(env)
     if cwd:
         os.chdir(cwd)

@@ -1,7 +1,7 @@
 """One of two processes that do a list of tasks together, one after another; `run` starts both.
 
-Two processes for all of them. Each task joins a process group of its own, as under torchrun. What it returns, or
-the error that it met, is pickled for the test.
+Each task joins a process group of its own, as under torchrun. What it returns, or the error that it met, is
+pickled for the test.
 """
 
 from __future__ import annotations
