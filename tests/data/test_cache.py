@@ -35,6 +35,7 @@ from u2a.runs.folder import Run
 from u2a.training.trainer import Trainer
 
 JOB = Path(__file__).parents[1] / "cache_job.py"
+ANNA, BERT, GROUP = 54_321, 54_322, 54_320
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 
 
@@ -540,6 +541,44 @@ def _read_only(server: WebServer, cache: Path) -> None:
         with pytest.raises(U2AError, match="the cache cannot be written"):
             opened(whole, Cache(cache))
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may become two other users")
+def test_two_users_of_a_group_share_one_cache(toy: Path, server: WebServer, shared_folder: Path) -> None:
+    """Anna and Bert at once, with room for four shards of ten; then what Anna left when she was killed."""
+    (shared_folder / "cache").mkdir()
+    os.chown(shared_folder / "cache", ANNA, GROUP)
+    (shared_folder / "cache").chmod(0o2775)
+    shards, limit = shared_folder / "cache/shards", 4 * shard_bytes(toy)
+    wanted = "\n".join((sample["image"] + sample["text"]).hex() for sample in local(toy))
+    assert _read_as((ANNA, BERT), server, shared_folder, limit) == [wanted] * 2
+    stored = list(shards.glob("*.tar"))
+    assert 0 < sum(path.stat().st_size for path in stored) <= limit
+    assert {path.stat().st_mode & 0o777 for path in shards.iterdir()} == {0o664}
+    assert {path.stat().st_gid for path in shards.iterdir()} == {GROUP}
+    killed = stored[0]
+    killed.with_suffix(".part").write_bytes(killed.read_bytes()[:100])
+    os.chown(killed.with_suffix(".part"), ANNA, GROUP)
+    killed.with_suffix(".part").chmod(0o664)
+    killed.unlink()
+    server.log.clear()
+    assert _read_as((BERT,), server, shared_folder, 10 * shard_bytes(toy)) == [wanted]
+    assert len(list(shards.glob("*.tar"))) == 10
+    assert killed.stat().st_uid == BERT
+    assert not any(asked for _, asked in server.log)  # nothing had to be read in ranges
+
+
+def _read_as(users: tuple[int, ...], server: WebServer, folder: Path, limit: int) -> list[str]:
+    """What each user reads of the whole split, all at once, through the cache in `folder`."""
+    outs = [folder / f"out-{user}" for user in users]
+    jobs = []
+    for user, out in zip(users, outs, strict=True):
+        out.touch()
+        os.chown(out, user, GROUP)
+        words = [server.url, folder / "cache", limit, out, user, GROUP]
+        jobs.append(subprocess.Popen([sys.executable, str(JOB), *map(str, words)]))
+    assert [job.wait(120) for job in jobs] == [0] * len(users)
+    return [out.read_text() for out in outs]
 
 
 @pytest.mark.parametrize(("umask", "others"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])

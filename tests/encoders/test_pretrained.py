@@ -303,6 +303,7 @@ def test_convert_writes_the_same_tensors_as_safetensors(tmp_path, checkpoints):
     new, reference = load(IMAGE, tmp_path / "new"), load(IMAGE, checkpoints["clip"])
     assert all(torch.equal(a, b) for a, b in zip(new.parameters(), reference.parameters(), strict=True))
     assert (tmp_path / "new" / "preprocessor_config.json").is_file()
+    assert len({path.stat().st_mode for path in (tmp_path / "new").iterdir()}) == 1  # as the umask has it
     with pytest.raises(U2AError, match="exists already"):
         convert_checkpoint(str(source), tmp_path / "new")
 

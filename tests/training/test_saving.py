@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,10 @@ def test_the_clock_is_due_after_its_minutes_and_anew_after_each_saving(monkeypat
 
 
 def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
-    golden_data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    golden_data: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(timed.time, "monotonic", lambda: now[0])
@@ -43,6 +48,7 @@ def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
     file = write_recipe(tmp_path, settings(case), with_validation(golden_data["complete"]))
     recipe = load_recipe(file, ["training.save_minutes=3"])
     made = Trainer(recipe, Run(tmp_path / "run"), ALONE)
+    request.addfinalizer(partial(os.umask, os.umask(0o027)))  # the group may read it, all of it
     made.run.create(recipe)
     step, saved, told = made.train_step, [], []
 
@@ -62,6 +68,9 @@ def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
         assert (made.run.checkpoints / name).read_text().strip() == "step-00000010"
     assert made.done == 10
     last = checkpoint.verify(checkpoint.current(made.run.checkpoints, "LAST"))
+    files = [path for path in made.run.folder.rglob("*") if path.is_file()]
+    assert len(files) >= 8
+    assert {path.name: path.stat().st_mode & 0o777 for path in files} == {path.name: 0o640 for path in files}
     assert [meta["step"] for meta in (*told, last)] == [3, 3, 3, 10]
     for meta in told:  # nothing was validated there
         assert (meta["validation"], meta["selected"], meta["calibration"], meta["best"]) == (

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,15 @@ def sync_file(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def follow_umask(path: Path) -> None:
+    """Give a file that a library made for its owner alone the mode of one that a person makes."""
+    probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.mode")
+    with open(probe, "xb") as stream:  # to ask for the umask is to change it, for all threads
+        mode = os.fstat(stream.fileno()).st_mode
+    probe.unlink()
+    path.chmod(stat.S_IMODE(mode))
 
 
 def sync_folder(path: Path) -> None:

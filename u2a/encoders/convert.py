@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from u2a.common.files import follow_umask
 from u2a.encoders.files import PretrainedOptions, fetch, is_local, local_folder, read_json
 from u2a.errors import U2AError, one_line
 
@@ -105,3 +106,4 @@ def _write(folder: Path, tensors: dict[str, Tensor], out: Path) -> None:
             if not path.name.startswith(WEIGHTS):
                 shutil.copyfile(path, out / path.name)
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    follow_umask(out / "model.safetensors")

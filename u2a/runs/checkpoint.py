@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from u2a.common.files import put_folder, sha256_file, sync_file, write_json, write_text
+from u2a.common.files import follow_umask, put_folder, sha256_file, sync_file, write_json, write_text
 from u2a.encoders.identity import difference
 from u2a.errors import CheckpointError
 from u2a.method.branch import UnimodalBranch
@@ -97,6 +97,7 @@ def _write(folder: Path, step: int, model: U2A, optimizer: torch.optim.Optimizer
     write_json(folder / "adapter.json", {"format": FORMAT, "step": step, **meta})
     checksums = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
     for path in folder.iterdir():
+        follow_umask(path)  # safetensors' files are their owner's alone
         sync_file(path)
     write_json(folder / "manifest.json", {"format": FORMAT, "files": checksums})
 

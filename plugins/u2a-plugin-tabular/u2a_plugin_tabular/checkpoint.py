@@ -42,13 +42,13 @@ def build(options: TabularOptions) -> TabularTransformer:
 
 def save(folder: str | Path, module: TabularTransformer, options: TabularOptions) -> None:
     """Write an encoder that other recipes can start from: set ``encoder`` to this folder."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(_config(options), indent=1), encoding="utf-8")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    save_file(state, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(to_bytes(state))  # not save_file: its files are their owner's alone
 
 
 def _config(options: TabularOptions) -> dict[str, Any]:

@@ -197,6 +197,7 @@ class Cache:
                 return None
             part, room = self._path(shard, "part"), self._path(shard, "room")
             try:
+                part.unlink(missing_ok=True)  # another user's, who was killed, could not be marked as verified
                 self._download(shard, part)
                 os.replace(part, self._path(shard, "tar"))
             except OSError as error:
