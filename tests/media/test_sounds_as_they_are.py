@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 import tiny
 
 from u2a.data.inspection.findings import inspect, open_splits
@@ -115,9 +116,75 @@ def test_frames_of_an_mp3_that_are_gone_are_counted():
     assert losses == [f"{3 / n:.1%} of the sound is damaged and was left out"]
     zeros = [frame if not 40 <= k < 60 else bytes(len(frame)) for k, frame in enumerate(frames)]
     for broken, share in ((b"".join(zeros), 1 - 20 / n), (b"".join(frames[: n // 2]), (n // 2) / n)):
-        with pytest.raises(BadSample, match=f"only {share:.0%} of the sound"):
+        with pytest.raises(BadSample, match=f"only {int(100 * share)}% of the sound"):
             decode_mono(broken, 30)
     assert len(decode_mono(b"".join(frames[: n // 2]), 1.0)[0]) == 44101  # what is used of it is whole
+
+
+def ogg_pages(member: bytes) -> list[bytes]:
+    pages, at = [], 0
+    while at < len(member):
+        lines = member[at + 27 : at + 27 + member[at + 26]]
+        pages.append(member[at : at + 27 + len(lines) + sum(lines)])
+        at += len(pages[-1])
+    return pages
+
+
+def rising(rate: int, seconds: int, codec: str) -> bytes:
+    """From 200 Hz to 2,000 Hz; in pieces, since libsndfile cannot take long ones."""
+    t_T = np.arange(rate * seconds) / rate
+    wave_T = 0.5 * np.sin(2 * np.pi * (200 * t_T + 900 / seconds * t_T**2))
+    member = io.BytesIO()
+    with soundfile.SoundFile(member, "w", rate, 1, codec, format="OGG") as file:
+        for part in np.split(wave_T, seconds):
+            file.write(part)
+    return member.getvalue()
+
+
+@pytest.mark.parametrize(("codec", "rate"), [("VORBIS", 44100), ("OPUS", 48000)])
+def test_pages_of_an_ogg_file_that_are_gone_are_counted(codec, rate):
+    member = rising(rate, 60, codec)
+    pages = ogg_pages(member)
+    m, middle = len(pages) // 2, len(member) // 2
+    with noting_losses() as losses:
+        assert len(decode_mono(member, 90)[0]) == 60 * rate
+        assert len(decode_mono(b"".join([*pages[:m], b"nothing" * 9, *pages[m:]]), 90)[0]) == 60 * rate
+    assert losses == []
+    flipped = member[:middle] + bytes([member[middle] ^ 1]) + member[middle + 1 :]
+    for damaged in (b"".join(pages[:m] + pages[m + 1 :]), b"".join(pages[:2] + pages[3:]), flipped):
+        with noting_losses() as losses:
+            wave, _ = decode_mono(damaged, 90)
+        told = float(losses.pop().split("%")[0]) / 100
+        assert told == pytest.approx(1 - len(wave) / rate / 60, rel=0.2)  # pages are not equally long
+        assert not losses
+    with noting_losses() as losses:
+        decode_mono(b"".join(pages[:-1])[:-9], 90)
+    there, wanted = (struct.unpack_from("<q", page, 6)[0] for page in pages[-3:-1])
+    assert losses == [f"{1 - there / wanted:.1%} of the sound is damaged and was left out"]
+    wave, _ = decode_mono(b"".join(pages[:2] + pages[m:]), 90)  # somebody tuned in
+    assert 20 < len(wave) / rate < 40
+    assert hertz(wave[-rate:], rate) > 1900
+    for damaged in (
+        b"".join(pages[: m - m // 4] + pages[m:]),
+        b"".join(pages[:4])[:-9],
+        b"".join(pages[:3])[:-9],
+    ):
+        with pytest.raises(BadSample, match=r"only \d+% of the sound can|no audio frames"):
+            decode_mono(damaged, 90)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [b"LIST\x0f\0\0\0INFOISFT\x03\0\0\0abc", b"LIST\x10\0\0\0INFOISFT\x04\0\0\0abcd\0", b"bext\3\0\0\0xyz"],
+    ids=["odd without a byte", "even with one", "another"],
+)
+def test_chunks_of_a_wav_that_are_padded_wrongly(between):
+    member = tiny.sound_bytes(tiny.tone(1.0))
+    at = member.index(b"data")
+    for odd in (member[:at] + between + member[at:], member[:12] + between + member[12:]):
+        wave, rate = decode_mono(odd, 10)
+        np.testing.assert_array_equal(wave, decode_mono(member, 10)[0])
+        assert rate == 16000
 
 
 @pytest.mark.parametrize("rates", [(16000, 16000), (16000, 8000)])

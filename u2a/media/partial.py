@@ -36,7 +36,9 @@ def judge_loss(have: float, wanted: float, kind: str) -> None:
     if lost <= _ROUNDING and lost <= MOST_LOST * wanted:
         return
     if lost > MOST_LOST * wanted:
-        raise BadSample(f"only {have / wanted:.0%} of the {kind} can be decoded ({have:.2f} of {wanted:.2f} s)")
+        raise BadSample(
+            f"only {int(100 * have / wanted)}% of the {kind} can be decoded ({have:.2f} of {wanted:.2f} s)"
+        )
     tell_loss(f"{lost / wanted:.1%} of the {kind} is damaged and was left out")
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from u2a.errors import BadSample, one_line
 from u2a.media import grey, jpeg, packed
+from u2a.media.lab import lab_to_rgb
 from u2a.media.metadata import strip
 from u2a.media.names import named
 from u2a.media.quiet import no_warnings
@@ -109,6 +110,8 @@ def to_rgb(image: Image.Image, data: bytes = b"") -> Image.Image:
     """8-bit RGB on white; `data` is the file that the picture came from, which says what its greys mean."""
     if image.mode == "P" and image.format == "TIFF":
         image = _with_bright_palette(image)
+    if image.mode == "LAB":
+        return lab_to_rgb(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = grey.to_8_bits(image, data)
     elif data and (mask := grey.png_mask(image, data)) is not None:

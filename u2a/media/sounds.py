@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from u2a.errors import BadSample, NoContent
-from u2a.media import mp3
+from u2a.media import mp3, ogg
 from u2a.media.containers import chosen_stream, open_container
-from u2a.media.ogg import links
 from u2a.media.partial import judge_loss
 from u2a.media.wav import repaired
 
@@ -38,7 +37,7 @@ def decode_mono(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
     if not member:
         raise BadSample("empty file")
     parts: list[tuple[np.ndarray, int]] = []
-    for link in links(member):
+    for link in ogg.links(member):
         wave_CT, rate = _with_soundfile(link, seconds) or _with_ffmpeg(link, seconds)
         parts.append((wave_CT.mean(axis=0, dtype=np.float32), rate))
         if sum(len(wave) / rate for wave, rate in parts) > seconds:
@@ -75,16 +74,17 @@ def _with_soundfile(member: bytes, seconds: float) -> tuple[np.ndarray, int] | N
             rate, frames = sound.samplerate, int(seconds * sound.samplerate) + 1
             wave_CT = sound.read(frames, dtype="float32", always_2d=True).T
             whole = min(sound.frames if declared is None else round(declared * rate), frames)
-            is_mp3 = sound.format == "MP3"  # whose length libsndfile guesses
+            container = sound.format
     except soundfile.LibsndfileError:
         return None
     have, wanted = wave_CT.shape[1] / rate, whole / rate
-    if is_mp3:
+    counted = _counted(member, container, seconds)
+    if counted is not None:
         decoded = have
-        have, wanted = mp3.seconds_there(member, seconds) or (0.0, 0.0)
-        if have > decoded + _PRIMING:  # of files that were joined it reads the first
+        have, wanted = counted
+        if have > decoded + _PRIMING:  # of MP3s that were joined it reads the first
             return None
-    if declared or wave_CT.shape[1]:
+    if declared or counted or wave_CT.shape[1]:
         judge_loss(have, wanted, "sound")
     return wave_CT, rate
 
@@ -99,11 +99,18 @@ def _with_ffmpeg(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
             raise BadSample("cannot be decoded as audio: every packet is damaged")
         have = sum(len(wave) / rate for wave, rate in parts)
         whole = _seconds_of(container, have, len(parts), lost)
-        by_frames = mp3.seconds_there(member, seconds) if container.format.name == "mp3" else None
-    there, wanted = by_frames or (have, min(whole, max(seconds, have)))
+        counted = _counted(member, container.format.name, seconds)
+    there, wanted = counted or (have, min(whole, max(seconds, have)))
     judge_loss(there, wanted, "sound")
     rate = parts[0][1]
     return joined(parts, rate)[None, : int(seconds * rate) + 1], rate
+
+
+def _counted(member: bytes, container: str, seconds: float) -> tuple[float, float] | None:
+    """Seconds that are there and that there should be, by frames or pages where decoders do not tell."""
+    if container.lower() == "mp3":
+        return mp3.seconds_there(member, seconds)
+    return ogg.seconds_there(member, seconds) if container.lower() == "ogg" else None
 
 
 def _decoded(container: InputContainer, seconds: float) -> tuple[list[tuple[np.ndarray, int]], int]:
