@@ -7,6 +7,7 @@ each is begun anew: PyTorch's autograd refuses to work on in a fork.
 
 from __future__ import annotations
 
+import importlib
 import io
 import multiprocessing
 import os
@@ -21,6 +22,11 @@ from typing import Any
 
 import torch
 
+from u2a.plugins.loading import registry
+
+#: What takes long to import, and is imported where it is needed.
+EARLY = ("u2a.training.start", "u2a.report.write", "transformers.models.auto.modeling_auto", "torchvision")
+
 
 class Python:
     """``python WORDS``, started and going on.
@@ -33,6 +39,8 @@ class Python:
 
     def __init__(self, *words: object, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
         self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - `wait` closes
+        for name in EARLY:
+            importlib.import_module(name)
         given = [str(word) for word in words]
         self._forked = self._fresh = None
         if torch.cuda.is_available():
@@ -84,6 +92,8 @@ def _begin(words: list[str], cwd: Path | None, env: Mapping[str, str], out: int,
         os.dup2(file, number)
         setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w", closefd=False), line_buffering=True))
     os.environ.update(env)
+    if "PYTHONPATH" in env:
+        registry.cache_clear()  # other plugins may be there
     if cwd:
         os.chdir(cwd)
     sys.meta_path[:] = [one for one in sys.meta_path if "pytest" not in type(one).__module__]
@@ -93,7 +103,10 @@ def _begin(words: list[str], cwd: Path | None, env: Mapping[str, str], out: int,
     torch.set_num_threads(1)  # a fork has none of the pool's other threads
     kind, rest = (words[0], words[1:]) if words[0] in ("-m", "-c") else ("", words)
     sys.argv = rest
-    sys.path[:0] = [*env.get("PYTHONPATH", "").split(os.pathsep), "" if kind else str(Path(rest[0]).parent)]
+    sys.path[:0] = [
+        *filter(None, env.get("PYTHONPATH", "").split(os.pathsep)),
+        "" if kind else str(Path(rest[0]).parent),
+    ]
     if kind == "-m":
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     elif kind == "-c":

@@ -1,13 +1,12 @@
 """The README's blocks, run as they are printed, in an empty folder with the files that they name."""
 
-import os
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
 import tiny
+from processes import python
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -31,24 +30,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def run(folder: Path, *command: str) -> str:
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+def run(folder: Path, *words: str) -> str:
+    done = python(*words, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+def u2a(folder: Path, line: str) -> str:
+    name, *words = shlex.split(line)
+    assert name == "u2a"
+    return run(folder, "-m", name, *words)
+
+
+@pytest.mark.compares
 def test_own_data_from_manifest_to_report(folder: Path) -> None:
-    output = run(folder, "bash", "-euc", block("sh"))
+    output = "".join(u2a(folder, line) for line in block("sh").splitlines())
     assert "without text" in output
     assert "used image; filled in text" in output
     assert list(folder.glob("**/report.html")) or list(folder.glob("**/*.html"))
 
 
+@pytest.mark.compares
 def test_the_same_from_python(folder: Path) -> None:
     if not (folder / "shards/pets").exists():
-        run(folder, "u2a", "data", "pack", "pets.toml", "--manifest", "manifest.jsonl")
-    output = run(folder, sys.executable, "-c", block("python"))
+        u2a(folder, "u2a data pack pets.toml --manifest manifest.jsonl")
+    output = run(folder, "-c", block("python"))
     assert "[('image',), ('text',)]" in output
 
 

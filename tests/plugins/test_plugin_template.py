@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tomllib
 
 import pytest
 from click.testing import CliRunner
 from distributions import install
+from processes import python
 
 from u2a.cli.main import main
 from u2a.errors import U2AError
 from u2a.plugins.loading import registry
 from u2a.plugins.new import new_plugin
+
+#: As `python -m pytest` does it where no other conftest.py is loaded already.
+PYTEST = """import sys, pytest
+for name in [name for name in sys.modules if name.endswith("conftest")]:
+    del sys.modules[name]
+sys.exit(pytest.main(["-q", "-W", "error", "-p", "no:cacheprovider"]))
+"""
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
@@ -22,10 +28,7 @@ def test_the_new_distribution_registers_passes_and_trains(tmp_path, pretrained):
     folder = new_plugin("wrist_sensor", registry(), tmp_path / "made", pretrained=pretrained)
     install(tmp_path / "site", "u2a-plugin-wrist-sensor", {"wrist_sensor": "u2a_plugin_wrist_sensor"})
     path = os.pathsep.join([str(folder), str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
-    )
+    done = python("-c", PYTEST, cwd=folder, env={"PYTHONPATH": path})
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout

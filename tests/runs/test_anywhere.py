@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import processes
 import pytest
 import tiny
 import torch
@@ -49,10 +49,8 @@ def short(run: Path) -> Path:
 
 
 def python(code: str | Path, *args: str, **environment: str) -> str:
-    words = [sys.executable, str(code)] if isinstance(code, Path) else [sys.executable, "-c", code]
-    done = subprocess.run(
-        [*words, *args], capture_output=True, text=True, timeout=240, env={**os.environ, **environment}
-    )
+    words = [code] if isinstance(code, Path) else ["-c", code]
+    done = processes.python(*words, *args, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
 
@@ -105,7 +103,7 @@ SCRIPT = """import multiprocessing
 multiprocessing.set_start_method({method!r}, force=True)
 import u2a
 print("main script")
-print(u2a.load({run!r}, sets=["data.workers=2"]).evaluate().n)
+print(u2a.load({run!r}, sets=["data.workers=1"]).evaluate().n)
 """
 
 
@@ -145,7 +143,7 @@ def _evaluate(run: str, pipe) -> None:
 def test_a_daemonic_process_reads_without_workers(run: Path) -> None:
     """As Celery's and django-q's are."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(
+    process = multiprocessing.get_context("fork").Process(
         target=_evaluate, args=(str(run), theirs), daemon=True
     )
     process.start()
@@ -245,14 +243,7 @@ def test_a_second_training_in_a_run_folder_is_refused(run: Path, monkeypatch: py
 
     monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.3)
     with lock.training_in(run):
-        patience = "import u2a.training.lock as lock; lock.PATIENCE_SECONDS = 0.3"
-        code = f"{patience}; from u2a.cli.main import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", code, "train", str(run), "--resume"],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = processes.python("-m", "u2a", "train", run, "--resume")
         assert done.returncode == 2
         assert "another training is under way in this run folder" in done.stderr
         with pytest.raises(U2AError, match="another training is under way"):

@@ -58,7 +58,7 @@ def test_pack_train_and_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "recipe.toml").write_text(RECIPE)
     write_manifest(tmp_path)
     run("data", "pack", "recipe.toml", "--manifest", "manifest.jsonl")
-    run("train", "recipe.toml", "--run", "runs/example")
+    run("train", "recipe.toml", "--run", "runs/example", "--no-baselines")
     scores = json.loads(run("eval", "runs/example", "--json"))
     assert scores["n"] == 16
     assert scores["complete"]["accuracy"] > 0.8
