@@ -61,7 +61,13 @@ def _helpers() -> list[Callable[..., object]]:
             files.weight_files,
         ),
         *(refusals.model_type, loading.load_config, loading.load_backbone, loading.load_architecture),
-        *(tensors.read_tensors, tensors.check_leftovers, tensors.check_finite, identity.file_hashes),
+        *(
+            tensors.read_tensors,
+            tensors.unwrapped,
+            tensors.check_leftovers,
+            tensors.check_finite,
+            identity.file_hashes,
+        ),
         *(structure.split_tokens, structure.run_tokens),
         *(blocks.lora_targets, structure.split_fused, positions.fit_grid),
     ]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from u2a.common.files import follow_umask
-from u2a.encoders.files import PretrainedOptions, fetch, is_local, local_folder, read_json
+from u2a.encoders.files import PretrainedOptions, is_local, local_folder, read_json
+from u2a.encoders.hub import fetch
 from u2a.errors import U2AError, one_line
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ parameters and building preprocessors for them need no network.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -21,10 +20,10 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from u2a.contract.modality import ModalityOptions
 from u2a.contract.paths import _absolute
 from u2a.encoders.architectures import Architecture
+from u2a.encoders.hub import SMALL_FILES, fetch, hub_id
 from u2a.encoders.layouts import is_pointer, other_weights, what_file, what_folder
 from u2a.errors import U2AError
 
-SMALL_FILES = ("*.json", "vocab.txt", "merges.txt")
 WEIGHT_FILES = ("model.safetensors", "model-*-of-*.safetensors")
 INDEX_FILE = "model.safetensors.index.json"
 
@@ -194,14 +193,6 @@ def _no_weights(folder: Path, encoder: str) -> str:
     return f"if it has pytorch_model.bin instead, {convert}"
 
 
-def hub_id(folder: Path) -> str | None:
-    """Whose snapshot in the hub's cache a folder is; None if it is none."""
-    parts = folder.parts[-3:]
-    if len(parts) != 3 or parts[1] != "snapshots" or not parts[0].startswith("models--"):
-        return None
-    return parts[0].removeprefix("models--").replace("--", "/")
-
-
 def sha256_of(files: Sequence[Path]) -> str:
     """Hex SHA-256 of the files' bytes, one after another."""
     digest = hashlib.sha256()
@@ -232,33 +223,3 @@ def _packaged_folder(options: PretrainedOptions, packaged: Path | None) -> Path 
     # An id without an owner is the hub's old spelling of an id that has one.
     matches = [packaged / name] if "/" in options.encoder else sorted(packaged.glob(f"*--{name}"))
     return next((folder for folder in matches if folder.is_dir()), None)
-
-
-def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
-    """Bring the files of a hub id to the hub's cache (or find them there); the snapshot's folder.
-
-    Raises:
-        U2AError: not there, or no network; says how to get them.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
-
-    # A bar for the large files only.
-    bars = contextlib.nullcontext() if patterns is not SMALL_FILES else disable_progress_bars()
-    try:
-        with bars:
-            folder = snapshot_download(
-                options.encoder, revision=options.revision, allow_patterns=list(patterns)
-            )
-        return Path(folder)
-    except Exception as error:  # network, hub and validation errors share no base class
-        if type(error).__name__ == "IncompleteSnapshotError":
-            raise U2AError(
-                f"encoder {options.encoder}: the hub's cache holds only a part of it, and the hub cannot be "
-                f"reached; where there is network run: hf download {options.encoder}"
-            ) from None
-        raise U2AError(
-            f"encoder {options.encoder} cannot be read from the hub ({type(error).__name__}); where there is "
-            f"network run: hf download {options.encoder} --local-dir DIR, then set encoder = ./DIR (a folder "
-            f"is written ./{options.encoder}; there is no checkpoint of that name)"
-        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from u2a.encoders.files import (
     weights_folder,
 )
 from u2a.encoders.identity import file_hashes
-from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors
+from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors, unwrapped
 from u2a.errors import CheckpointError, U2AError, one_line
 
 if TYPE_CHECKING:
@@ -185,30 +186,47 @@ def _read(
     unused: Sequence[str],
     init: dict[str, Any],
 ) -> tuple[nn.Module, list[str]]:
+    def load(tensors: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any], list[str]]:
+        with quiet():
+            module, info = _from_tensors(model_class, config, tensors, init)
+        return module, info, sorted(key for key in info["missing_keys"] if not key.startswith(tuple(unused)))
+
+    try:
+        tensors: Mapping[str, Any] = read_tensors(weight_files(folder, options.encoder))
+        module, info, missing = load(tensors)
+        bare = unwrapped(tensors, module) if missing else tensors
+        if bare is not tensors and len((again := load(bare))[2]) < len(missing):
+            tensors, (module, info, missing) = bare, again
+    except Exception as error:  # safetensors, shape and key errors come in many classes
+        raise CheckpointError(f"encoder {options.encoder} cannot be loaded: {_one_line(error)}") from None
+    if missing:
+        raise CheckpointError(
+            f"encoder {options.encoder} lacks {len(missing)} weights that the model needs, e.g. "
+            f"{', '.join(missing[:3])}: is it a complete {model_class.__name__} checkpoint? "
+            f"It has {len(tensors)} tensors, e.g. {', '.join(sorted(tensors)[:2])}"
+        )
+    return module, check_leftovers(module, info["unexpected_keys"], options.encoder, tensors)
+
+
+def _from_tensors(
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    tensors: Mapping[str, Any],
+    init: dict[str, Any],
+) -> tuple[Any, dict[str, Any]]:
     import torch
 
     loader: Any = model_class
-    try:
-        with quiet():
-            module, info = loader.from_pretrained(
-                None,
-                config=config,
-                state_dict=read_tensors(weight_files(folder, options.encoder)),
-                dtype=torch.float32,  # the default keeps a half-precision file in half precision
-                attn_implementation=_attention(model_class),
-                output_loading_info=True,
-                trust_remote_code=False,
-                **init,
-            )
-    except Exception as error:  # safetensors, shape and key errors come in many classes
-        raise CheckpointError(f"encoder {options.encoder} cannot be loaded: {_one_line(error)}") from None
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith(tuple(unused)))
-    if missing:
-        raise CheckpointError(
-            f"encoder {options.encoder} lacks {len(missing)} weights that the model needs, "
-            f"e.g. {', '.join(missing[:3])}: is it a complete {model_class.__name__} checkpoint?"
-        )
-    return module, check_leftovers(module, info["unexpected_keys"], options.encoder)
+    return loader.from_pretrained(
+        None,
+        config=copy.deepcopy(config),
+        state_dict=dict(tensors),
+        dtype=torch.float32,  # the default keeps a half-precision file in half precision
+        attn_implementation=_attention(model_class),
+        output_loading_info=True,
+        trust_remote_code=False,
+        **init,
+    )
 
 
 def _identity(folder: Path, options: PretrainedOptions) -> dict[str, Any]:

@@ -126,12 +126,12 @@ class _Parts:
 def _read(module: nn.Module, options: PretrainedOptions) -> None:
     from u2a.encoders.files import is_local, sha256_of
     from u2a.encoders.identity import IMAGE_FILES, TEXT_FILES, file_hashes
-    from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors
+    from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors, unwrapped
 
     folder = weights_folder(options)
     files = weight_files(folder, options.encoder)
     try:
-        tensors = read_tensors(files)
+        tensors = unwrapped(read_tensors(files), module)
         missing, unexpected = module.load_state_dict(tensors, strict=False)
     except Exception as error:  # safetensors and torch raise several classes
         reason = one_line(error, 300)
@@ -141,7 +141,7 @@ def _read(module: nn.Module, options: PretrainedOptions) -> None:
             f"encoder {options.encoder} lacks {len(missing)} weights of {type(module).__name__}, "
             f"e.g. {', '.join(sorted(missing)[:3])}"
         )
-    check_leftovers(module, unexpected, options.encoder)
+    check_leftovers(module, unexpected, options.encoder, tensors)
     check_finite(module, options.encoder)
     module.u2a_base = {  # type: ignore[assignment]
         "id": options.encoder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,33 +25,80 @@ def read_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
     """All tensors of a checkpoint's safetensors files.
 
     transformers is handed these, not the folder: it would apply an ``adapter_config.json`` that lies there
-    to weights into which the adapter was merged already.
+    to weights into which the adapter was merged already. A tensor that was stored once for several names
+    (tied weights, by ``safetensors.torch.save_model``) is here under each of them.
+
+    Raises:
+        CheckpointError: a tensor is quantised, so that its numbers are not the weights; names it.
     """
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
     tensors: dict[str, Tensor] = {}
     for path in files:
-        tensors |= load_file(path)
+        with safe_open(path, "pt") as file:
+            tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, a method of its own
+            same = file.metadata() or {}
+        tensors |= {
+            name: tensors[kept] for name, kept in same.items() if kept in tensors and name not in tensors
+        }
+    for name, tensor in tensors.items():
+        if _is_quantised(name, tensor):
+            raise CheckpointError(
+                f"{name} is quantised ({str(tensor.dtype).removeprefix('torch.')}), and cannot be adapted; "
+                "use the original checkpoint"
+            )
     return tensors
 
 
-def check_leftovers(module: nn.Module, unexpected: Iterable[str], encoder: str) -> list[str]:
+def _is_quantised(name: str, tensor: Tensor) -> bool:
+    if tensor.is_floating_point():
+        return tensor.element_size() == 1
+    return name.endswith((".weight", ".bias", ".qweight"))
+
+
+def unwrapped(tensors: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
+    """The tensors without what DataParallel, torch.compile, Lightning and others put before every name.
+
+    Args:
+        tensors: by name, e.g. ``module.bert.embeddings.word_embeddings.weight``.
+        module: the encoder; names that begin with a part of it, or with its own prefix, stay.
+    """
+    own = {name for name, _ in module.named_children()} | {getattr(module, "base_model_prefix", "")}
+    while tensors:
+        first = {name.partition(".")[0] for name in tensors}
+        if len(first) > 1 or first & own or any("." not in name for name in tensors):
+            break
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def check_leftovers(
+    module: nn.Module, unexpected: Iterable[str], encoder: str, held: Collection[str] = ()
+) -> list[str]:
     """The checkpoint's tensors that the module has no place for, once none of them lies inside the encoder.
 
     A head, a pooler or another tower may be left over. A tensor inside the encoder's own parts is a sign that
     the checkpoint is of another network (relative positions, adapters, more layers), which would compute
     something else than its author's.
 
+    Args:
+        held: the names in the checkpoint. One of a model with a head keeps its encoder behind a prefix
+            (``bert.``), and what stands beside that is the head's, whatever it is called.
+
     Raises:
         CheckpointError: names the tensors.
     """
     parts = {name for name, _ in module.named_children()}
+    prefix = f"{getattr(module, 'base_model_prefix', '')}."
+    behind = prefix[:-1] not in parts and any(name.startswith(prefix) for name in held)
     names = sorted(unexpected)
-    inside = [
-        name
-        for name in names
-        if name.split(".")[0] in parts and not _HARMLESS.search(name) and not _HEADS.search(name)
-    ]
+    inside = []
+    for name in names:
+        if behind and name in held and not name.startswith(prefix):
+            continue
+        bare = name.removeprefix(prefix) if behind else name
+        if bare.split(".")[0] in parts and not _HARMLESS.search(bare) and not _HEADS.search(bare):
+            inside.append(name)
     if inside:
         raise CheckpointError(
             f"encoder {encoder} has {len(inside)} tensors inside its network that {type(module).__name__} does "
@@ -63,6 +110,8 @@ def check_leftovers(module: nn.Module, unexpected: Iterable[str], encoder: str) 
 def _cause(name: str) -> str:
     if re.search(r"\.(lora_|base_layer|adapters?\.|adapter_)", name):
         return "adapters are not merged into the weights; merge them (peft: merge_and_unload) and save it again"
+    if re.search(r"(scale|scale_inv|zero_point|SCB|absmax|quant_map|scales|qzeros|g_idx)$", name):
+        return "its weights are quantised, and cannot be adapted; use the original checkpoint"
     if "distance_embedding" in name or "rel_pos" in name or "relative" in name:
         return "it attends by relative positions, which this model does not have; use another checkpoint"
     return "config.json (e.g. its number of layers) does not describe these weights; use a matching pair"
