@@ -422,6 +422,15 @@ def test_addresses_by_range_and_with_signatures(toy: Path, server: WebServer, tm
     assert "secret" not in str(caught.value)
 
 
+def test_a_signed_address_is_asked_for_as_it_is_written(server: WebServer, tmp_path: Path) -> None:
+    """Servers may sign the very characters, and %2F and / are two."""
+    asked = "dataset.json?Credential=A%2F20%2Fs3&sig=a%2Bb%2F%3d%3D&who=a%40b&tilde=%7E&plus=a+b"
+    fetch(f"{server.url}/{asked}")
+    fetch_range(f"{server.url}/{asked}", 1, 5)
+    remote.download(f"{server.url}/{asked}", tmp_path / "x")
+    assert {path for path, _ in server.log} == {f"/{asked}"}
+
+
 def test_the_plan_is_fetched_window_by_window(monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 

@@ -203,8 +203,10 @@ def test_truncation_anywhere_is_refused(tmp_path: Path, cut: int) -> None:
     ("data", "label", "message"),
     [
         (b"3", "cls", "a.cls: label '3' is none of the 3 classes, nor a place in them"),
-        (b"", "cls", "a.cls: '' is not a label"),
-        (b"\xff", "cls", "a.cls: 'utf-8' codec"),
+        (b"", "cls", "a.cls: is empty, and no label"),
+        (b"\xff", "cls", "a.cls: is no UTF-8 text"),
+        (b"\x93NUMPY\x01", "cls", "a.cls: is no UTF-8 text, but a NumPy array"),
+        (b'{"x": "cat", "x": "dog"}', "json:x", "a.json: names 'x' twice"),
         (b"[", "json:x", "a.json: is not JSON"),
         (b"{}", "json:x", "a.json: has no 'x'"),
         (b'{"x": 1.5}', "json:x", "a.json: 1.5 is not a label"),
@@ -281,6 +283,35 @@ def test_own_shards_need_no_mapping(tmp_path: Path) -> None:
     run(tmp_path / "train-000000.tar")
     assert (tmp_path / "train-000000.tar.idx").read_bytes() == before
     assert json.loads(ShardIndex(tmp_path / "train-000000.tar").info.model_dump_json())["mapping"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "label", "right"),
+    [
+        (b"\xef\xbb\xbfdog\r\n", "cls", ["dog"]),
+        (b'{"x.y": "cat"}', "json:x.y", ["cat"]),
+        (b'{"x": null}', "json:x", []),
+    ],
+)
+def test_labels_as_other_tools_write_them(tmp_path: Path, data: bytes, label: str, right: list[str]) -> None:
+    path = raw(tmp_path / "x.tar", [("a.jpg", b"x"), (f"a.{label.partition(':')[0]}", data)])
+    run(path, "--map", "jpg=image", "--label", label, "--classes", "cat,dog,owl")
+    index = ShardIndex(path)
+    assert [index.info.classes[i] for i in index.label_ids(0)] == right
+
+
+def test_what_is_no_tar_and_what_is_no_split_is_named(tmp_path: Path) -> None:
+    path = raw(tmp_path / "x.tar", [("a.jpg", b"x")])
+    assert "--split: 'a/b' may hold letters, digits, - and _ only" in fails(
+        path, "--map", "jpg=image", "--split", "a/b"
+    )
+    assert "note: split 'Valid': only 'val' picks the checkpoint" in run(
+        path, "--map", "jpg=image", "--split", "Valid"
+    )
+    path.write_bytes(b"<!DOCTYPE html><title>404</title>" * 99)
+    assert "an HTML page (a failed download?)" in fails(path, "--map", "jpg=image")
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    assert "git lfs pull" in fails(path, "--map", "jpg=image")
 
 
 def test_a_split_grows_with_each_command_and_refuses_what_it_has(tmp_path: Path) -> None:

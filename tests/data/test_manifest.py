@@ -201,7 +201,11 @@ def test_rows_of_the_wrong_width(folder):
             b"x" * 300 + b",y\n",
             "has no column 'key'; its columns, separated by a comma, are '" + "x" * 56 + "...",
         ),
-        ("m.json", b'{"key": {"0": "a"}, "split": {"0": "train"}}', "is an object of columns, as pandas'"),
+        (
+            "m.json",
+            b'{"key": {"0": "a"}, "split": {"0": "train"}}',
+            "is one object with the whole table, as pandas'",
+        ),
         ("m.json", b"[{", "is neither JSON lines nor a JSON array"),
     ],
 )
@@ -320,6 +324,11 @@ def test_a_path_in_a_column_of_texts_stops(folder):
 
 
 PATHS = {
+    "img/Shot\u202f1.jpg": "img/Shot\\u202f1.jpg: no such file; there is 'Shot 1.jpg'",
+    "img/Shot%201.jpg": "no such file; there is 'Shot 1.jpg'",
+    "img/it\u2019s.jpg": 'no such file; there is "it\'s.jpg"',
+    "img/B\u200b.JPG": "no such file; there is 'B.jpg'",
+    "img/b.jpg": "no such file; there is 'B.jpg': names differ by case",
     "https://host/a.jpg": "is an address; download it, and name the file",
     "file:///a.jpg": "is an address",
     "img\\a.jpg": "is written with backslashes or a drive; write 'img/a.jpg'",
@@ -330,6 +339,8 @@ PATHS = {
 
 @pytest.mark.parametrize("path", PATHS)
 def test_paths_that_are_none(folder, path):
+    for name in ("Shot 1.jpg", "it's.jpg", "B.jpg"):
+        (folder / "img" / name).write_bytes(b"x")
     _, problems, _ = told(folder, jsonl(ROW | {"image": path}))
     assert PATHS[path] in problems[0]
 
@@ -357,6 +368,9 @@ def test_accents_in_either_form(folder):
 LABELS = {
     "3": ("3",), 3: ("3",), 4.0: ("4",), True: ("true",), None: None, "": None, "  ": None, " x ": ("x",),
     float("nan"): None, "['x', 'y']": ("x", "y"), "[0 1 1]": ("0", "1", "1"), "e\u0301": ("\u00e9",),
+    "[1. 0. 1.]": ("1", "0", "1"), "[True, False]": ("true", "false"), "('x', 'y')": ("x", "y"),
+    "('x',)": ("x",),
+    "{'x', 'y'}": ("x", "y"), """["it's", 'x']""": ("it's", "x"), "(1)": ("(1)",), "(x)": ("(x)",), "[]": (),
 }  # fmt: skip
 
 

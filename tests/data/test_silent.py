@@ -108,6 +108,14 @@ TOLD = {
     "split in capitals": (change(rows_of(4), split="Train"), "split 'Train': only 'train' is trained on"),
     "validation": (rows_of(4) + rows_of(2, "validation", 4), "only 'val' picks the checkpoint"),
     "dev": (rows_of(4) + rows_of(2, "DEV", 4), "--rename-split DEV=val"),
+    "two of a name": (
+        rows_of(4) + rows_of(1, "Train", 4),
+        "only 'train' is trained on, and there is one: to join them: u2a data pack --rename-split Train=train",
+    ),
+    "group of two splits": (
+        change(rows_of(4), group="caf\u00e9") + change(rows_of(1, "test", 4), group="cafe\u0301"),
+        "1 groups have samples in train and test: 'k0'",
+    ),
     "no train": (rows_of(4, "test"), "there is no split 'train' (test)"),
     "no labels": (change(rows_of(4), label=None), "train: none of 4 samples have a label"),
     "some labels": (rows_of(3) + change(rows_of(1, first=3), label=""), "train: 3 of 4 samples have a label"),
@@ -197,6 +205,24 @@ def test_accents_of_labels_and_keys(tmp_path: Path) -> None:
         notes_of(tmp_path, change(rows_of(2), label="\u0441at"))  # a Cyrillic letter
 
 
+def test_what_names_no_split_and_classes_that_look_alike(tmp_path: Path) -> None:
+    with pytest.raises(U2AError, match="column 'split': 'nan' is a word for nothing"):
+        notes_of(tmp_path, rows_of(4) + rows_of(1, "nan", 4))
+    with pytest.raises(U2AError, match=r"class 'caf\u00e9' is named twice \('caf\\xe9', 'cafe\\u0301'\)"):
+        notes_of(tmp_path, rows_of(4), classes='["caf\u00e9", "cafe\u0301"]')
+
+
+def test_booleans_and_numbers_are_places_together(tmp_path: Path) -> None:
+    rows = [row | {"label": label} for row, label in zip(rows_of(4), [True, 0, 1.0, "false"], strict=True)]
+    notes_of(tmp_path, rows)
+    assert labels_of(tmp_path) == [["dog"], ["cat"], ["dog"], ["cat"]]
+    for label in ("\u0661", "\xb2", "-1"):  # an Arabic one, a superscript
+        with pytest.raises(U2AError, match=r"line 1: label '.+' is no"):
+            notes_of(tmp_path, change(rows_of(1), label=label))
+    with pytest.raises(U2AError, match=r"a multi-hot vector is written as a list: \[1, 0, 1\]"):
+        notes_of(tmp_path, change(rows_of(1), label="1 0"))
+
+
 def test_a_hold_out_parts_no_twins_and_no_groups(tmp_path: Path) -> None:
     rows = rows_of(40)
     for i in range(0, 20, 2):
@@ -232,7 +258,9 @@ def test_the_command_tells_a_program_everything(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["splits"]["train"]["presence"] == {"image + text": 2, "image": 2}
 
 
-@pytest.mark.parametrize("kind", ["bytes", "struct", "path in a struct", "dictionary", "nullable", "large"])
+@pytest.mark.parametrize(
+    "kind", ["bytes", "struct", "path in a struct", "dictionary", "nullable", "large", "list", "view"]
+)
 def test_parquet_as_other_tools_write_it(tmp_path: Path, kind: str) -> None:
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
@@ -245,6 +273,8 @@ def test_parquet_as_other_tools_write_it(tmp_path: Path, kind: str) -> None:
         "dictionary": pa.array(["0.png"] * 4).dictionary_encode(),
         "nullable": pa.array([None, "0.png", "0.png", None]),
         "large": pa.array(pictures, pa.large_binary()),
+        "list": pa.array([[{"bytes": data, "path": None, "height": 8}] for data in pictures]),
+        "view": pa.array(pictures, pa.binary_view()),
     }[kind]
     table = pa.table(
         {

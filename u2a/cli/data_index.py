@@ -73,6 +73,8 @@ def index(
         raise U2AError(
             "--split lists shards whose index is beside them; with --index-dir name both in the recipe"
         )
+    if split:
+        _check_split(split)
     paths = _paths(shards)
     mapping = None
     if pairs:
@@ -88,6 +90,17 @@ def index(
         click.echo(
             f"the recipe says where they are: data.indexes = {{ SPLIT = [{str(folder / '...tar.idx')!r}] }}"
         )
+
+
+def _check_split(split: str) -> None:
+    from u2a.data.shards.names import check_split, odd_splits
+
+    try:
+        check_split(split)
+    except ValueError as error:
+        raise U2AError(f"--split: {error}") from None
+    for note in odd_splits([split]):
+        _note(note.partition("; to rename it")[0])
 
 
 def _paths(shards: tuple[str, ...]) -> list[Path]:

@@ -69,21 +69,39 @@ def short(value: Any) -> str:
 
 def _part(value: Any) -> Any:
     small = isinstance(value, int | float) or (isinstance(value, str) and len(value) <= MOST_SHOWN)
-    return value if small else ...
+    return value if small or value is None else _Kind(type(value).__name__)
+
+
+class _Kind(str):
+    """The name of a type, for a value that is too long to be shown."""
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 def told_apart(one: str, other: str) -> tuple[str, str]:
     """Two different texts for one message; by code points where a reader would take them for the same."""
-    if _looks(one) == _looks(other):
+    if looks(one) == looks(other):
         return ascii(one), ascii(other)
     return short(one), short(other)
 
 
 #: Letters of other scripts that look like Latin ones; enough to warn, not to decide.
 _TWINS = str.maketrans("аеорсухіјѕԁһВНКМТАЕОРСХαοΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijsdhBHKMTAEOPCXaoABEZHIKMNOPTYX")  # noqa: RUF001
+_MARKS = str.maketrans("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212", "''\"\"------")
 
 
-def _looks(text: str) -> str:
-    """What a text looks like: no invisible characters, one form for each accent, one kind of space."""
-    plain = unicodedata.normalize("NFKC", text).translate(_TWINS)
+def looks(text: str) -> str:
+    """What a text looks like: no invisible characters, one form for each accent, one kind of space,
+    hyphen and quotation mark."""
+    plain = unicodedata.normalize("NFKC", text).translate(_TWINS).translate(_MARKS)
     return " ".join("".join(c for c in plain if unicodedata.category(c) not in ("Cf", "Cc")).split())
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different; json itself would keep the last value of a name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"names {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found

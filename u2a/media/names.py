@@ -27,6 +27,7 @@ _STARTS = {
     b"\x1aE\xdf\xa3": "a film (Matroska or WebM)",
     b"<!doctype html": "an HTML page (a failed download?)",
     b"<html": "an HTML page (a failed download?)",
+    b"version https://git-lfs": "a pointer of git-lfs (git lfs pull gets the file)",
     b"{": "JSON (a failed download?)",
     b"data:": "a data address, not the bytes it stands for",
     b"/9j/": "base64 text of a JPEG, not its bytes",

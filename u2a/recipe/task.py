@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator
 
+from u2a.common.values import nfc
 from u2a.contract.extensions import MetricSpec
 from u2a.errors import PluginError
 from u2a.plugins.registry import Registry, Shelf
@@ -14,9 +15,11 @@ from u2a.recipe.section import Section, plugins_of
 
 
 def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted(name for name, count in Counter(classes).items() if count > 1)
+    twice = sorted(name for name, count in Counter(map(nfc, classes)).items() if count > 1)
     if twice:
-        raise ValueError(f"class {twice[0]!r} is named twice")
+        forms = sorted({ascii(name) for name in classes if nfc(name) == twice[0]})
+        how = f" ({', '.join(forms)})" if len(forms) > 1 else ""
+        raise ValueError(f"class {twice[0]!r} is named twice{how}")
     return classes
 
 

@@ -9,13 +9,12 @@ of numbers itself. A column ``<modality>_path`` always holds a path. An empty ce
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from u2a.common.values import is_missing, missing_word, short
+from u2a.common.values import is_missing, missing_word, nfc, number_text, short
 from u2a.data.packing.arrays import is_array, npy_bytes
 from u2a.data.packing.columns import Columns
 from u2a.data.packing.paths import Paths
@@ -23,10 +22,9 @@ from u2a.data.packing.sources import Cell, Row
 from u2a.data.packing.tables import not_utf8, reader
 from u2a.data.packing.values import encoded, is_object, labels_of, text_of, unwrapped
 from u2a.data.packing.words import MissingWords
+from u2a.data.shards.names import check_split
 from u2a.errors import U2AError
 from u2a.media.magic import extension_of
-
-_SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,14 @@ class Manifest:
         split = self.default_split or ""
         if named or not split:
             split = self._split(text_of(fields, "split", faults))
-        if split and not _SPLIT.fullmatch(split):
-            faults.append(f"column 'split': {short(split)} may hold letters, digits, - and _ only")
+        try:
+            if split:
+                check_split(split)
+        except ValueError as error:
+            faults.append(f"column 'split': {error}")
         labels = labels_of(fields, faults)
-        group = fields.get("group")
+        group = number_text(fields.get("group")) or fields.get("group")
+        group = None if is_missing(group) or group == "" else nfc(str(group))
         cells = {}
         for modality in self.extensions:
             try:
@@ -120,7 +122,7 @@ class Manifest:
                 faults.append(str(error))
         if not cells and not faults:
             faults.append(f"sample {key!r} has none of the modalities {', '.join(self.extensions)}")
-        return Row(line, key, split, labels, cells, None if is_missing(group) or group == "" else str(group))
+        return Row(line, key, split, labels, cells, group)
 
     def _split(self, value: Any) -> str:
         name = str(value).strip()

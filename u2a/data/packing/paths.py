@@ -7,9 +7,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote
 
-from u2a.common.values import looks_like_file, nfc, short, told_apart
+from u2a.common.values import looks, looks_like_file, nfc, short, told_apart
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
@@ -81,23 +83,30 @@ class Paths:
             if os.path.isfile(other):
                 return other
         folder, name = os.path.split(path)
-        names = _names_in(folder)
-        if (same := names.get(nfc(name))) is not None and os.path.isfile(found := os.path.join(folder, same)):
+        composed, folded, seen = _names_in(folder)
+        if (same := composed.get(nfc(name))) is not None and os.path.isfile(
+            found := os.path.join(folder, same)
+        ):
             return found
         hint = ""
-        if (other_case := names.get(nfc(name).casefold())) is not None:
+        if (other_case := folded.get(nfc(name).casefold())) is not None:
             hint = f"; there is {told_apart(name, other_case)[1]}: names differ by case"
+        elif (like := seen.get(looks(unquote(unescape(name))).casefold())) is not None:
+            mine, other = told_apart(name, like)
+            hint = f"; there is {other}" + (f", and this one is {mine}" if mine != short(name) else "")
         raise ValueError(f"{short(value)[1:-1]}: no such file{hint}")
 
 
 @lru_cache(8)
-def _names_in(folder: str) -> dict[str, str]:
-    """Names of a folder by their composed form, and by that without case."""
+def _names_in(folder: str) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Names of a folder by their composed form, by that without case, and by what they look like."""
     try:
         names = os.listdir(folder)
     except OSError:
-        return {}
-    return {nfc(name).casefold(): name for name in names} | {nfc(name): name for name in names}
+        names = []
+    composed = {nfc(name): name for name in names}
+    folded = {key.casefold(): name for key, name in composed.items()}
+    return composed, folded, {looks(name).casefold(): name for name in names}
 
 
 @lru_cache(4096)

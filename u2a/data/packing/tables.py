@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from u2a.common.values import short
+from u2a.common.values import once, short
 from u2a.data.packing.columns import check_columns, column_name
 from u2a.data.packing.parquet import read_parquet
 from u2a.errors import U2AError
@@ -96,13 +96,13 @@ def _read_json(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[s
             if not line.strip():
                 continue
             try:
-                fields = json.loads(line, object_pairs_hook=_once)
+                fields = json.loads(line, object_pairs_hook=once)
             except (ValueError, RecursionError) as error:
                 problems.append(f"line {number}: not JSON: {error}")
                 continue
             if _is_of_columns(fields):
                 raise U2AError(
-                    f"{path}: is an object of columns, as pandas' to_json writes by default; write it with "
+                    f"{path}: is one object with the whole table, as pandas' to_json writes it; write it with "
                     "to_json(FILE, orient='records', lines=True)"
                 )
             if isinstance(fields, dict):
@@ -112,12 +112,18 @@ def _read_json(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[s
 
 
 def _is_of_columns(fields: Any) -> bool:
-    return isinstance(fields, dict) and len(fields) > 1 and all(isinstance(v, dict) for v in fields.values())
+    """pandas' orients: columns and index; split; table."""
+    if not isinstance(fields, dict) or len(fields) < 2:
+        return False
+    named = {"columns", "data"} <= fields.keys() or {"schema", "data"} <= fields.keys()
+    return all(isinstance(value, dict) for value in fields.values()) or (
+        named and isinstance(fields["data"], list)
+    )
 
 
 def _read_array(path: Path, text: str, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
-        rows = json.loads(text, object_pairs_hook=_once)
+        rows = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise U2AError(f"{path}: is neither JSON lines nor a JSON array: {error}") from None
     for number, fields in enumerate(rows, 1):
@@ -125,15 +131,6 @@ def _read_array(path: Path, text: str, problems: list[str]) -> Iterator[tuple[in
             yield number, _named(fields)
         else:
             problems.append(f"line {number}: not a JSON object")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are all different; json itself would keep the last value of a name."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"names {next(name for name in names if names.count(name) > 1)!r} twice")
-    return found
 
 
 def _named(fields: dict[str, Any]) -> dict[str, Any]:

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from u2a.common.values import is_missing, number_text, short
-from u2a.data.shards.labels import is_number, label_texts
+from u2a.data.shards.labels import is_number, label_texts, listed
 
 #: The fields of a struct that holds a file, as ``datasets`` writes pictures and sounds.
 _FILE = {"bytes", "path", "sampling_rate"}
 
 
 def unwrapped(value: Any) -> Any:
-    """What a struct of Hugging Face ``datasets`` holds: the bytes, else the path."""
-    if isinstance(value, dict) and "bytes" in value and value.keys() <= _FILE and _is_file(value):
+    """What a struct of Hugging Face ``datasets`` holds, or a list of one: the bytes, else the path."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict | bytes | str):
+        return unwrapped(value[0])
+    if isinstance(value, dict) and "bytes" in value and value.keys() & _FILE and _is_file(value):
         return value["bytes"] if value["bytes"] is not None else value.get("path")
     return bytes(value) if isinstance(value, bytearray | memoryview) else value
 
@@ -63,8 +65,11 @@ def labels_of(fields: Mapping[str, Any], faults: list[str]) -> tuple[str, ...] |
     if not (is_missing(many) or isinstance(many, str | list | tuple)):
         faults.append(f"column 'labels': must be a list, not {short(many)}")
         return None
-    if isinstance(many, str) and not many.strip().startswith("["):
+    if isinstance(many, str) and listed(many) is None:
         many = many.split("|") if many.strip() else None
+        if many is not None and not all(name.strip() for name in many):
+            faults.append("column 'labels': a | has no name before or after it")
+            return None
     try:
         second = label_texts(many)
     except ValueError as error:

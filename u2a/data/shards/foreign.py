@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from u2a.common.values import once
 from u2a.data.shards.index import Mapping
 from u2a.data.shards.labels import LabelRule, Numbers, label_texts
 from u2a.data.shards.members import Found, Member
@@ -111,18 +112,29 @@ class ForeignReader:
     def _label_value(self, data: bytes) -> Any:
         label = str(self.mapping.label)
         if not label.startswith(JSON_LABEL):
-            if text := data.decode().strip():
+            if text := _decoded(data).strip():
                 return text
-            raise ValueError("'' is not a label")
+            raise ValueError("is empty, and no label")
         try:
-            value = json.loads(data)
-        except ValueError:
+            value = json.loads(_decoded(data), object_pairs_hook=once)
+        except json.JSONDecodeError:
             raise ValueError("is not JSON") from None
+        if isinstance(value, dict) and (key := label.removeprefix(JSON_LABEL)) in value:
+            return value[key]
         for part in label.removeprefix(JSON_LABEL).split("."):
             if not isinstance(value, dict) or part not in value:
                 raise ValueError(f"has no {label.removeprefix(JSON_LABEL)!r}")
             value = value[part]
         return value
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(
+            "is no UTF-8 text" + (", but a NumPy array" if data[:6] == b"\x93NUMPY" else "")
+        ) from None
 
 
 def parse_mapping(

@@ -19,8 +19,12 @@ from u2a.common.values import is_missing, missing_word, nfc, number_text, short
 
 Numbers = Literal["names", "places", "multihot"]
 CHOICES: tuple[Numbers, ...] = ("names", "places", "multihot")
-_WHOLE = re.compile(r"-?[0-9]{1,18}(\.0+)?")
+_WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")  # numpy writes 1. for 1.0
 _NUMPY = re.compile(r"\[\s*[-+.\d]+(\s+[-+.\d]+)*\s*\]")
+_PYTHON = re.compile(
+    r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(-?[0-9]+(?:\.[0-9]*)?)|(True|False))\s*(?:,|$)"""
+)
+_BRACKETS = ("[]", "()", "{}")
 _ON, _OFF = ("1", "true"), ("0", "false")
 _BOOLEANS = {"true": "1", "false": "0"}
 
@@ -39,7 +43,7 @@ def label_texts(value: Any) -> tuple[str, ...] | None:
         text = value.strip()
         if not text:
             return None
-        many = _listed(text) if text[0] == "[" and text[-1] == "]" else None
+        many = listed(text)
         return (_text(text),) if many is None else tuple(map(_text, many))
     if isinstance(value, list | tuple):
         return tuple(map(_text, value))
@@ -61,16 +65,30 @@ def _text(value: Any) -> str:
     return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
-def _listed(text: str) -> list[Any] | None:
+def listed(text: str) -> list[Any] | None:
     """The items of a list that was written into a cell as text: JSON, Python or numpy; None if it is none."""
-    for candidate in (text, text.replace("'", '"')):
-        try:
-            found = json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, list):
-            return found
-    return text[1:-1].split() if _NUMPY.fullmatch(text) else None
+    text = text.strip()
+    if text[:1] + text[-1:] not in _BRACKETS:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text[1:-1].split() if _NUMPY.fullmatch(text) else _python_items(text)
+    return found if isinstance(found, list) else None
+
+
+def _python_items(text: str) -> list[Any] | None:
+    """What Python's repr of a list, tuple or set of names, numbers and Booleans holds, as `str()` writes it."""
+    items, at, inner = [], 0, text[1:-1]
+    while at < len(inner.rstrip()):
+        found = _PYTHON.match(inner, at)
+        if found is None or "\\" in found[0]:
+            return None
+        name = found[1] if found[1] is not None else found[2]
+        items.append(name if name is not None else found[3] or found[4] == "True")
+        at = found.end()
+    named = any(isinstance(item, str) and not is_number(item) for item in items)
+    return items if named or text[0] == "[" else None  # "(1)" may well be a name
 
 
 class LabelRule:
@@ -89,6 +107,7 @@ class LabelRule:
         self._folded = {name.casefold(): name for name in classes}
         self._numbers: Counter[str] = Counter()  # numbers that were seen as labels
         self._word: str | None = None  # a label that was seen and is no number
+        self._boolean: str | None = None  # one that is a place only
         self._hot = 0
 
     def see(self, texts: Sequence[str]) -> int:
@@ -107,6 +126,8 @@ class LabelRule:
                 raise ValueError(self._stranger(text))
             if is_number(text):
                 self._numbers[text] += 1
+            elif self._name(text) is None:
+                self._boolean = text
             else:
                 self._word = text
         return len(texts)
@@ -128,6 +149,8 @@ class LabelRule:
                 f"label {text} is the class {text!r} by name, and by place {self._place(text)!r}, and so all "
                 "numbers here may be either; say which: --numbers names or --numbers places"
             )
+        if not places and self._boolean:
+            raise ValueError(f"labels are partly places: {self._boolean!r} is one, but not all numbers are")
         if not names and not places:
             odd = next(text for text in self._numbers if self._name(text) is None)
             raise ValueError(
@@ -184,7 +207,9 @@ class LabelRule:
 
     def _place(self, text: str) -> str | None:
         digits = _BOOLEANS.get(text.casefold(), text)
-        return self.classes[int(digits)] if digits.isdigit() and int(digits) < len(self.classes) else None
+        if not digits.isascii() or not digits.isdigit():
+            return None
+        return self.classes[int(digits)] if int(digits) < len(self.classes) else None
 
     def _is_hot(self, texts: Sequence[str]) -> bool:
         """Zeros and ones, one for each class."""
@@ -204,12 +229,17 @@ class LabelRule:
     def _stranger(self, text: str) -> str:
         if is_number(text):
             first = " (places count from 0)" if text == str(len(self.classes)) else ""
+            first = "; leave the cell empty if the sample has no label" if text.startswith("-") else first
             return f"label {text!r} is none of the {len(self.classes)} classes, nor a place in them{first}"
         hint = nearest(text, self.classes)
+        if len(re.findall("[01]", text)) == len(self.classes) and re.fullmatch(
+            r"(tensor|array)?[\s\[\](),;.01]+", text
+        ):
+            hint = "; a multi-hot vector is written as a list: [1, 0, 1]"
         if missing_word(text):
             hint = "; leave the cell empty if the sample has no label"
-        elif parts := next((s for s in "|,;/" if s in text and self._all_classes(text.split(s))), None):
-            hint = f"; several labels are separated by | in the column 'labels', not by {parts!r} in one name"
+        elif any(s in text and self._all_classes(text.split(s)) for s in "|,;/"):
+            hint = "; several labels are a list, or separated by | in a manifest's column 'labels'"
         return f"label {short(text)} is not one of the recipe's classes{hint}"
 
     def _all_classes(self, parts: Sequence[str]) -> bool:

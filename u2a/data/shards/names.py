@@ -7,8 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from u2a.common.values import missing_word, short
+
 #: What archivers, file managers and people put beside samples; compared with the lower-case base name.
-BESIDE = ("thumbs.db", "desktop.ini", "readme*", "license*", "licence*", "copying*", "notice*", "changelog*")
+BESIDE = (
+    *("thumbs.db", "desktop.ini", "*:zone.identifier", "*~"),
+    *("readme*", "license*", "licence*", "copying*", "notice*", "changelog*"),
+    *("md5sum*", "sha1sum*", "sha256sum*", "sha512sum*", "checksum*"),
+)
 #: Files that describe a data set; a name that has only these is no sample.
 DOCUMENTS = frozenset(
     "md rst html htm pdf csv tsv xlsx parquet xml yaml yml toml log bib md5 sha1 sha256 sha512 idx db ini "  # noqa: SIM905
@@ -20,6 +26,7 @@ SPLITS = {
     "val": ("valid", "validation", "validate", "dev", "develop", "development"),
     "test": ("testing", "tst"),
 }
+_SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _WILD = re.compile(r"[*?\[/]")
 
 
@@ -65,13 +72,26 @@ def _fits(pattern: str, full: str, base: str) -> bool:
     return base == pattern or base == f".{pattern}"
 
 
+def check_split(name: str) -> None:
+    """Refuse what cannot be the name of a split: it becomes a part of file names.
+
+    Raises:
+        ValueError: says why.
+    """
+    if not _SPLIT.fullmatch(name):
+        raise ValueError(f"{short(name)} may hold letters, digits, - and _ only")
+    if missing_word(name):
+        raise ValueError(f"{short(name)} is a word for nothing; which split is it?")
+
+
 def odd_splits(names: Iterable[str]) -> Iterator[str]:
     """Splits whose names come near those that mean something."""
     names = list(names)
     for name in names:
         plain = name.casefold()
         wanted = next((right for right, others in SPLITS.items() if plain in (right, *others)), name)
-        if wanted != name and wanted not in names:
+        if wanted != name:
             use = {"train": "is trained on", "val": "picks the checkpoint", "test": "is scored unless named"}
             how = f"u2a data pack --rename-split {name}={wanted}"
-            yield f"split {name!r}: only {wanted!r} {use[wanted]}; to rename it: {how}"
+            both = ", and there is one: to join them" if wanted in names else "; to rename it"
+            yield f"split {name!r}: only {wanted!r} {use[wanted]}{both}: {how}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from u2a.errors import ShardError
+from u2a.media.names import named
 
 _BLOCK = 512
 #: More than any name or attribute of a member needs.
@@ -61,11 +62,11 @@ def tar_headers(path: Path, stream: BinaryIO, size: int) -> Iterator[tarfile.Tar
 
 def _packed(stream: BinaryIO) -> str | None:
     stream.seek(0)
-    start = stream.read(6)
+    start = stream.read(64)
     for sign, name in _PACKERS.items():
         if start.startswith(sign):
             return f"is compressed ({name}), and so not readable in parts; unpack it to a plain tar"
-    return None
+    return named(start)
 
 
 def _check_end(path: Path, stream: BinaryIO, end: int, size: int) -> None:

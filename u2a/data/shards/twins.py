@@ -27,7 +27,8 @@ def split_indexes(folder: Path) -> dict[str, list[ShardIndex]]:
 
 
 def twin_notes(splits: Mapping[str, Sequence[ShardIndex]], *, texts: bool = False) -> Iterator[str]:
-    """Files that several samples have, within a split and across splits, one line for each modality and place.
+    """Files that several samples have, within a split and across splits, one line for each modality and place;
+    and groups that are in several splits.
 
     Args:
         splits: their indexes, by split.
@@ -39,7 +40,9 @@ def twin_notes(splits: Mapping[str, Sequence[ShardIndex]], *, texts: bool = Fals
         yield from _within(modality, held, splits)
         if texts:
             held = {split: _digests(indexes, modality, texts=True) for split, indexes in splits.items()}
-        yield from _across(modality, held, splits)
+        yield from _across(f"{modality} files are the same", held, splits)
+    groups = {split: np.concatenate([_group(index) for index in indexes]) for split, indexes in splits.items()}
+    yield from _across("groups have samples", groups, splits)
 
 
 def twin_groups(indexes: Sequence[ShardIndex]) -> NDArray[np.int64] | None:
@@ -120,7 +123,7 @@ def _within(
 
 
 def _across(
-    modality: str, held: Mapping[str, NDArray[np.uint64]], splits: Mapping[str, Sequence[ShardIndex]]
+    what: str, held: Mapping[str, NDArray[np.uint64]], splits: Mapping[str, Sequence[ShardIndex]]
 ) -> Iterator[str]:
     where: dict[int, list[str]] = defaultdict(list)
     for split, digests in held.items():
@@ -133,7 +136,7 @@ def _across(
     for pair, found in sorted(by_splits.items()):
         places = sorted(int(np.flatnonzero(held[pair[0]] == digest)[0]) for digest in found[:SHOWN])
         keys = _some(_keys(splits[pair[0]], places), len(found))
-        yield f"{len(found)} {modality} files are the same in {' and '.join(pair)}: {keys}"
+        yield f"{len(found)} {what} in {' and '.join(pair)}: {keys}"
 
 
 def _keys(indexes: Sequence[ShardIndex], places: Iterable[int]) -> list[str]:

@@ -125,15 +125,18 @@ def _open(address: str) -> tuple[Any, str]:
     """The file system (never kept: it must not cross a fork) and the path in it."""
     from fsspec.core import url_to_fs
 
-    return url_to_fs(address, **_options(address.split("://")[0].lower()))
+    return url_to_fs(address, **_options(address))
 
 
-def _options(scheme: str) -> dict[str, Any]:
+def _options(address: str) -> dict[str, Any]:
+    scheme = address.split("://")[0].lower()
     if scheme in ("http", "https"):
         import aiohttp
 
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
-        return {"client_kwargs": {"timeout": limits}}
+        # A signature may be of the very characters; aiohttp would write %2F and %40 in another way.
+        ready = "%" in address and address.isascii() and address.isprintable() and " " not in address
+        return {"client_kwargs": {"timeout": limits}, "encoded": ready}
     if scheme == "s3":
         times = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
         return {"config_kwargs": {**times, "retries": {"max_attempts": 1}}}
