@@ -17,18 +17,18 @@ from pathlib import Path
 import pytest
 import torch
 import toys
-from servers import WebServer
+from servers import WebServer, object_store
 
+from u2a.common import remote
 from u2a.common.distributed import World
 from u2a.common.files import sha256_file, write_text
+from u2a.common.remote import beside, fetch, fetch_range, show
 from u2a.data.feeding.plan import TrainingPlan
 from u2a.data.feeding.prefetch import upcoming
 from u2a.data.reading.split import Split, open_split
 from u2a.data.shards.dataset import Shards
 from u2a.data.storage import cache as cache_module
-from u2a.data.storage import remote
 from u2a.data.storage.cache import Cache, RemoteShard
-from u2a.data.storage.remote import beside, fetch, fetch_range, show
 from u2a.errors import ShardError, U2AError
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
@@ -460,33 +460,10 @@ def test_other_schemes_stay_refused(toy: Path, scheme: str) -> None:
 @pytest.fixture(scope="module")
 def bucket(toy: Path) -> Iterator[str]:
     """moto's S3 server with the shards in a bucket."""
-    server_module = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
-    import boto3
-
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    saved = {
-        name: os.environ.get(name)
-        for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    }
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    client = boto3.client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="films")
-    for path in (toy.parent / "shards").iterdir():
-        client.upload_file(str(path), "films", f"toy/{path.name}")
-    yield "s3://films/toy"
-    server.stop()
-    for name, value in saved.items():
-        if value is None:
-            os.environ.pop(name)
-        else:
-            os.environ[name] = value
+    with object_store("films") as client:
+        for path in (toy.parent / "shards").iterdir():
+            client.upload_file(str(path), "films", f"toy/{path.name}")
+        yield "s3://films/toy"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:botocore.*")

@@ -18,10 +18,10 @@ import torch
 import toys
 from servers import WebServer
 
+from u2a.common import remote
 from u2a.common.distributed import World
 from u2a.data.feeding import stream
 from u2a.data.feeding.batches import unwrap
-from u2a.data.storage import remote
 from u2a.errors import RecipeError, U2AError
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run

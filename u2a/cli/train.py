@@ -14,7 +14,12 @@ from u2a.errors import U2AError, one_line
 @click.command(cls=Command)
 @click.argument("recipe")
 @set_option
-@click.option("--run", "folder", metavar="DIR", help="The run folder; runs/<name>-<number> if left out.")
+@click.option(
+    "--run",
+    "folder",
+    metavar="DIR",
+    help="The run folder, or an address (s3://...); runs/<name>-<number> if left out.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run (or the recipe's newest run) if there is one.")
 @click.option(
     "--baselines/--no-baselines",

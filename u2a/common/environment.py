@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 
 from u2a.errors import U2AError
 
@@ -36,3 +37,10 @@ def whole(name: str, default: int, *, least: int = 0) -> int:
     if value != int(value):
         raise U2AError(f"the environment variable {name} is {os.environ[name]!r}, not a whole number")
     return int(value)
+
+
+def cache_folder() -> Path:
+    """``$U2A_CACHE``, or ``~/.cache/u2a``."""
+    return Path(
+        os.environ.get("U2A_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "u2a"
+    ).expanduser()

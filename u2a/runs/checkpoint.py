@@ -138,7 +138,7 @@ def current(root: Path, pointer: str) -> Path:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{root / pointer}: cannot be read: {error}") from None
     folder = root / name
-    if not re.fullmatch(r"step-\d+", name) or not folder.is_dir():
+    if not re.fullmatch(r"step-\d+(-[0-9a-f]{8})?", name) or not folder.is_dir():
         raise CheckpointError(f"{root / pointer}: names {name!r}, which is not there")
     return folder
 

@@ -7,6 +7,8 @@
         versions.json     u2a, libraries, plugins, machine
         metrics.jsonl     a line a step and a line a validation, and a line a sample that was left out
         checkpoints/      step-*/ and the names LAST and BEST
+
+At an address it lies as `u2a.runs.elsewhere` says.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from typing import Any
 
 from u2a.common.distributions import installed_version
 from u2a.common.files import without_nan, write_json, write_text
+from u2a.contract.paths import is_url
 from u2a.errors import CheckpointError, RecipeError, U2AError
 from u2a.recipe.file import dump_recipe, load_recipe
 from u2a.recipe.sections import Recipe
+from u2a.runs.elsewhere import Elsewhere
 from u2a.runs.owners import lost_owners, owners_of, recorded
 
 LIBRARIES = ("u2a", "torch", "torchvision", "torchaudio", "transformers", "peft", "safetensors", "numpy", "av")
@@ -33,16 +37,31 @@ TRAINING = ".training"
 
 
 class Run:
-    """One run folder and the paths in it."""
+    """One run folder and the paths in it.
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    Args:
+        place: the folder, or an address (``s3://bucket/runs/x``) of which this machine has a copy.
+    """
+
+    def __init__(self, place: str | Path) -> None:
+        self.elsewhere = Elsewhere(str(place)) if is_url(str(place)) else None
+        self.folder = self.elsewhere.folder if self.elsewhere else Path(place)
         self.recipe_file = self.folder / "recipe.toml"
         self.metrics_file = self.folder / "metrics.jsonl"
         self.checkpoints = self.folder / "checkpoints"
 
     def __str__(self) -> str:
-        return str(self.folder)
+        return self.elsewhere.address if self.elsewhere else str(self.folder)
+
+    def fetch(self) -> None:
+        """Bring this machine's copy of a run at an address up to date, unless it is being trained here."""
+        if self.elsewhere and not in_training(self.folder):
+            self.elsewhere.fetch()
+
+    def send(self) -> None:
+        """Bring the address up to date, where the run has one."""
+        if self.elsewhere:
+            self.elsewhere.send()
 
     @property
     def exists(self) -> bool:
@@ -52,7 +71,7 @@ class Run:
     def recipe(self, sets: tuple[str, ...] = ()) -> Recipe:
         """The resolved recipe of the run, with overrides."""
         if not self.exists:
-            raise CheckpointError(f"{self.folder}: not a run folder (it has no recipe.toml)")
+            raise CheckpointError(f"{self}: not a run folder (it has no recipe.toml)")
         owners = {name: owner.distribution for name, owner in recorded(self.folder).items()}
         try:
             return load_recipe(self.recipe_file, sets, owners=owners)
@@ -124,6 +143,7 @@ def find_run(folder: str | Path | None, root: Path = ROOT) -> Run:
     """
     if folder is not None:
         run = Run(folder)
+        run.fetch()
         if not run.exists:
             raise U2AError(f"{folder}: not a run folder (it has no recipe.toml)")
         return run

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from u2a.common.distributed import World
-from u2a.errors import U2AError
+from u2a.common.terminal import console
+from u2a.errors import ShardError, U2AError
 from u2a.evaluation.validation import Validation
 from u2a.method.model import U2A
 from u2a.recipe.task import TaskSection
@@ -117,7 +118,16 @@ class Keeper:
             checkpoint.save_checkpoint(
                 self.run.checkpoints, step, self.model, self.optimizer, {**known, **more}, best=best
             )
+            self._send()
         self.saved = step
+
+    def _send(self) -> None:
+        """To the address, where the run has one; a store that is away costs no training."""
+        try:
+            self.run.send()
+        except ShardError as error:
+            text = f"{error}; what was saved is in {self.run.folder}, and is sent with the next checkpoint"
+            console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def restore(self) -> dict[str, Any]:
         """Put the LAST checkpoint's tensors and optimizer state in place; returns what it says.

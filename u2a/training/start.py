@@ -10,11 +10,12 @@ from typing import Any
 
 from u2a.common.distributed import World, world
 from u2a.common.terminal import out
-from u2a.errors import U2AError
+from u2a.contract.paths import is_url
+from u2a.errors import ShardError, U2AError
 from u2a.evaluation.trained import Model, load
 from u2a.recipe.file import as_recipe, load_recipe
 from u2a.recipe.sections import Recipe
-from u2a.runs.folder import Run, latest_run, new_run
+from u2a.runs.folder import Run, find_run, latest_run, new_run
 from u2a.runs.moves import record_epochs, record_move, without_machine
 from u2a.runs.owners import check_owners, owners_of
 from u2a.training.agreement import flat, hold_together, told_by_first
@@ -24,10 +25,10 @@ from u2a.training.trainer import Trainer
 
 def train_command(source: str, sets: Sequence[str], folder: str | None, resume: bool) -> Run | None:
     """``u2a train``; returns the run, or None where nothing was left to train."""
-    if Path(source).is_dir():
+    if is_url(source) or Path(source).is_dir():
         if not resume:
             raise U2AError(f"{source} is a folder; to go on with a run: u2a train {source} --resume")
-        folder, recipe = source, Run(source).recipe(tuple(sets))
+        folder, recipe = source, find_run(source).recipe(tuple(sets))
     else:
         recipe = load_recipe(source, sets)
     run, trained = train_recipe(recipe, folder, resume)
@@ -62,8 +63,18 @@ def _train(recipe: Recipe, run: Run, place: World) -> bool:
     if unfinished := not trainer.finished:
         trainer.fit()
     if place.main:
+        _send(run)
         out.print(f"done; score it with: u2a eval {run}")
     return unfinished
+
+
+def _send(run: Run) -> None:
+    try:
+        run.send()
+    except ShardError as error:
+        raise U2AError(
+            f"{error}; the training is whole in {run.folder}; send it from there: u2a train {run} --resume"
+        ) from None
 
 
 def _look(recipe: Recipe, run: Run) -> tuple[bool, bool]:
@@ -88,6 +99,8 @@ def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack)
         raise refused
     held.callback(run.discard_empty)
     held.enter_context(training_in(run.folder))
+    if run.elsewhere:
+        run.elsewhere.fetch()
     if run.exists and not resume:  # it began while this one waited
         raise refused
     return run
@@ -134,7 +147,7 @@ def train(
 
     Args:
         recipe: a recipe file, a dict as TOML would give it, or a validated recipe.
-        run: the run folder; ``runs/<name>-<number>`` if None.
+        run: the run folder, or an address; ``runs/<name>-<number>`` if None.
         resume: go on with the run if there is one.
         sets: recipe overrides such as ``training.epochs=3``, for a recipe file or a dict.
 
@@ -143,4 +156,4 @@ def train(
     """
     loaded = as_recipe(recipe, sets)
     trained, _ = train_recipe(loaded, None if run is None else str(run), resume)
-    return load(trained.folder)
+    return load(str(trained))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from u2a.common.remote import show
 from u2a.contract.paths import is_url
 from u2a.data.feeding.batches import Batch, init_worker
 from u2a.data.feeding.stream import StreamedBatches, StreamOptions
@@ -16,7 +17,6 @@ from u2a.data.feeding.workers import allowed_workers
 from u2a.data.preprocessors import preprocessor_notes
 from u2a.data.reading.opening import recipe_cache
 from u2a.data.shards.dataset import fingerprint, shard_addresses
-from u2a.data.storage.remote import show
 from u2a.errors import RecipeError, U2AError
 from u2a.evaluation.encoding import Columns, encode_loader
 from u2a.method.losses import Counts

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from u2a.common.hints import nearest
+from u2a.common.remote import download, show
 from u2a.common.seeds import rng, stable_seed
 from u2a.common.values import nfc
 from u2a.contract.modality import Preprocessor
@@ -25,7 +26,6 @@ from u2a.data.feeding.batches import Sample
 from u2a.data.feeding.unreadable import Failed, failure
 from u2a.data.shards.members import Scan
 from u2a.data.shards.scan import scan_shard
-from u2a.data.storage.remote import download, show
 from u2a.errors import BadSample, PluginError, ShardError, U2AError
 from u2a.method.selection import draw_kept, drop_modalities
 

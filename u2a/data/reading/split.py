@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from u2a.common.remote import show
 from u2a.contract.paths import is_url
 from u2a.data.reading.split_checks import check_labels, check_modalities, check_shard, presence
 from u2a.data.reading.stored import StoredShard, opener
 from u2a.data.shards.dataset import Shards, fingerprint, index_addresses, shard_addresses, split_names
 from u2a.data.shards.index import ShardIndex
 from u2a.data.storage.cache import Cache, RemoteShard
-from u2a.data.storage.remote import show
 from u2a.errors import ShardError
 
 __all__ = ["Split", "open_split", "split_names"]

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2a.common.hints import nearest
+from u2a.common.remote import beside, file_size, show
 from u2a.common.values import nfc
 from u2a.contract.paths import is_url
 from u2a.data.shards.dataset import ShardEntry
 from u2a.data.shards.index import IndexInfo, ShardIndex, index_path
 from u2a.data.shards.index_checks import check_index
 from u2a.data.storage.cache import Cache
-from u2a.data.storage.remote import beside, file_size, show
 from u2a.errors import ShardError
 
 

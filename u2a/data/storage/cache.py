@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from u2a.common import remote
+from u2a.common.environment import cache_folder
 from u2a.common.files import replacing, sha256_file
-from u2a.data.storage import remote
 from u2a.data.storage.local import ShardFile
 from u2a.data.storage.locks import EXCLUSIVE, SHARED, Lock
 from u2a.data.storage.room import reserve
@@ -61,13 +62,6 @@ class Handle:
             self._lock.close()
 
 
-def default_folder() -> Path:
-    """``$U2A_CACHE``, or ``~/.cache/u2a``."""
-    return Path(
-        os.environ.get("U2A_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "u2a"
-    ).expanduser()
-
-
 class Cache:
     """The cache as one process sees it; picklable.
 
@@ -77,7 +71,7 @@ class Cache:
     """
 
     def __init__(self, folder: Path | None = None, limit: int = int(DEFAULT_GB * 1e9)) -> None:
-        self.folder, self.limit = folder or default_folder(), limit
+        self.folder, self.limit = folder or cache_folder(), limit
         self._shards, self._indexes = self.folder / "shards", self.folder / "index"
         self._forget()
 

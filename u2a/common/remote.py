@@ -1,4 +1,4 @@
-"""Reading files from web servers and object stores through fsspec, with patience.
+"""Files on web servers and in object stores through fsspec, with patience.
 
 A server that is away for less than RETRY_SECONDS costs time only. Credentials come from where the store's own
 library looks for them (environment, configuration files), never from recipes; what follows a ``?`` in
@@ -21,6 +21,7 @@ T = TypeVar("T")
 RETRY_SECONDS = 60.0
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
 CONNECT_SECONDS, READ_SECONDS = 10, 60
+ABSENT = "no such file"
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}
 
 
@@ -48,6 +49,65 @@ def fetch(address: str) -> bytes:
         ShardError: it does not exist, or the server stayed away.
     """
     return _patiently(address, lambda fs, path: bytes(fs.cat_file(path)))
+
+
+def fetch_if_there(address: str) -> bytes | None:
+    """A whole small file; None where there is none.
+
+    Raises:
+        ShardError: the server stayed away, or refuses.
+    """
+
+    def read(fs: Any, path: str) -> bytes | None:
+        try:
+            return bytes(fs.cat_file(path))
+        except FileNotFoundError as error:
+            if _lasting(error, address) == ABSENT:
+                return None
+            raise
+
+    return _patiently(address, read)
+
+
+def write(address: str, data: bytes) -> None:
+    """Put a small file there, in the place of what was there.
+
+    Raises:
+        ShardError: the server stayed away, or refuses.
+    """
+    _patiently(address, lambda fs, path: fs.pipe_file(path, data), "written")
+
+
+def upload(source: Path, address: str) -> None:
+    """Put a file there, in the place of what was there.
+
+    Raises:
+        ShardError: as for `write`.
+    """
+    _patiently(address, lambda fs, path: fs.put_file(str(source), path), "written")
+
+
+def names(address: str) -> list[str]:
+    """What lies directly below an address, files and folders.
+
+    Raises:
+        ShardError: as for `fetch`.
+    """
+
+    def read(fs: Any, path: str) -> list[str]:
+        fs.invalidate_cache()
+        return [str(found).rstrip("/").rpartition("/")[2] for found in fs.ls(path, detail=False)]
+
+    return _patiently(address, read)
+
+
+def remove(address: str) -> None:
+    """Remove a folder and all that is in it.
+
+    Raises:
+        ShardError: as for `write`.
+    """
+    _patiently(address, lambda fs, path: fs.rm(path, recursive=True), "removed")
 
 
 def fetch_range(address: str, offset: int, size: int) -> bytes:
@@ -99,14 +159,14 @@ def download(address: str, target: Path, most: int | None = None) -> None:
     _patiently(address, lambda fs, path: fs.get_file(path, str(target), **own))
 
 
-def _patiently(address: str, read: Callable[[Any, str], T]) -> T:
+def _patiently(address: str, act: Callable[[Any, str], T], done: str = "read") -> T:
     """Call until it works, the fault is no passing one, or RETRY_SECONDS are over."""
     start, wait, tries = time.monotonic(), FIRST_WAIT, 0
     patience = number("U2A_RETRY_SECONDS", RETRY_SECONDS)
     while True:
         tries += 1
         try:
-            return read(*_open(address))
+            return act(*_open(address))
         except ShardError:
             raise
         except Exception as error:  # every store's library has its own
@@ -114,7 +174,7 @@ def _patiently(address: str, read: Callable[[Any, str], T]) -> T:
                 raise ShardError(f"{show(address)}: {reason}") from None
             if time.monotonic() - start + wait > patience:
                 raise ShardError(
-                    f"{show(address)}: cannot be read: {_told(error)} (tried {tries} times in "
+                    f"{show(address)}: cannot be {done}: {_told(error)} (tried {tries} times in "
                     f"{time.monotonic() - start:.0f} s)"
                 ) from None
         time.sleep(wait)
@@ -137,6 +197,8 @@ def _options(address: str) -> dict[str, Any]:
         # A signature may be of the very characters; aiohttp would write %2F and %40 in another way.
         ready = "%" in address and address.isascii() and address.isprintable() and " " not in address
         return {"client_kwargs": {"timeout": limits}, "encoded": ready}
+    if scheme == "file":
+        return {"auto_mkdir": True}
     if scheme == "s3":
         times = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
         return {"config_kwargs": {**times, "retries": {"max_attempts": 1}}}
@@ -151,7 +213,7 @@ def _lasting(error: Exception, address: str) -> str | None:
         cause = error.__cause__
         if isinstance(cause, Exception) and type(cause).__module__.startswith(("aiohttp", "asyncio")):
             return _lasting(cause, address)  # fsspec calls any failed question for the size so
-        return "no such file"
+        return ABSENT
     if isinstance(error, OSError) and error.errno in _DISK:
         raise error
     if isinstance(error, ImportError):
@@ -160,7 +222,7 @@ def _lasting(error: Exception, address: str) -> str | None:
     if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
         return f"access is denied: {_told(error)}; credentials come from the store's own configuration"
     if status == 404:
-        return "no such file"
+        return ABSENT
     if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429):
         return f"the server refuses: {_told(error)}"
     return _told(error) if isinstance(error, ValueError | TypeError | NotImplementedError) else None
