@@ -91,7 +91,7 @@ class WebServer:
 def object_store(bucket: str) -> Iterator[Any]:
     """moto's S3 server with an empty bucket, where s3fs looks for it; gives boto3's client."""
     server_module = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     import boto3
 
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -103,5 +103,6 @@ def object_store(bucket: str) -> Iterator[Any]:
         environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
         client = boto3.client("s3", region_name="us-east-1")
         client.create_bucket(Bucket=bucket)
+        s3fs.S3FileSystem.clear_instance_cache()  # which know the server of another test
         yield client
     server.stop()
