@@ -73,10 +73,31 @@ def test_a_file_goes_to_the_modality_that_reads_it(trained: Path, tmp_path: Path
     named = run("predict", trained, "--image", picture)
     assert run("predict", trained, picture) == named
     assert "used image, text" in run("predict", trained, picture, "--text", "a red boat")
+    words = tmp_path / "words.txt"
+    words.write_text("a red boat")
+    assert run("predict", trained, words) == run("predict", trained, "--text", "a red boat")
+    assert "text is given twice" in run("predict", trained, words, "--text", "a boat", code=2)
     (tmp_path / "a.xyz").write_bytes(b"x")
     said = run("predict", trained, tmp_path / "a.xyz", code=2)
     assert "no modality reads such files" in said
     assert "--image" in said
+
+
+def test_a_table_to_predict_needs_no_keys(trained: Path, tmp_path: Path) -> None:
+    table = tmp_path / "new.csv"
+    table.write_text("text,price\nthe old sea,3\nthe red boat,4\n")
+    lines = [
+        json.loads(line) for line in run("predict", trained, "--manifest", table).splitlines() if line[0] == "{"
+    ]
+    alone = [
+        json.loads(run("predict", trained, "--text", text, "--json"))
+        for text in ("the old sea", "the red boat")
+    ]
+    assert [line["key"] for line in lines] == ["2", "3"]
+    for line, right in zip(lines, alone, strict=True):
+        assert line["probabilities"] == pytest.approx(right["probabilities"], abs=1e-5)
+    said = run("predict", trained, "--manifest", table, "--out", "x", code=2)
+    assert "--out beside --manifest" in said
 
 
 def test_a_deleted_shard_has_a_remedy(trained: Path, recipe: Path, tmp_path: Path) -> None:

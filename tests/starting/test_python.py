@@ -87,6 +87,62 @@ def test_a_frame_is_data_like_a_list_of_dicts(recipe: dict[str, Any], tmp_path: 
     assert all(split[i] == split[i + 1] for i in range(1, 40, 2))
 
 
+@pytest.mark.parametrize("kind", ["pandas", "polars", "polars lazy", "pyarrow"])
+def test_real_frames(recipe: dict[str, Any], tmp_path: Path, kind: str) -> None:
+    """Of what people have in them: nothing, NaN, categories, nullable numbers and their words for nothing."""
+    count = 12
+    plain = [
+        {
+            "image": f"{i}.png",
+            "text": None if i == 3 else "N/A" if i == 5 else f"boat {i}",
+            "label": i % 2,
+            "split": "train",
+        }
+        for i in range(count)
+    ]
+    for i in range(count):
+        (tmp_path / f"{i}.png").write_bytes(tiny.image_bytes(tiny.picture(40, 36, i)))
+    frame = framed(kind, plain)
+    if kind == "pandas":
+        frame = frame.convert_dtypes()
+        frame["label"] = frame["label"].map({0: "red", 1: "old"}).astype("category")
+    packed = u2a.pack(frame, recipe, tmp_path / "shards", root=tmp_path, missing_words=("N/A",))
+    assert packed["train"].samples == count
+    assert packed["train"].presence == {("image", "text"): count - 2, ("image",): 2}
+    assert packed["train"].labels == {"red": count // 2, "old": count // 2}
+
+
+@pytest.mark.parametrize("kind", ["own", "pandas", "polars", "polars lazy", "pyarrow"])
+def test_a_frame_is_predicted_like_its_rows(model: u2a.Model, tmp_path: Path, kind: str) -> None:
+    picture = tmp_path / "0.png"
+    picture.write_bytes(tiny.image_bytes(tiny.picture(40, 36, 0)))
+    given = [
+        {"text": "the red boat", "image": str(picture), "price": 3},
+        {"text": None, "image": str(picture), "price": 4},
+    ]
+    right = [model.predict({k: v for k, v in row.items() if k != "price" and v}) for row in given]
+    assert right[0].used != right[1].used
+    found = model.predict(framed(kind, given))
+    assert [p.used for p in found] == [p.used for p in right]
+    for one, other in zip(found, right, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    renamed = [{"Text": row["text"], "image": row["image"]} for row in given]
+    with pytest.raises(
+        u2a.U2AError, match="column 'Text' is none of this run's modalities; did you mean 'text'"
+    ):
+        model.predict(framed(kind, renamed))
+    assert model.predict(framed(kind, given[:1]))[0].used == right[0].used
+
+
+def framed(kind: str, rows: list[dict[str, Any]]) -> Any:
+    if kind == "own":
+        return Frame(rows)
+    library = pytest.importorskip(kind.split()[0])
+    if kind == "pyarrow":
+        return library.Table.from_pylist(rows)
+    return library.LazyFrame(rows) if kind == "polars lazy" else library.DataFrame(rows)
+
+
 def test_faults_in_memory_are_told_by_row(recipe: dict[str, Any], tmp_path: Path) -> None:
     bad = rows()
     bad[4]["image"] = 7

@@ -20,7 +20,7 @@ BATCH = 32
 @click.argument(
     "words", nargs=-1, type=click.UNPROCESSED, metavar="[RUN] [FILE]... [--MODALITY FILE_OR_TEXT]..."
 )
-@click.option("--manifest", metavar="FILE", help="A JSONL or CSV manifest of many samples; labels not needed.")
+@click.option("--manifest", metavar="FILE", help="A table of many samples; neither keys nor labels needed.")
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to print."
 )
@@ -51,16 +51,19 @@ def predict(
     from u2a.evaluation.trained import load
 
     run, files, values = parse_words(words)
-    if bool(values or files) == bool(manifest):
+    if manifest and (values or files):
+        other = f"--{next(iter(values))}" if values else files[0]
+        raise click.UsageError(f"{other} beside --manifest: a JSON line a sample is printed; > FILE keeps them")
+    if not (values or files or manifest):
         raise click.UsageError("give one option a modality (e.g. --image a.png), or --manifest FILE")
     model = load(run, checkpoint=checkpoint, sets=sets)
     if run is None:
         click.echo(f"run {model.run}", err=True)
     for file in files:
         name = _reads(model, file)
-        if name in values:
+        if name in values or f"{name}_path" in values:
             raise click.UsageError(f"{name} is given twice")
-        values[name] = file
+        values[f"{name}_path"] = file
     if manifest:
         _predict_manifest(model, Path(manifest), top, coverage)
         return

@@ -83,7 +83,7 @@ def run(ctx: click.Context, source: Path, sets: tuple[str, ...], **options: Any)
     recipe = choices.out / f"{start.recipe_name(source, choices.name)}.toml"
     manifests = sorted(choices.out.glob(f"{glob.escape(recipe.stem)}.manifest.*"))
     if recipe.exists() and manifests:
-        click.echo(f"1/5  {recipe} is there and is used as it is; delete it to begin anew")
+        click.echo(f"1/5  {recipe} is there and is used as it is{_of_no_effect(ctx)}; delete it to begin anew")
         manifest = manifests[0]
     else:
         click.echo(f"1/5  u2a init {shlex.quote(str(source))}")
@@ -100,6 +100,18 @@ def run(ctx: click.Context, source: Path, sets: tuple[str, ...], **options: Any)
     splits = json.loads((_shards(recipe) / "dataset.json").read_text(encoding="utf-8"))["splits"]
     for number, command in enumerate(start.score_commands(recipe, splits), 4):
         _step(ctx, number, command, ())
+
+
+def _of_no_effect(ctx: click.Context) -> str:
+    """The options of init that were given, which a recipe that is there does not follow any more."""
+    given = [
+        max(option.opts, key=len)
+        for option in ctx.command.params
+        if isinstance(option, click.Option)
+        and option.name not in ("out", "name", "root", "sets")
+        and ctx.get_parameter_source(str(option.name)) is click.core.ParameterSource.COMMANDLINE
+    ]
+    return f", whatever {' and '.join(given)} may say" if given else ""
 
 
 def _step(ctx: click.Context, number: int, command: str, sets: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ from u2a.evaluation.encoding import BATCH_SIZE, Encoded, encode_split
 from u2a.evaluation.explain import Explanation, explain
 from u2a.evaluation.export import check_predictions, prediction_rows, write_predictions
 from u2a.evaluation.predict import Prediction, Predictor
+from u2a.evaluation.samples import Frame, samples_of
 from u2a.evaluation.scenarios import (
     check_conditions,
     keep_mask,
@@ -75,17 +76,18 @@ class Model:
     def predict(self, inputs: Mapping[str, Any], *, coverage: float | None = None) -> Prediction: ...
     @overload
     def predict(
-        self, inputs: Sequence[Mapping[str, Any]], *, coverage: float | None = None
+        self, inputs: Sequence[Mapping[str, Any]] | Frame, *, coverage: float | None = None
     ) -> list[Prediction]: ...
     def predict(
-        self, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, coverage: float | None = None
+        self, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Frame, *, coverage: float | None = None
     ) -> Prediction | list[Prediction]:
         """Classify one sample, or a batch of samples whose presence may differ.
 
         Args:
             inputs: modality name to a value, or a list of these. A value is a path, the text itself, bytes of
                 a file, or what the plugin takes: an image array ``[H, W, 3]`` or PIL image, ``(wave, rate)``,
-                ``(frames, fps)``. None and absent names mean missing.
+                ``(frames, fps)``. None and absent names mean missing. Or a data frame, as `u2a.pack` takes it:
+                columns that are no modality are left out.
             coverage: add prediction sets that hold the true class with this probability, e.g. 0.9.
 
         Raises:
@@ -93,7 +95,8 @@ class Model:
         """
         if isinstance(inputs, Mapping):
             return self.predictor.predict([self.predictor.read(inputs)], coverage)[0]
-        parts = (inputs[i : i + BATCH_SIZE] for i in range(0, len(inputs), BATCH_SIZE))
+        samples = samples_of(inputs, self.network.names)
+        parts = (samples[i : i + BATCH_SIZE] for i in range(0, len(samples), BATCH_SIZE))
         return [
             prediction
             for part in parts

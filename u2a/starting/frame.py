@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from u2a.common.frames import rows_of
 from u2a.common.values import is_missing
 from u2a.contract.blame import blame
 from u2a.contract.paths import is_url
@@ -20,6 +21,8 @@ from u2a.recipe.file import as_recipe
 from u2a.recipe.sections import Recipe
 from u2a.starting.divide import divide
 
+#: How rows are read, of what `pack` is given.
+_READING = ("missing_words", "ignore", "rename_splits")
 #: Values that a manifest reads by itself.
 _PLAIN = (str, bytes, bytearray, memoryview, dict)
 
@@ -88,26 +91,29 @@ def pack(
     class that parts neither equal files nor a ``group``.
 
     Args:
-        data: a pandas or polars data frame, a pyarrow table, or any iterable of dicts. A modality's value is a
-            path, the text itself, bytes, or what its plugin takes (an array, a PIL image, ``(wave, rate)``).
+        data: a pandas or polars data frame (also a lazy one), a pyarrow table, or any iterable of dicts. A
+            modality's value is a path, the text itself, bytes, or what its plugin takes (an array, a PIL image,
+            ``(wave, rate)``).
         recipe: a recipe file, a dict, or a validated recipe.
         out: the folder to make; the recipe's ``data.shards`` if None.
         seed: of the split.
         overwrite: replace the data set that is there.
         root: paths are relative to it, and may be absolute below it; the working directory if None.
-        how: fields of `u2a.data.packing.plan.PackOptions`, e.g. ``workers=4``.
+        how: fields of `u2a.data.packing.plan.PackOptions`, e.g. ``workers=4``, and of
+            `u2a.data.packing.manifest.ManifestOptions`, e.g. ``missing_words=("N/A",)``.
 
     Raises:
         u2a.errors.U2AError: every fault, one a line, each with the row counted from 1.
     """
     loaded = as_recipe(recipe)
-    rows = [dict(row) for row in _rows(data)]
+    rows = [dict(row) for row in rows_of(data)]
     if not rows:
         raise U2AError("data: holds no samples")
     for number, row in enumerate(rows, 1):
         if is_missing(row.get("key")):
             row["key"] = f"{number:06d}"
-    options = ManifestOptions(root=str(root or Path.cwd()))
+    reading = {name: how.pop(name) for name in _READING if name in how}
+    options = ManifestOptions(root=str(root or Path.cwd()), **reading)
     if all(is_missing(row.get("split")) for row in rows):
         _divide(rows, Records(rows, loaded, options, "train"), seed)
     target = loaded.data.shards if out is None else str(out)
@@ -133,19 +139,3 @@ def _ties(row: Row) -> list[Hashable]:
     if not files:
         return [*tied, tuple(cell.read() for cell in row.cells.values())]
     return tied + [hashlib.blake2b(cell.read(), digest_size=16).digest() for cell in files]
-
-
-def _rows(data: Any) -> Iterable[Mapping[str, Any]]:
-    """The rows of whatever holds some."""
-    if isinstance(data, Mapping | str | bytes):
-        raise U2AError("data must be a data frame or a list of dicts, one a sample")
-    if hasattr(data, "to_pylist"):  # pyarrow
-        return data.to_pylist()
-    if hasattr(data, "to_dicts"):  # polars
-        return data.to_dicts()
-    if hasattr(data, "to_dict") and hasattr(data, "columns"):  # pandas
-        return data.to_dict("records")
-    rows = list(data)
-    if odd := next((row for row in rows if not isinstance(row, Mapping)), None):
-        raise U2AError(f"data: every sample must be a dict, not {type(odd).__name__}")
-    return rows

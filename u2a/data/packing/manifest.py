@@ -50,7 +50,8 @@ class Manifest:
     Args:
         path: a ``.jsonl``, ``.json``, ``.csv``, ``.tsv`` or ``.parquet`` file.
         extensions: the recipe's modalities, in recipe order, with the extensions that each reads.
-        default_split: the split of rows that name none; without it such a row is a fault.
+        default_split: the split of rows that name none, and those without a key have their line's number;
+            without it such rows are faults.
         options: how it is read.
     """
 
@@ -70,7 +71,7 @@ class Manifest:
         self.words = MissingWords(options.missing_words)
         self._renamed = dict(options.rename_splits)
         self._paths = Paths(Path(options.root or path.parent), given=options.root is not None)
-        required = ("key",) if default_split else ("key", "split")
+        required = () if default_split else ("key", "split")
         self._read = reader(path, required, self.columns.wanted)
 
     def rows(self, problems: list[str], split: str | None = None) -> Iterator[Row]:
@@ -100,7 +101,8 @@ class Manifest:
         return [*self.columns.told(), *self.words.told()]
 
     def _row(self, line: int, fields: Mapping[str, Any], faults: list[str]) -> Row:
-        key = text_of(fields, "key", faults)
+        unnamed = self.default_split and (is_missing(fields.get("key")) or fields["key"] == "")
+        key = str(line) if unnamed else text_of(fields, "key", faults)
         named = not is_missing(fields.get("split")) and fields.get("split") != ""
         split = self.default_split or ""
         if named or not split:

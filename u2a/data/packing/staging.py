@@ -150,7 +150,10 @@ def check_target(target: Path, overwrite: bool) -> None:
     if not held & {FILE_NAME, PART}:
         raise U2AError(f"{target}: is not empty and holds no data set; give another folder with --out")
     if not overwrite:
-        raise U2AError(f"{target}: already holds a data set; give --overwrite to replace it, or another --out")
+        raise U2AError(
+            f"{target}: already holds a data set; give --overwrite (overwrite=True) to replace it, or another "
+            "--out"
+        )
     splits = read_dataset(str(target)).splits if FILE_NAME in held else {}  # a part may have no sample at all
     shards = [entry.name for split in splits.values() for entry in split]
     ours = {

@@ -1,0 +1,39 @@
+"""Data frames of whichever library, as rows; none of them is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from u2a.errors import U2AError
+
+
+def is_frame(data: Any) -> bool:
+    """Whether it is a table of pandas, polars (also one not computed yet) or pyarrow."""
+    return any(hasattr(data, name) for name in ("to_pylist", "to_dicts", "collect")) or _is_pandas(data)
+
+
+def rows_of(data: Any) -> list[Mapping[str, Any]]:
+    """The rows of a frame, or of any iterable of dicts.
+
+    Raises:
+        U2AError: it has no rows of names and values.
+    """
+    if isinstance(data, Mapping | str | bytes):
+        raise U2AError("data must be a data frame or a list of dicts, one a sample")
+    if hasattr(data, "collect"):  # polars, not computed yet
+        data = data.collect()
+    if hasattr(data, "to_pylist"):  # pyarrow
+        return list(data.to_pylist())
+    if hasattr(data, "to_dicts"):  # polars
+        return list(data.to_dicts())
+    if _is_pandas(data):
+        return list(data.to_dict("records"))
+    rows = list(data)
+    if odd := next((row for row in rows if not isinstance(row, Mapping)), None):
+        raise U2AError(f"data: every sample must be a dict, not {type(odd).__name__}")
+    return rows
+
+
+def _is_pandas(data: Any) -> bool:
+    return hasattr(data, "to_dict") and hasattr(data, "columns")
