@@ -212,7 +212,7 @@ def test_a_plugin_that_needs_another_u2a_says_so(site, tmp_path):
     code = "from u2a.modality import something_of_u2a_2\n"
     install(tmp_path, "u2a-plugin-later", {"later": "plugin_later"}, code=code)
     metadata = tmp_path / "u2a_plugin_later-1.0.dist-info" / "METADATA"
-    metadata.write_text(metadata.read_text() + "Requires-Dist: torch\nRequires-Dist: u2a>=2\n")
+    metadata.write_text(metadata.read_text() + "Requires-Dist: torch\nRequires-Dist: U2A>=2\n")
     rows = list_plugins(tmp_path)
     status = next(row["status"] for row in rows if row["distribution"] == "u2a-plugin-later")
     assert "something_of_u2a_2" in status

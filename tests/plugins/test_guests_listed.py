@@ -112,8 +112,31 @@ LISTED = {
     "json": (named("json"), "modality 'json': this name is a part of every sample in a shard"),
     "label": (named("label"), "modality 'label': this name is a column of every manifest"),
     "sound_path": (named("sound_path"), "modality 'sound_path': _path ends a manifest's columns of file names"),
+    "nothing": (hook("nothing", f"def {REGISTER}", "pass"), "registered nothing; write: def"),
+    "drains": (
+        named("drains").replace(EXTENSIONS, '(e for e in ("abc",))'),
+        "extensions must be a tuple, not generator",
+    ),
+    "shuffles": (named("shuffles").replace(EXTENSIONS, '{"abc"}'), "extensions must be a tuple, not set"),
+    "truly": (
+        named("truly").replace("share_key=", "api=True, share_key="),
+        "contract version True; this u2a runs",
+    ),
+    "class": (
+        spec_of("class") + f"class Plugin:\n    {MARKED}\n    def u2a_register_modalities(self, register):\n"
+        "        register(SPEC)\n",
+        "its entry point names the class Plugin; name the module, or an object",
+    ),
+    "function": (
+        hook("function", f"def {REGISTER}", "register(SPEC)"),
+        "its entry point names the function u2a_register_modalities; name the module",
+    ),
     "nowhere": (None, "No module named 'plugin_nowhere'"),
 }
+
+
+#: What entry points name in a module, where it is not the module.
+OBJECTS = {"object": ":PLUGIN", "class": ":Plugin", "function": ":u2a_register_modalities"}
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +144,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All of them, and damaged packages of other projects, in two folders."""
     site, older = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("older")
     for name, (code, _) in LISTED.items():
-        value = f"plugin_{name}:PLUGIN" if name == "object" else f"plugin_{name}"
-        install(site, f"u2a-plugin-{name}", {name: value})
+        install(site, f"u2a-plugin-{name}", {name: f"plugin_{name}{OBJECTS.get(name, '')}"})
         if code is not None:
             (site / f"plugin_{name}.py").write_text(code)
     install(site, "u2a-plugin-twins", {"one": "plugin_twins", "two": "plugin_twins"}, code=named("twins"))
@@ -135,7 +157,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (site / f"u2a_plugin_{project}-1.0.dist-info/entry_points.txt").write_bytes(entries)
     (site / "plugin_latin.py").write_text(named("latin"))
     install(site, "u2a-plugin-again", {"again": "plugin_again"}, code=named("again"))
+    for version, module in (("1.9", "plugin_of_then"), ("1.10", "plugin_kept"), ("1.2", "plugin_before")):
+        install(site, "u2a-plugin-kept", {"kept": module}, version=version)  # what upgrades left behind
+    (site / "plugin_kept.py").write_text(named("kept"))
     (older / "u2a_plugin_again-0.9.dist-info").mkdir()
+    install(older, "u2a", {"image": "u2a_of_then"}, version="0.0.1")
     (older / "u2a_plugin_latin-0.9.dist-info").mkdir()
     (older / "u2a_plugin_latin-0.9.dist-info/METADATA").write_text("")
     bare = site / "u2a_plugin_bare_info-2.5.dist-info"
@@ -175,7 +201,7 @@ def rows(site: Path) -> dict[str, list[dict[str, str]]]:
 
 @pytest.mark.parametrize("name", LISTED)
 def test_a_plugin_works_or_is_listed_with_the_reason(rows: dict[str, list[dict[str, str]]], name: str) -> None:
-    (row,) = rows[f"u2a-plugin-{name}"]
+    (row,) = rows[f"u2a-plugin-{name.replace('_', '-')}"]  # as pip compares names
     wanted = LISTED[name][1]
     assert row["status"] == "ok" if wanted == "ok" else row["status"].startswith("failed: ")
     assert wanted in row["status"]
@@ -192,6 +218,7 @@ def test_damaged_metadata_is_read_where_it_can_be_and_named_where_not(
 ) -> None:
     assert [row["status"] for row in rows["u2a-plugin-again"] + rows["u2a-plugin-latin"]] == ["ok", "ok"]
     assert [(row["status"], row["version"]) for row in rows["u2a-plugin-bare-info"]] == [("ok", "2.5")]
+    assert [(row["status"], row["version"]) for row in rows["u2a-plugin-kept"]] == [("ok", "1.10")]
     assert "names no NAME = MODULE under [u2a]" in rows["u2a-plugin-unlisted"][0]["status"]
     assert "'not a module!', which is no MODULE" in rows["u2a-plugin-crooked"][0]["status"]
     assert not {"tool", "other", "third"} & rows.keys()

@@ -57,6 +57,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("owners")
     mine = {"letters": "plugin_owners_mine"}
     install(root / "one", "u2a-plugin-letters", mine, code=SOUND)
+    install(root / "spelt", "U2A_Plugin.Letters", mine, code=SOUND)
     install(root / "two", "u2a-plugin-letters", mine, version="2.0", code=BACKWARDS)
     renamed = SOUND.replace("class Options(u2a.ModalityOptions):\n    pass", _OPTIONS.format("most"))
     install(root / "three", "u2a-plugin-letters", mine, version="3.0", code=renamed)
@@ -119,6 +120,17 @@ def test_what_two_bring_is_refused_unless_the_recipe_or_the_run_says_whose(root:
         assert (
             "was trained with plugin 'letters' of u2a-plugin-letters 1.0, and plugin 'intruder'" in done.stderr
         )
+
+
+def test_a_distribution_is_the_same_however_its_name_is_spelled(root: Path) -> None:
+    with sites(root / "one"):
+        alone = scores(root)
+    with sites(root / "spelt"):
+        done = u2a("eval", f"{root}/run", "--json")
+        assert (json.loads(done.stdout)["complete"], done.stderr) == (alone, "")
+        assert u2a("recipe", "check", f"{root}/said.toml").exit_code == 0
+        for name in ("U2A_Plugin.Letters", "u2a.plugin_LETTERS"):
+            assert "is left out" in u2a("recipe", "check", f"{root}/plain.toml", "--no-plugin", name).stderr
 
 
 def test_a_resumed_run_of_what_two_bring_goes_on(root: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, PathDistribution, distributions
 from pathlib import Path
 from typing import Any
@@ -37,20 +37,41 @@ class Found:
     fault: str = ""
 
 
+def one_spelling(name: str) -> str:
+    """A distribution's name as pip compares it: ``U2A_Plugin.Peaks`` is ``u2a-plugin-peaks``."""
+    return (
+        name if name.endswith(".py") else re.sub(r"[-_.]+", "-", name).lower()
+    )  # a plugin in a file keeps its
+
+
 def find_plugins() -> list[Found]:
     """The distributions with entry points of the group ``u2a``, u2a's own first, then by name.
 
-    Of two with one name, the first on the path that has sound metadata counts.
+    Names are spelled as pip compares them. Of two with one name, the first on the path that has sound metadata
+    counts; of u2a itself, and in one folder, where an installer left the older one behind, the newer.
     """
-    found: dict[str, tuple[bool, Found]] = {}
+    found: dict[str, tuple[Path | None, Found]] = {}
     for dist in _distributions():
         one = _read(dist)
         if one is None:
             continue
-        key, sound = re.sub(r"[-_.]+", "-", one.name).lower(), one.version != "?" and not one.fault
-        if key not in found or (sound and not found[key][0]):
-            found[key] = sound, one
+        one = replace(one, name=one_spelling(one.name))
+        place = folder.parent if (folder := _folder(dist)) else None
+        if one.name not in found or _goes_before(one, found[one.name][1], together=place == found[one.name][0]):
+            found[one.name] = place, one
     return sorted((one for _, one in found.values()), key=lambda one: (one.name != "u2a", one.name))
+
+
+def _goes_before(one: Found, first: Found, *, together: bool) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    sound, was_sound = (found.version != "?" and not found.fault for found in (one, first))
+    if not sound or not was_sound:
+        return sound
+    try:
+        return (together or one.name == "u2a") and Version(one.version) > Version(first.version)
+    except InvalidVersion:
+        return False
 
 
 def installed_version(name: str) -> str | None:

@@ -32,6 +32,10 @@ def check_spec(spec: object) -> None:
             f"modality {spec.name!r}: extensions is the text {spec.extensions!r}; "
             f"write a tuple: ({spec.extensions!r},)"
         )
+    if not isinstance(spec.extensions, tuple | list):  # a set has no order, and a generator ends
+        raise PluginError(
+            f"modality {spec.name!r}: extensions must be a tuple, not {type(spec.extensions).__name__}"
+        )
     sound = [isinstance(e, str) and re.fullmatch(EXTENSION, e) for e in spec.extensions]
     if not sound or not all(sound):
         raise PluginError(
@@ -149,10 +153,11 @@ def checked_spec(what: str, wanted: type[S], spec: object) -> S:
     """
     if not isinstance(spec, wanted):
         raise PluginError(f"register() wants a {wanted.__name__}, got {type(spec).__name__}")
-    if spec.api not in SUPPORTED_API:
+    if type(spec.api) is not int or spec.api not in SUPPORTED_API:
         versions = " and ".join(map(str, SUPPORTED_API))
         raise PluginError(
-            f"{what} {spec.name!r} was made for contract version {spec.api}; this u2a runs versions {versions}"
+            f"{what} {spec.name!r} was made for contract version {spec.api!r}; "
+            f"this u2a runs versions {versions}"
         )
     if not isinstance(spec.name, str) or not re.fullmatch(NAME, spec.name):
         raise PluginError(f"{what} name {spec.name!r} is not made of lower-case letters, digits and _")

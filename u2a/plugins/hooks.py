@@ -24,6 +24,12 @@ def hooks_of(plugin: object) -> Iterator[tuple[str, Callable[..., Any]]]:
     Raises:
         PluginError: none at all, one that u2a does not know, or one that cannot simply be called.
     """
+    if isinstance(plugin, type) or inspect.isroutine(plugin):
+        what = "class" if isinstance(plugin, type) else "function"
+        raise PluginError(
+            f"its entry point names the {what} {getattr(plugin, '__name__', plugin)}; name the module, or an "
+            "object whose methods are hooks"
+        )
     functions = {name: value for name, value in _attributes(plugin) if callable(value)}
     marked = {name: value for name, value in functions.items() if isinstance(getattr(value, MARK, None), dict)}
     if not marked:
@@ -66,6 +72,8 @@ def call(hook: str, function: Callable[..., Any], register: Callable[[Any], None
         raise PluginError(
             f"{hook} returned {type(returned).__name__} and registered nothing; write: {_line(hook)}"
         )
+    if not registered:
+        raise PluginError(f"{hook} registered nothing; write: {_line(hook)}")
 
 
 def _check(hook: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
@@ -91,8 +99,7 @@ def _attributes(plugin: object) -> Iterator[tuple[str, Any]]:
     if isinstance(plugin, ModuleType):
         yield from vars(plugin).items()
         return
-    for name in dir(type(plugin)) if not isinstance(plugin, type) else dir(plugin):
+    for name in dir(type(plugin)):
         if not name.startswith("__") and not isinstance(inspect.getattr_static(plugin, name), property):
             yield name, getattr(plugin, name)
-    if not isinstance(plugin, type):
-        yield from getattr(plugin, "__dict__", {}).items()
+    yield from getattr(plugin, "__dict__", {}).items()

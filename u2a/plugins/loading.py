@@ -14,7 +14,7 @@ from hashlib import sha256
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
-from u2a.common.distributions import find_plugins
+from u2a.common.distributions import find_plugins, one_spelling
 from u2a.contract.blame import Owner
 from u2a.errors import PluginError
 from u2a.plugins.registry import Failure, Registry
@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 10.0
 def _version_hint(requires: tuple[str, ...]) -> str:
     """What a failed plugin's distribution requires of u2a, if that is not the u2a that runs."""
     from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
 
     mine = version("u2a")
     for text in requires:
@@ -35,7 +36,7 @@ def _version_hint(requires: tuple[str, ...]) -> str:
             wanted = Requirement(text)
         except InvalidRequirement:
             continue
-        if wanted.name == "u2a" and not wanted.specifier.contains(mine, prereleases=True):
+        if canonicalize_name(wanted.name) == "u2a" and not wanted.specifier.contains(mine, prereleases=True):
             return f"; it was made for u2a {wanted.specifier}, this is u2a {mine}"
     return ""
 
@@ -51,7 +52,8 @@ def load_registry() -> Registry:
         raise PluginError(
             "registry() cannot be asked while plugins are loaded; look other modalities up when they are used"
         )
-    registry, left_out = Registry(), set(_names(LEFT_OUT, ","))
+    registry, unwanted = Registry(), _names(LEFT_OUT, ",")
+    left_out = {*unwanted, *map(one_spelling, unwanted)}
     known: set[str] = set()
     with _patience() as now:
         for found in find_plugins():
@@ -72,7 +74,7 @@ def load_registry() -> Registry:
                 )
         for path in _names(FILES, os.pathsep):
             _load_file(registry, Path(path), now)
-    if unknown := sorted(left_out - known):
+    if unknown := sorted(name for name in unwanted if not {name, one_spelling(name)} & known):
         names = ", ".join(sorted(known))
         raise PluginError(f"--no-plugin (or {LEFT_OUT}) names {unknown[0]!r}; installed are: {names}")
     return registry

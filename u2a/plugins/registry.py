@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
-from u2a.common.distributions import installed_version
+from u2a.common.distributions import installed_version, one_spelling
 from u2a.common.hints import alike, meant
 from u2a.contract.blame import reason_of
 from u2a.contract.extensions import CommandSpec, LoggerSpec, MetricSpec
@@ -217,7 +217,7 @@ class Shelf(Generic[S]):
         if not said and len(several) == 1:
             return plain
         for owner in several:
-            if owner.distribution == (said or distribution):
+            if owner.distribution == one_spelling(said or distribution or ""):
                 return plain if len(several) == 1 else f"{owner.distribution}:{plain}"
         if said or not several:
             return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from u2a.common.distributions import installed_version
+from u2a.common.distributions import installed_version, one_spelling
 from u2a.contract.blame import Owner
 from u2a.errors import CheckpointError
 from u2a.recipe.sections import Recipe
@@ -48,7 +48,9 @@ def recorded(folder: Path) -> dict[str, Owner]:
     try:
         used: dict[str, Any] = json.loads((folder / "versions.json").read_text(encoding="utf-8"))["plugins"]
         return {
-            name: Owner(str(one.get("plugin", name)), str(one["distribution"]), str(one["version"]))
+            name: Owner(
+                str(one.get("plugin", name)), one_spelling(str(one["distribution"])), str(one["version"])
+            )
             for name, one in used.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
