@@ -392,7 +392,7 @@ def u2a_register_modalities(register):
         (
             "u2a",
             "pass",
-            "installed and registers no modality 'letters': u2a_register_modalities registered nothing; write: def",
+            "registers no modality 'letters': u2a_register_modalities registered nothing; write: def",
         ),
         ("u2a", "register(LETTERS, LETTERS)", "registers no modality 'letters': TypeError: "),
         (

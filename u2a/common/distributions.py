@@ -39,9 +39,9 @@ class Found:
 
 def one_spelling(name: str) -> str:
     """A distribution's name as pip compares it: ``U2A_Plugin.Peaks`` is ``u2a-plugin-peaks``."""
-    return (
-        name if name.endswith(".py") else re.sub(r"[-_.]+", "-", name).lower()
-    )  # a plugin in a file keeps its
+    if name.endswith(".py"):  # of a plugin in a file
+        return name
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def find_plugins() -> list[Found]:
