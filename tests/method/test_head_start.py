@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +13,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
 
 from u2a.method.head_start import FrozenTokens, fit_head_start, joint
-from u2a.method.head_start.joint import Patterns, minimise_head
-from u2a.method.head_start.probes import DECAYS
+from u2a.method.head_start.joint import Patterns, fit_head, minimise_head
+from u2a.method.head_start.probes import DECAYS, choose_read_outs, set_scale
+from u2a.method.head_start.proxies import fit_proxies
+from u2a.method.head_start.summary import Summary
 from u2a.method.losses import exhaustive_task_losses
-from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
+from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens, both
 from u2a.method.selection import select_tokens
 
 NAMES, WIDTHS, C = ("c", "b", "a"), (6, 4, 5), 3  # in no order of the alphabet
@@ -68,6 +72,18 @@ def loss_of(read_outs: ReadOuts, head: ModalityHead, side: FrozenTokens, gate: f
     return float(Patterns(read_outs, side).loss(head, gate))
 
 
+def drawn(train: FrozenTokens) -> tuple[ReadOuts, ModalityHead]:
+    """Statistics and proxies of the samples, and a head of no fit's."""
+    read_outs, head = modules()
+    for m in range(3):
+        set_scale(read_outs, m, train, ("cls", "mean", "both")[m])
+    fit_proxies(read_outs, train, train, Summary())
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_()
+    return read_outs, head
+
+
 @pytest.mark.parametrize("kind", ["cls", "mean", "both"])
 def test_one_modality_is_scikit_learns_logistic_regression(kind: str) -> None:
     train, val = frozen(200, 0), frozen(80, 1)
@@ -86,16 +102,22 @@ def test_one_modality_is_scikit_learns_logistic_regression(kind: str) -> None:
     assert np.abs(mine.detach().numpy() - reference.predict_proba(x)).max() < 0.02
 
 
-def test_the_decay_is_the_one_of_least_validation_loss() -> None:
-    train, val = frozen(60, 0), frozen(200, 1)
-    read_outs, head = modules()
-    summary = fit_head_start(read_outs, head, train, val, read_out="cls")
-    x, y = (_standard(s.tokens[1].cls_PH, train.tokens[1].cls_PH) for s in (train, val))
+@pytest.mark.parametrize("weights", [None, (0.4, 1.0, 3.0)])
+def test_the_decay_is_the_one_of_least_validation_loss(weights: tuple[float, ...] | None) -> None:
+    """Of the samples that have the modality; each counts as its class does."""
+    w = torch.tensor(weights or (1.0, 1.0, 1.0))
+    train, val = (replace(frozen(n, s, gaps=True), class_weights=w) for n, s in ((80, 0), (200, 1)))
+    summary = fit_head_start(*modules(), train, val, read_out="cls")
+    there, theirs = (side.present_NM[:, 1] for side in (train, val))
+    own = train.tokens[1].cls_PH[there]
+    x, y = _standard(own, own), _standard(val.tokens[1].cls_PH[theirs], own)
+    label, judged = train.target[there], val.target[theirs]
     losses = {}
     for decay in DECAYS:
-        fit = LogisticRegression(C=1 / (2 * len(x) * decay), max_iter=10_000).fit(x, train.target.numpy())
-        p = fit.predict_proba(y)[np.arange(len(y)), val.target.numpy()]
-        losses[decay] = -np.log(p).mean()
+        fit = LogisticRegression(C=1 / (2 * len(x) * decay), max_iter=10_000)
+        fit.fit(x, label.numpy(), sample_weight=w[label].numpy())
+        p = fit.predict_proba(y)[np.arange(len(y)), judged.numpy()]
+        losses[decay] = (-np.log(p) * w[judged].numpy()).mean()
     assert summary.probe_losses["b"]["cls"] == pytest.approx(min(losses.values()), rel=0.01)
 
 
@@ -119,9 +141,9 @@ def _source(x: ReadTokens, by: ReadTokens) -> np.ndarray:
 @pytest.mark.parametrize("multi_label", [False, True])
 @pytest.mark.parametrize("gate", [0.0, 1.0])
 def test_what_is_minimised_is_the_models_exhaustive_loss(gaps: bool, multi_label: bool, gate: float) -> None:
-    train, val = (frozen(40, s, gaps=gaps, multi_label=multi_label) for s in (0, 1))
-    read_outs, head = modules()
-    fit_head_start(read_outs, head, train, val)
+    weights = torch.tensor([0.4, 1.0, 3.0])
+    train = replace(frozen(40, 0, gaps=gaps, multi_label=multi_label), class_weights=weights)
+    read_outs, head = drawn(train)
     read_outs.gate.fill_(gate)
     cls, mask = read(read_outs, train)
 
@@ -129,14 +151,13 @@ def test_what_is_minimised_is_the_models_exhaustive_loss(gaps: bool, multi_label
         return head(select_tokens(cls, mask * gate, present))
 
     with torch.no_grad():
-        wanted = exhaustive_task_losses(classify, train.present_NM, train.target).mean()
+        wanted = exhaustive_task_losses(classify, train.present_NM, train.target, weights).mean()
     assert loss_of(read_outs, head, train, gate) == pytest.approx(float(wanted), rel=1e-5)
 
 
 def test_patterns_in_parts_give_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    train, val = frozen(40, 0), frozen(40, 1)
-    read_outs, head = modules()
-    fit_head_start(read_outs, head, train, val)
+    train = frozen(40, 0)
+    read_outs, head = drawn(train)
     whole = loss_of(read_outs, head, train, 1.0)
     monkeypatch.setattr(joint, "LARGEST", 1)
     assert loss_of(read_outs, head, train, 1.0) == pytest.approx(whole, rel=1e-6)
@@ -147,7 +168,7 @@ def test_an_encoder_whose_tokens_are_a_thousand_times_as_long_changes_nothing() 
     for scale in (1.0, 1000.0):
         read_outs, head = modules()
         train, val, test = (frozen(n, s, scale=scale) for n, s in ((120, 0), (60, 1), (60, 2)))
-        fit_head_start(read_outs, head, train, val)
+        fit_head_start(read_outs, head, train, val, read_out="both")
         found.append(logits(read_outs, head, test, test.present_NM).softmax(1).detach())
         cls, _ = read(read_outs, train)
         assert cls.square().mean((0, 2)).tolist() == pytest.approx([1, 1, 1], abs=1e-3)
@@ -160,10 +181,10 @@ def test_a_proxy_of_full_rank_is_ridge_regression() -> None:
     summary = fit_head_start(read_outs, head, train, val, read_out="both")
     for i, j in itertools.permutations(range(3), 2):
         pair = f"{NAMES[i]}_to_{NAMES[j]}"
-        both = [torch.cat([t.tokens[m].cls_PH, t.tokens[m].mean_PH], 1) for m in (i, j) for t in (train, val)]
+        pairs = [both(t.tokens[m]) for m in (i, j) for t in (train, val)]
         length = np.sqrt(3 * WIDTHS[i])
         x, x_val = (_source(t.tokens[i], train.tokens[i]) * length for t in (train, val))
-        y, y_val = (_standard(both[k], both[2]) for k in (2, 3))
+        y, y_val = (_standard(pairs[k], pairs[2]) for k in (2, 3))
         ridge = Ridge(alpha=summary.ridges[pair] * len(x), fit_intercept=False).fit(x, y)
         error = ((ridge.predict(x_val) - y_val) ** 2).mean() / (y_val**2).mean()
         slack = 0.05 if 2 * WIDTHS[j] > 8 else 2e-3  # a wider target loses what a rank of 8 cannot hold
@@ -171,41 +192,38 @@ def test_a_proxy_of_full_rank_is_ridge_regression() -> None:
         assert summary.proxy_errors[pair] < 1
 
 
-def test_proxies_stand_in_only_where_they_lower_the_validation_loss() -> None:
-    train, val = frozen(300, 0), frozen(100, 1)
-    by_hand = {}
-    for gate in (0.0, 1.0):
-        read_outs, head = modules()
-        summary = fit_head_start(read_outs, head, train, val)
-        decays = [summary.decays[name] for name in NAMES]
-        joint._reset(head)
-        joint._set_decay(head, decays)
-        minimise_head(head, Patterns(read_outs, train), gate)
-        by_hand[gate] = loss_of(read_outs, head, val, gate)
-    assert summary.gate == min(by_hand, key=by_hand.__getitem__)
+@pytest.fixture(scope="module")
+def of_a_fifth() -> ModalityHead:
+    """The head where a fifth of 200 samples made the choices."""
+    held = modules()
+    fit_head_start(*held, frozen(200, 0), None, read_out="cls")
+    return held[1]
 
 
-def test_without_validation_data_a_part_of_the_training_samples_makes_the_choices() -> None:
+def test_without_validation_data_a_part_of_the_training_samples_makes_the_choices(
+    of_a_fifth: ModalityHead,
+) -> None:
     train, test = frozen(200, 0), frozen(200, 2)
     read_outs, head = modules()
-    summary = fit_head_start(read_outs, head, train, None)
-    assert summary.held_out
+    assert fit_head_start(read_outs, head, train, None, read_out="cls").held_out
     guess = logits(read_outs, head, test, test.present_NM).argmax(1)
     assert (guess == test.target).float().mean() > 0.9
-    again = modules()
-    fit_head_start(*again, train, None)
-    assert all(torch.equal(a, b) for a, b in zip(head.parameters(), again[1].parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(head.parameters(), of_a_fifth.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("n", "chooses"), [(5, False), (29, False), (30, True), (60, True)])
-def test_a_handful_of_validation_samples_makes_no_choices(n: int, chooses: bool) -> None:
-    """A fifth of 200 training samples is more than 5 or 29; from 30 on validation is believed."""
-    train, few = frozen(200, 0), frozen(n, 1)
-    mine, held = modules(), modules()
-    assert fit_head_start(*mine, train, few).held_out is not chooses
-    fit_head_start(*held, train, None)
-    same = [torch.equal(a, b) for a, b in zip(mine[1].parameters(), held[1].parameters(), strict=True)]
-    assert all(same) is not chooses
+@pytest.mark.parametrize(("n", "chooses"), [(29, False), (30, True)])
+def test_a_handful_of_validation_samples_makes_no_choices(
+    n: int, chooses: bool, of_a_fifth: ModalityHead
+) -> None:
+    """A fifth of 200 training samples is more than 29; from 30 on validation is believed."""
+    mine = modules()
+    assert fit_head_start(*mine, frozen(200, 0), frozen(n, 1), read_out="cls").held_out is not chooses
+    pairs = zip(mine[1].parameters(), of_a_fifth.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs) is not chooses
+
+
+def test_few_validation_samples_are_believed_where_a_fifth_would_be_fewer() -> None:
+    assert not fit_head_start(*modules(), frozen(60, 0), frozen(12, 1), read_out="cls").held_out
 
 
 def test_a_dimension_that_never_varies_is_left_out() -> None:
@@ -216,3 +234,81 @@ def test_a_dimension_that_never_varies_is_left_out() -> None:
     fit_head_start(read_outs, head, train, val, read_out="cls")
     assert read_outs.scales["b"].scale[0] == 0
     assert logits(read_outs, head, val, val.present_NM).isfinite().all()
+
+
+@torch.enable_grad()
+def slope(read_outs: ReadOuts, head: ModalityHead, side: FrozenTokens, summary: Summary) -> float:
+    """Length of the gradient of what the joint fit minimises, on `side`; 1 where all weights are 0."""
+    with torch.no_grad():
+        cls, mask = read(read_outs, side)
+
+    def gradient(network: ModalityHead) -> Tensor:
+        loss = exhaustive_task_losses(
+            lambda present: network(select_tokens(cls, mask * summary.gate, present)),
+            side.present_NM,
+            side.target,
+        ).mean()
+        for name, weight in zip(NAMES, network.each_weight(), strict=True):
+            loss = loss + summary.decays[name] * weight.square().sum()
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(network.parameters()))])
+
+    zero = copy.deepcopy(head)
+    joint._reset(zero)
+    return float(gradient(head).norm() / gradient(zero).norm())
+
+
+def test_the_head_is_fitted_on_the_training_samples_with_the_decays_it_tells() -> None:
+    train, val = frozen(60, 0, gaps=True), frozen(60, 1, gaps=True)
+    read_outs, head = modules()
+    summary = fit_head_start(read_outs, head, train, val, read_out="cls")
+    assert slope(read_outs, head, train, summary) < 0.01
+    assert slope(read_outs, head, val, summary) > 0.05
+
+
+def test_after_choices_on_a_fifth_all_samples_are_fitted() -> None:
+    """The fifth is drawn from the seed; what was chosen on it stays."""
+    train = frozen(60, 0, gaps=True)
+    held = torch.zeros(60, dtype=torch.bool)
+    held[torch.randperm(60, generator=torch.Generator().manual_seed(5))[:12]] = True
+    fit_on, judged_on = train.rows(~held), train.rows(held)
+    read_outs, head = modules()
+    found = fit_head_start(read_outs, head, train, None, read_out="mean", seed=5)
+    chosen, by_hand = modules(), Summary(held_out=True)
+    choose_read_outs(*chosen, fit_on, judged_on, "mean", by_hand)
+    fit_proxies(chosen[0], fit_on, judged_on, by_hand)
+    fit_head(*chosen, fit_on, judged_on, by_hand)
+    assert found == by_hand
+    assert slope(read_outs, head, train, found) < 0.01
+    assert slope(*chosen, train, found) > 0.02
+    again = modules()[0]
+    for m in range(3):
+        set_scale(again, m, train, "mean")
+    fit_proxies(again, train, train, Summary(ridges=found.ridges))
+    for name, tensor in again.proxies.state_dict().items():
+        torch.testing.assert_close(read_outs.proxies.state_dict()[name], tensor)
+    mean = both(train.tokens[1])[train.present_NM[:, 1]].mean(0)
+    torch.testing.assert_close(read_outs.scales["b"].mean, mean)
+
+
+@pytest.mark.parametrize(("lawful", "gate", "factor"), [(True, 1.0, 0.3), (False, 0.0, 10.0)])
+def test_factor_and_gate_are_those_of_least_validation_loss(lawful: bool, gate: float, factor: float) -> None:
+    """Where tokens say nothing of the labels, the strongest decay and no stand-ins are least wrong."""
+    train, val = frozen(40, 1), frozen(100, 4)
+    for side in (train, val) if not lawful else ():
+        order = torch.randperm(len(side.target), generator=torch.Generator().manual_seed(1))
+        side.target.copy_(side.target[order])
+    read_outs, head = modules()
+    before = Summary()
+    choose_read_outs(read_outs, head, train, val, "cls", before)
+    summary = fit_head_start(read_outs, head, train, val, read_out="cls")
+    losses = {}
+    for one in itertools.product((0.0, 1.0), (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)):
+        joint._reset(head)
+        joint._set_decay(head, [before.decays[name] * one[1] for name in NAMES])
+        minimise_head(head, Patterns(read_outs, train), one[0])
+        losses[one] = loss_of(read_outs, head, val, one[0])
+    assert min(losses, key=losses.__getitem__) == (gate, factor)
+    assert summary.loss == pytest.approx(losses[gate, factor], rel=1e-4)
+    assert (summary.gate, float(read_outs.gate)) == (gate, gate)
+    found = [summary.decays[name] / before.decays[name] for name in NAMES]
+    assert found == pytest.approx([factor] * 3)
