@@ -26,7 +26,7 @@ from u2a.report.values.patterns import PatternValues, pattern_rows
 from u2a.report.values.predictions import Predictions
 from u2a.report.values.pseudovalues import PseudoValues, of_classes, of_score
 from u2a.report.values.scores import Scores
-from u2a.report.values.sources import Differences
+from u2a.report.values.sources import Differences, redraw
 
 N, C = 40, 5
 
@@ -374,3 +374,15 @@ def test_a_calibrated_models_error_is_the_one_that_is_shown_for_it(kind: str):
         shown.append(found["ece_calibrated"])
     assert np.mean(errors) == pytest.approx(np.mean(shown), rel=0.06)
     assert np.mean([e > found["ece_limit"] for e in errors]) <= 0.15
+
+
+@pytest.mark.parametrize(("n_seeds", "together"), [(2, 0.0), (3, 0.5), (9, 7 / 8)])
+def test_few_seeds_do_not_say_that_all_rows_move_together(n_seeds: int, together: float) -> None:
+    """Redrawn seeds vary as much as those that are there; how far two rows go along, by their number."""
+    step_S = np.random.default_rng(3).normal(size=n_seeds)
+    mean_SK = np.stack([step_S, 0.1 * step_S, -2 * step_S], 1)
+    again_RSK = redraw(mean_SK, 40000, np.random.default_rng(4))
+    assert again_RSK.shape == (40000, n_seeds, 3)
+    found = np.cov(again_RSK[:, 0].T)
+    np.testing.assert_allclose(np.diag(found), mean_SK.var(0, ddof=1), rtol=0.05)
+    np.testing.assert_allclose(np.corrcoef(again_RSK[:, 0].T)[0, 1:], [together, -together], atol=0.03)

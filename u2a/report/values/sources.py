@@ -106,7 +106,7 @@ class Differences:
         """How many standard errors hold all rows together: from the largest error of each redrawing.
 
         Test samples are drawn with replacement, the same for all rows; seeds are redrawn from a normal
-        distribution with their covariance, and their variance is estimated again in each redrawing.
+        distribution (`redraw`), and their variance is estimated again in each redrawing.
         """
         if len(self.counts) < 2:
             return 0.0
@@ -163,10 +163,17 @@ def seed_means(value_SNK: Array, used_NK: NDArray[np.bool_]) -> Array:
 
 
 def redraw(mean_SK: Array, count: int, draw: np.random.Generator) -> Array:
-    """As many seeds again, normal with the covariance of these and mean 0, ``[R, S, K]``."""
-    S = len(mean_SK)
+    """As many seeds again, normal with the variances of these and mean 0, ``[R, S, K]``.
+
+    S seeds vary in S - 1 directions only, as if all rows moved together; so that part of their covariance, one
+    in S - 1, is replaced by rows that move by themselves.
+    """
+    S, K = mean_SK.shape
+    own = 1 / (S - 1)
     mix_RSS = draw.normal(size=(count, S, S)) / np.sqrt(S - 1)
-    return mix_RSS @ (mean_SK - mean_SK.mean(0))
+    together_RSK = mix_RSS @ (mean_SK - mean_SK.mean(0))
+    alone_RSK = draw.normal(size=(count, S, K)) * mean_SK.std(0, ddof=1)
+    return np.sqrt(1 - own) * together_RSK + np.sqrt(own) * alone_RSK
 
 
 def largest(error_RK: Array, variance_RK: Array) -> float:
