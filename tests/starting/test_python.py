@@ -116,10 +116,7 @@ def test_real_frames(recipe: dict[str, Any], tmp_path: Path, kind: str) -> None:
 def test_a_frame_is_predicted_like_its_rows(model: u2a.Model, tmp_path: Path, kind: str) -> None:
     picture = tmp_path / "0.png"
     picture.write_bytes(tiny.image_bytes(tiny.picture(40, 36, 0)))
-    given = [
-        {"text": "the red boat", "image": str(picture), "price": 3},
-        {"text": None, "image": str(picture), "price": 4},
-    ]
+    given = [{"text": text, "image": str(picture), "price": 3} for text in ("the red boat", None)]
     right = [model.predict({k: v for k, v in row.items() if k != "price" and v}) for row in given]
     assert right[0].used != right[1].used
     found = model.predict(framed(kind, given))

@@ -103,7 +103,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     lines = [
         f"{path}: {source.what}, {len(plan.splits)} samples",
         f"label: {'' if roles.label == 'label' else f'column {roles.label!r}, '}{len(classes)} classes, "
-        f"{min(classes.values())} to {max(classes.values())} samples each"
+        f"{' to '.join(dict.fromkeys(str(end(classes.values())) for end in (min, max)))} samples each"
         + (", several a sample" if labels.many else ""),
         *(_told(content) for content in contents),
         *(f"left out: {count} samples {why}" for why, count in samples.left_out.items()),

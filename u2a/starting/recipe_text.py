@@ -9,6 +9,9 @@ import tomli_w
 
 from u2a.starting.content import Content
 
+#: Training samples of which the default batch would be too large a part.
+_FEW = 64
+
 
 def recipe_text(
     name: str,
@@ -45,12 +48,16 @@ def recipe_text(
     lines += ["", "[task]", _pair("kind", kind), *_classes(classes)]
     for content in contents:
         lines += ["", *_section(content)]
-    lines += [
-        "",
-        "[training]",
-        "# Defaults, to change: epochs = 5, lr = 1e-3, batch_size = 16 (u2a recipe show prints everything).",
-    ]
+    lines += ["", "[training]", *_training(int(splits.get("train", 0) * (1 - (holdout or 0))))]
     return "\n".join(lines) + "\n"
+
+
+def _training(samples: int) -> Iterator[str]:
+    """A batch that few samples fill at least four times; where there are more, the default."""
+    yield "# Defaults, to change: epochs = 5, lr = 1e-3, batch_size = 16 (u2a recipe show prints everything)."
+    if 0 < samples < _FEW:
+        batch = 1 << max(samples // 4, 1).bit_length() - 1
+        yield _pair("batch_size", batch) + f"  # of {samples} training samples"
 
 
 def _classes(classes: Mapping[str, int]) -> Iterator[str]:
