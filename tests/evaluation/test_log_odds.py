@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.optimize import minimize
+from scipy.special import expit, logit, softmax
 
 from u2a.evaluation.calibrated import expected_calibration_error
 from u2a.evaluation.calibration_fit import fit_calibration
@@ -50,14 +53,37 @@ def test_only_confidence_moves() -> None:
     np.testing.assert_allclose(corrected(p, (0.5, 0.3), True), expit(0.5 * logit(p) + 0.3))
 
 
+def line_by_hand(parts: list[tuple[np.ndarray, np.ndarray]], prior: float, around: tuple[float, float]):
+    """Of least negative log-likelihood, with `prior` samples' worth of distance from another line."""
+
+    def loss(z: np.ndarray) -> float:
+        right = [(expit(math.exp(z[0]) * logit(p.max(1)) + z[1]), p.argmax(1) == y) for p, y in parts]
+        wrong = sum(-np.log(np.where(hit, q, 1 - q)).sum() for q, hit in right)
+        return wrong + prior * ((z[0] - math.log(around[0])) ** 2 + (z[1] - around[1]) ** 2)
+
+    z = minimize(loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-8}).x
+    return math.exp(z[0]), z[1]
+
+
 def test_a_small_pattern_takes_the_line_of_those_with_as_many_modalities() -> None:
     """Too sure wherever something is missing: three samples of another pattern cannot say so alone."""
-    whole, alone = drawn(1, 0, False), drawn(0.4, -0.2, False)
+    whole, alone = drawn(1, 0, False, 300), drawn(0.4, -0.2, False, 300)
     given = {
-        (True, True, True): (np.log(whole[0]), whole[1]),
-        (True, False, False): (np.log(alone[0]), alone[1]),
-        (False, True, False): (np.log(alone[0][:3]), alone[1][:3]),
+        "a+b+c": (np.log(whole[0]), whole[1]),
+        "a": (np.log(alone[0][3:]), alone[1][3:]),
+        "b": (np.log(alone[0][:3]), alone[1][:3]),
     }
-    found = fit_calibration("abc", given, "single_label").patterns
-    near, far = (abs(found["b"].shift - found[group].shift) for group in ("1 of 3", "a+b+c"))
-    assert near < far
+    present = {"a+b+c": (True, True, True), "a": (True, False, False), "b": (False, True, False)}
+    found = fit_calibration(
+        "abc", {present[name]: data for name, data in given.items()}, "single_label"
+    ).patterns
+    tempered = {
+        name: (softmax(logits / found[name].temperature, axis=1), y) for name, (logits, y) in given.items()
+    }
+    of_one = [tempered["a"], tempered["b"]]
+    wanted = {"any": line_by_hand([*tempered.values()], 1, NEUTRAL)}
+    wanted["1 of 3"] = line_by_hand(of_one, 5 * 2, wanted["any"])
+    wanted["b"] = line_by_hand([tempered["b"]], 5, wanted["1 of 3"])
+    for name, line in wanted.items():
+        assert (found[name].slope, found[name].shift) == pytest.approx(line, abs=2e-3), name
+    assert abs(found["b"].shift - found["1 of 3"].shift) < abs(found["b"].shift - found["a+b+c"].shift)

@@ -164,6 +164,18 @@ def test_a_class_of_few_samples_adds_what_two_more_of_them_could_change():
     assert Scores.of_seeds([found[4]] * 3).intervals() == [pytest.approx(few)]  # seeds see the same samples
 
 
+def test_heavy_tails_leave_fewer_degrees_of_freedom():
+    """By the kurtosis, but for what no number of values says: less than 12, or more than n - 1."""
+    value_N = np.random.default_rng(0).standard_t(9, 400)
+    wanted = 2 * 400 / (stats.kurtosis(value_N, fisher=False) - 1)
+    assert 12 < wanted < 399
+    assert degrees_of_freedom(value_N) == pytest.approx(wanted)
+    value_N[0] = 1000.0
+    assert degrees_of_freedom(value_N) == 12
+    assert degrees_of_freedom(np.array([0.0, 1.0] * 10)) == 19
+    assert degrees_of_freedom(np.ones(10)) == np.inf
+
+
 def test_degrees_of_freedom_of_normal_values_are_about_their_number():
     value_N = np.random.default_rng(0).normal(size=5000)
     assert degrees_of_freedom(value_N) == pytest.approx(5000, rel=0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def network() -> U2A:
     return U2A([Named("a"), Named("b"), Named("c")], 5, 3, "fp32").requires_grad_(False)  # type: ignore[list-item]
 
 
-def encoded(present: list[tuple[int, int, int]], target: torch.Tensor) -> Encoded:
+def encoded(present: list[tuple[int, ...]], target: torch.Tensor) -> Encoded:
     draw = torch.Generator().manual_seed(5)
     present_NM = torch.tensor(present).bool()
     N, M = present_NM.shape
@@ -55,7 +56,7 @@ def encoded(present: list[tuple[int, int, int]], target: torch.Tensor) -> Encode
 
 def logits_by_hand(network: U2A, side: Encoded, n: int, has: list[int]) -> torch.Tensor:
     fused_D = torch.zeros(5)
-    for j in range(3):
+    for j in range(side.present_NM.shape[1]):
         fused_D += side.cls_NMD[n, j] if j in has else sum(side.mask_NMMD[n, i, j] for i in has) / len(has)
     return network.head.weight @ fused_D + network.head.bias
 
@@ -64,7 +65,7 @@ def score_by_hand(network: U2A, side: Encoded, metric: str, lost: int | None) ->
     """Of the samples that keep something without a modality; None if none does."""
     values = []
     for n, present in enumerate(side.present_NM.tolist()):
-        has = [m for m in range(3) if present[m] and m != lost]
+        has = [m for m, there in enumerate(present) if there and m != lost]
         if has:
             p_C, truth = logits_by_hand(network, side, n, has).softmax(0), int(side.target[n])
             values.append(float(p_C.argmax() == truth) if metric == "accuracy" else float(1 - p_C[truth]))
@@ -94,6 +95,26 @@ def test_a_checkpoint_is_judged_by_the_patterns_that_select_on_names(
     assert found.scores[metric] == pytest.approx(each[0], abs=1e-6)
     if present is GAPS:  # else the case would not tell one choice from another
         assert len(set(wanted.values())) == 3
+
+
+def test_of_two_modalities_each_is_missed_once() -> None:
+    torch.manual_seed(4)
+    pair = U2A([Named("a"), Named("b")], 5, 3, "fp32").requires_grad_(False)  # type: ignore[list-item]
+    task = TaskSection.model_validate(
+        {"classes": CLASSES, "select_on": "mean", "metric": "accuracy"}, context={"plugins": registry()}
+    )
+    side = encoded([(1, 1)] * 7, torch.tensor([0, 1, 2, 0, 1, 1, 2]))
+    each = [score_by_hand(pair, side, "accuracy", lost) for lost in (None, 0, 1)]
+    assert len({*each}) == 3
+    assert judge(pair, side, task).selected == pytest.approx(sum(each) / 3)  # type: ignore[arg-type]
+
+
+def test_what_is_defined_nowhere_is_no_number(network: U2A) -> None:
+    task = TaskSection.model_validate(
+        {"kind": "multi_label", "classes": CLASSES, "metric": "map", "select_on": "mean"},
+        context={"plugins": registry()},
+    )
+    assert math.isnan(judge(network, encoded([(1, 1, 1)] * 3, torch.zeros(3, 3)), task).selected)
 
 
 def test_a_pattern_without_any_label_does_not_spoil_the_mean(network: U2A) -> None:
