@@ -12,7 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from u2a.contract.modality import Example, Inputs, Tokens
 from u2a.encoders.files import config_folder
-from u2a.encoders.loading import quiet, transformers_class
+from u2a.encoders.loading import transformers_class
+from u2a.encoders.quiet import quiet
 from u2a.encoders.structure import split_tokens
 from u2a.errors import BadSample, NoContent, U2AError, one_line
 from u2a.media.filters import FRAME_SHIFT

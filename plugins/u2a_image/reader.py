@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from u2a.encoders.files import PretrainedOptions, config_folder, read_json
-from u2a.encoders.loading import quiet
+from u2a.encoders.quiet import quiet
 from u2a.errors import U2AError, one_line
 
 #: model_type -> the image processor whose defaults fill what a file leaves out, where it names none.

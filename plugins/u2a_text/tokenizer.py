@@ -14,7 +14,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from u2a.encoders.files import read_json
-from u2a.encoders.loading import quiet
+from u2a.encoders.quiet import quiet
 from u2a.errors import U2AError, one_line
 
 FILE = "tokenizer.json"
@@ -121,7 +121,11 @@ def _read(folder: Path) -> Tokenizer:
             return Tokenizer.from_file(str(folder / FILE))
         except Exception as error:  # the library raises bare Exceptions
             raise U2AError(f"{folder / FILE} cannot be read: {one_line(error, 200)}") from None
-    if not any((folder / name).is_file() for name in OTHER_FILES):
+    if (folder / "vocab.json").is_file() and not (folder / "merges.txt").is_file():
+        raise U2AError(
+            f"{folder} has vocab.json without merges.txt, so that it would read letters: copy that too"
+        )
+    if not _there(folder):
         raise U2AError(f"{folder} has no tokenizer files ({FILE}, {OTHER_FILES[0]}): copy them there")
     return _converted(folder)
 
@@ -133,9 +137,19 @@ def _converted(folder: Path) -> Tokenizer:
     try:
         with quiet():
             known: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        return Tokenizer.from_str(known.backend_tokenizer.to_str())
+        tokenizer = Tokenizer.from_str(known.backend_tokenizer.to_str())
     except Exception as error:  # of many kinds, from two libraries
         raise U2AError(f"the tokenizer in {folder} cannot be read: {one_line(error, 200)}") from None
+    if not tokenizer.get_vocab(with_added_tokens=False).keys() - set(known.all_special_tokens):
+        raise U2AError(  # a class that did not find its files invents such a one
+            f"the tokenizer in {folder} knows no word: its files ({', '.join(_there(folder))}) are not those "
+            f"of a {type(known).__name__}; copy {FILE} there"
+        )
+    return tokenizer
+
+
+def _there(folder: Path) -> list[str]:
+    return [name for name in OTHER_FILES if (folder / name).is_file()]
 
 
 def _truncation_side(folder: Path, tokenizer: Tokenizer) -> str:

@@ -117,6 +117,23 @@ def test_names_that_fit_nothing_are_shown(tmp_path: Path) -> None:
         backbone(TEXT, tmp_path / "e")
 
 
+@pytest.mark.parametrize("beside", [True, False])
+@torch.no_grad()
+def test_an_older_files_second_configuration_counts_as_in_the_whole_model(tmp_path: Path, beside: bool) -> None:
+    """``vision_config_dict`` of early CLIP files; transformers' whole model is the reference."""
+    folder = tiny.save_whole_clip(tmp_path / "clip")
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config_dict"] = {**config["vision_config"], "hidden_act": "gelu", "layer_norm_eps": 0.01}
+    config["vision_config"] = {**config["vision_config"]} if beside else {"model_type": "clip_vision_model"}
+    tiny.write_json(folder, "config.json", config)
+    pixels = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    whole = hf.CLIPModel.from_pretrained(folder).vision_model.eval()
+    wanted = whole.post_layernorm(whole(pixels).last_hidden_state)
+    module = backbone(IMAGE, folder).eval()
+    found = IMAGE.encoder(module, IMAGE.embedding(module, {"pixel_values": pixels}))
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
 def test_quantised_weights_are_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
     saved(tmp_path / "e", "BertForMaskedLM")

@@ -13,6 +13,7 @@ from u2a.encoders.files import weights_folder
 from u2a.errors import U2AError
 from u2a.recipe.file import load_recipe
 from u2a.training.encoder_check import check_encoders
+from u2a_image.spec import IMAGE
 from u2a_text.spec import TEXT
 
 BERT = {"model_type": "bert", "hidden_size": 32}
@@ -72,6 +73,18 @@ FOLDERS: dict[str, tuple[dict[str, str], str]] = {
         r"is quantised \(gptq\), and cannot be adapted; use the original one",
     ),
     "git-lfs": ({"config.json": CONFIG, W: POINTER}, "pointer that git-lfs left .*: git lfs pull"),
+    "a variant": (
+        {"config.json": CONFIG, "model.fp16.safetensors": ""},
+        "has model.fp16.safetensors, .*: call it",
+    ),
+    "parts alone": (
+        {"config.json": CONFIG, "model-1-of-2.safetensors": "", "model-2-of-2.safetensors": ""},
+        r"it has model-1-of-2.safetensors and others without model.safetensors.index.json: get that too",
+    ),
+    "an index of nothing": (
+        {"config.json": CONFIG, f"{W}.index.json": '{"weight_map": ["a"]}'},
+        "has no weight_map",
+    ),
     "parts missing": (
         {"config.json": CONFIG, f"{W}.index.json": '{"weight_map": {"a": "model-1-of-2.safetensors"}}'},
         "names weight files that are not in the folder",
@@ -110,6 +123,37 @@ def test_a_folder_says_what_it_is(tmp_path: Path, name: str) -> None:
     found = refused("./e", tmp_path)
     assert "\n" not in found
     assert re.search(said, found), found
+
+
+@pytest.mark.parametrize("content", ["", "<html>Sign in</html>" * 99, "PK\x03\x04"])
+def test_weights_that_are_none_are_to_be_got_again(tmp_path: Path, content: str) -> None:
+    tiny.write_json(tmp_path, "config.json", BERT)
+    (tmp_path / W).write_text(content)
+    options = TEXT.options.model_validate({"kind": "text", "encoder": str(tmp_path)})
+    with pytest.raises(
+        U2AError, match=r"/model.safetensors is damaged or no safetensors file \(.*\): get it again"
+    ):
+        TEXT.backbone(options, weights=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "model_type"),
+    [
+        ("llava", "vision_config", "clip_vision_model"),
+        ("paligemma", "vision_config", "siglip_vision_model"),
+        ("vision-encoder-decoder", "encoder", "vit"),
+    ],
+)
+def test_of_a_model_of_pictures_and_texts_the_part_is_named(
+    tmp_path: Path, kind: str, part: str, model_type: str
+) -> None:
+    config = {"model_type": kind, "text_config": {"model_type": "llama"}, part: {"model_type": model_type}}
+    tiny.write_json(tmp_path, "config.json", config)
+    options = IMAGE.options.model_validate({"kind": "image", "encoder": str(tmp_path)})
+    with pytest.raises(
+        U2AError, match=f"is a '{kind}' model; .*; its {part} is of a '{model_type}' model: save"
+    ):
+        IMAGE.width(options)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -132,6 +132,20 @@ def test_vocab_txt_alone_is_enough(tmp_path, checkpoints):
     assert torch.equal(batch(folder, TEXTS)["input_ids"], batch(checkpoints["bert"], TEXTS)["input_ids"])
 
 
+def test_files_of_another_tokenizer_are_not_taken_for_one_without_words(tmp_path, checkpoints):
+    folder = Path(shutil.copytree(checkpoints["bert"], tmp_path / "b"))
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        (folder / name).unlink()
+    (folder / "spiece.model").write_bytes(b"")
+    with pytest.raises(
+        U2AError, match=r"knows no word: its files \(spiece.model\) .*copy tokenizer.json there"
+    ):
+        batch(folder, TEXTS)
+    (folder / "vocab.json").write_text('{"a": 0}')
+    with pytest.raises(U2AError, match=r"has vocab.json without merges.txt"):
+        batch(folder, TEXTS)
+
+
 def test_the_preprocessor_pickles_small(checkpoints):
     preprocessor = TEXT.preprocessor(options(checkpoints["bert"]))
     before = preprocessor(b"the sea", train=True, seed=0)["input_ids"]

@@ -167,8 +167,11 @@ def weight_files(folder: Path, encoder: str) -> list[Path]:
         raise U2AError(
             f"encoder {encoder} has no model.safetensors (looked in {folder}); {_no_weights(folder, encoder)}"
         )
-    names = sorted(set(read_json(folder, INDEX_FILE).get("weight_map", {}).values()))
-    files = [folder / name for name in names if isinstance(name, str) and Path(name).name == name]
+    places = read_json(folder, INDEX_FILE).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise U2AError(f"{index} has no weight_map from tensors to files: get it again")
+    names = sorted(set(places.values()))
+    files = [folder / name for name in names if Path(name).name == name]
     if len(files) != len(names) or not files or not all(f.is_file() for f in files):
         again = f": hf download {hub_id(folder)}" if hub_id(folder) else ""
         raise U2AError(f"{index} names weight files that are not in the folder: download it again{again}")
@@ -184,6 +187,12 @@ def _no_weights(folder: Path, encoder: str) -> str:
         return "it holds an adapter alone: merge it into its base (peft: merge_and_unload) and save that"
     if other := other_weights(folder):
         return other
+    if parts := sorted(path.name for path in folder.glob("*.safetensors")):
+        return (
+            f"it has {parts[0]}, which no index names: call it model.safetensors"
+            if len(parts) == 1
+            else f"it has {parts[0]} and others without {INDEX_FILE}: get that too"
+        )
     if identifier := hub_id(folder):
         held = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
         return (

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,15 +19,13 @@ from u2a.encoders.files import (
     weights_folder,
 )
 from u2a.encoders.identity import file_hashes
+from u2a.encoders.quiet import quiet
 from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors, unwrapped
 from u2a.errors import CheckpointError, U2AError, one_line
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel
-
-
-_LIBRARY = threading.RLock()
 
 
 def transformers_class(name: str) -> type[PreTrainedModel]:
@@ -51,11 +47,15 @@ def load_config(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedC
     Raises:
         U2AError: the file does not fit the architecture.
     """
-    read_json(folder, "config.json")
+    whole = read_json(folder, "config.json")
     config_class: Any = model_class.config_class
+    older = whole.get(
+        f"{getattr(config_class, 'base_config_key', '')}_dict"
+    )  # of a composite; whole models heed it
     try:
         with quiet():
-            return config_class.from_pretrained(folder, trust_remote_code=False)
+            config = config_class.from_pretrained(folder, trust_remote_code=False)
+            return config_class.from_dict({**config.to_dict(), **older}) if isinstance(older, dict) else config
     except Exception as error:  # transformers validates with errors of many kinds
         raise U2AError(f"{folder / 'config.json'} cannot be used: {_one_line(error)}") from None
 
@@ -153,26 +153,6 @@ def load_architecture(
     return encoder
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No transformers log lines or progress bars inside; the caller's settings come back afterwards.
-
-    One thread at a time: the settings, and what transformers does while it reads weights, are the process's.
-    """
-    from transformers.utils import logging
-
-    with _LIBRARY:
-        level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(level)
-            if bar:
-                logging.enable_progress_bar()
-
-
 def _attention(model_class: type[PreTrainedModel]) -> str:
     """Scaled-dot-product attention, where transformers has it for an architecture."""
     return "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
@@ -199,6 +179,11 @@ def _read(
             tensors, (module, info, missing) = bare, again
     except Exception as error:  # safetensors, shape and key errors come in many classes
         raise CheckpointError(f"encoder {options.encoder} cannot be loaded: {_one_line(error)}") from None
+    for name, held, wanted in info["mismatched_keys"]:
+        raise CheckpointError(
+            f"encoder {options.encoder} cannot be loaded: {name} is {list(held)} in the weights and "
+            f"{list(wanted)} by config.json: the two belong to different checkpoints"
+        )
     if missing:
         raise CheckpointError(
             f"encoder {options.encoder} lacks {len(missing)} weights that the model needs, e.g. "
@@ -224,6 +209,7 @@ def _from_tensors(
         dtype=torch.float32,  # the default keeps a half-precision file in half precision
         attn_implementation=_attention(model_class),
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused by name
         trust_remote_code=False,
         **init,
     )

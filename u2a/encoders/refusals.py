@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from u2a.common.hints import alike
 from u2a.encoders.files import read_json
@@ -24,7 +25,8 @@ def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
     if found not in supported:
         near = alike(found, supported, n=3)
         first = [*near, *(name for name in supported if name not in near)]
-        said = f"encoder {encoder} is a {found!r} model; supported here: {', '.join(first)}{_why_not(found)}"
+        said = f"encoder {encoder} is a {found!r} model; supported here: {', '.join(first)}"
+        said += _why_not(found, config, supported)
         raise WrongEncoder(said, found)
     return found
 
@@ -48,9 +50,15 @@ _READS = {
 }
 
 
-def _why_not(found: str) -> str:
+def _why_not(found: str, config: Mapping[str, Any], supported: Sequence[str]) -> str:
     from transformers.models.auto import modeling_auto
 
+    for key, part in config.items():
+        if isinstance(part, dict) and part.get("model_type") in supported:
+            return (
+                f"; its {key} is of a {part['model_type']!r} model: save that part of it alone "
+                "(in transformers by its own save_pretrained), and name that folder"
+            )
     reasons = [_NO_PLACE[found]] if found in _NO_PLACE else []
     for what, names in _READS.items():
         if any(found in getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {}) for name in names):

@@ -29,13 +29,18 @@ def read_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
     (tied weights, by ``safetensors.torch.save_model``) is here under each of them.
 
     Raises:
-        CheckpointError: a tensor is quantised, so that its numbers are not the weights; names it.
+        CheckpointError: a file cannot be read, or a tensor is quantised, so that its numbers are not the
+            weights; names it.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     tensors: dict[str, Tensor] = {}
     for path in files:
-        with safe_open(path, "pt") as file:
+        try:
+            opened = safe_open(path, "pt")
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} is damaged or no safetensors file ({error}): get it again") from None
+        with opened as file:
             tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, a method of its own
             same = file.metadata() or {}
         tensors |= {
