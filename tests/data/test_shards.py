@@ -217,8 +217,12 @@ def test_multi_label(tmp_path):
 def test_unlabelled_samples_only_where_allowed(tmp_path):
     shards = write_split(tmp_path, [("a.b", Sample(key="a.b", present=("text",)), {"text.txt": b"x"})])
     assert opened(shards, labelled=False).labels(0) == ()
-    with pytest.raises(ShardError, match=r"train-000000.tar: sample 'a.b': has no label"):
+    with pytest.raises(ShardError, match=r"train-000000.tar: sample 'a.b': has no label, nor have 0 more"):
         opened(shards)
+    with pytest.raises(ShardError, match=r"no split 'train'; did you mean 'Train'\?; pack with --rename-split"):
+        open_split({"Train": ["a.tar"]}, "train", modalities=("text",), classes=("x",), multi_label=False)
+    with pytest.raises(ShardError, match=r"has no split 'dev'.*; name one with --split"):
+        open_split({"Train": ["a.tar"]}, "dev", modalities=("text",), classes=("x",), multi_label=False)
 
 
 def test_a_label_outside_the_classes_names_sample_and_nearest(tmp_path):

@@ -92,5 +92,8 @@ def check_labels(
             "but task.kind = single_label wants one"
         )
     if labelled and len(missing := np.flatnonzero(~has_labels_S)):
-        raise ShardError(f"{index.shard}: sample {index.key(int(missing[0]))!r}: has no label")
+        raise ShardError(
+            f"{index.shard}: sample {index.key(int(missing[0]))!r}: has no label, nor have {len(missing) - 1} "
+            "more of this shard; what is trained on or scored needs one: pack those without as a split of their own"
+        )
     return np.array([class_ids[nfc(name)] for name in index.info.classes], np.int64)

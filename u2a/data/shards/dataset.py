@@ -112,7 +112,8 @@ def shard_addresses(shards: Shards, split: str) -> list[tuple[str, ShardEntry | 
     names = split_names(shards)
     if split not in names:
         place = f"{shards}/{FILE_NAME}" if isinstance(shards, str) else "data.shards"
-        raise ShardError(f"{place}: has no split {split!r}{nearest(split, names)}; name one with --split")
+        what = "name one with --split" if split != "train" else "pack with --rename-split NAME=train"
+        raise ShardError(f"{place}: has no split {split!r}{nearest(split, names)}; {what}")
     if isinstance(shards, str):
         return [(os.path.join(shards, entry.name), entry) for entry in read_dataset(shards).splits[split]]
     given = shards[split]
