@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from u2a.errors import BadSample
 from u2a.media.containers import chosen_stream, open_container
@@ -152,11 +150,3 @@ def draw_wave(samples: NDArray[np.float32], width: int, height: int = 36) -> Ima
             low, high = (middle - float(v) / peak * middle for v in (part.max(), part.min()))
             draw.line([(x, low), (x, high)], fill=INK)
     return image
-
-
-@lru_cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows many scripts."""
-    import matplotlib
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)

@@ -18,7 +18,6 @@ from u2a.common.hints import nearest
 from u2a.common.values import is_missing, missing_word, nfc, number_text, short
 
 Numbers = Literal["names", "places", "multihot"]
-CHOICES: tuple[Numbers, ...] = ("names", "places", "multihot")
 _WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")  # numpy writes 1. for 1.0
 _NUMPY = re.compile(r"\[\s*[-+.\d]+(\s+[-+.\d]+)*\s*\]")
 _PYTHON = re.compile(
