@@ -24,6 +24,7 @@ def run() -> NoReturn:
 
     prepare_streams()
     os.environ.pop("MPLBACKEND", None)  # figures go to files; matplotlib stops at a name it does not know
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else torch speaks of its own reducer in every run
     if not os.environ.get("COLUMNS", "").strip("0"):  # rich prints nothing at all into no columns
         os.environ.pop("COLUMNS", None)
     code: object = 0

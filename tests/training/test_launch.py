@@ -70,7 +70,9 @@ def test_kubernetes_command_trains_with_what_the_operator_sets(
     operator = {"PET_NNODES": "1", "PET_NPROC_PER_NODE": "2", "PET_NODE_RANK": "0"}
     operator |= {"PET_MASTER_ADDR": "localhost", "PET_MASTER_PORT": str(free_port)}
     command = [replaced.get(word, word) for word in container["command"]]
-    subprocess.run(command, env=os.environ | TWO_PROCESSES | operator, check=True, timeout=300)
+    environment = os.environ | TWO_PROCESSES | operator
+    done = subprocess.run(command, env=environment, check=True, timeout=300, capture_output=True, text=True)
+    assert "Warning" not in done.stderr
     assert (tmp_path / "run/checkpoints/LAST").read_text() == "step-00000004\n"
 
 
