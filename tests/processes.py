@@ -18,11 +18,14 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 
 from u2a.plugins.loading import registry
+from u2a.training import grid
 
 #: What takes long to import, and is imported where it is needed.
 EARLY = ("u2a.training.start", "u2a.report.write", "transformers.models.auto.modeling_auto", "torchvision")
@@ -79,6 +82,20 @@ class Python:
 def python(*words: object, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Any:
     """``python WORDS`` from its beginning to its end."""
     return Python(*words, cwd=cwd, env=env).wait()
+
+
+def as_forks(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Let what `u2a sweep` and `u2a baselines` start be forks; the commands will be in the list."""
+    commands: list[list[str]] = []
+
+    def start(command: list[str], stdout: int) -> Any:
+        assert (command[0], stdout) == (sys.executable, 2)
+        commands.append(command)
+        begun = Python(*command[1:])
+        return SimpleNamespace(wait=lambda: begun.wait().returncode)
+
+    monkeypatch.setattr(grid, "subprocess", SimpleNamespace(Popen=start))
+    return commands
 
 
 def _text(file: Any) -> str:

@@ -26,6 +26,7 @@ from u2a.report.build import build_report
 
 pytestmark = pytest.mark.compares
 COUNTS = {"train": 48, "val": 32, "test": 24}
+NO_START = ("--set", "training.head_start=false")
 FOUR = list(LABELS)[:4]  # what needs no training
 
 
@@ -97,21 +98,33 @@ def plain(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 
 
 def train(recipe: Path, run: Path, *more: str) -> Result:
-    sets = ("--set", "training.device=cpu", "--set", "training.epochs=0")
+    sets = ("--set", "training.device=cpu", "--set", "training.epochs=0", "--set", "model.read_out=both")
     return CliRunner().invoke(main, ["train", str(recipe), "--run", str(run), *sets, *more])
 
 
-def test_a_training_says_in_its_last_lines_where_it_is_behind(plain: Path, tmp_path: Path) -> None:
-    done = train(plain, tmp_path / "run")
+@pytest.fixture(scope="module")
+def told(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A run that was compared, and what its training said."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    done = train(plain, run)
     assert done.exit_code == 0, done.output
-    wanted = run_baselines(u2a.load(tmp_path / "run"), split="val")["verdict"]
-    last = done.stdout.splitlines()[-len(wanted) :]
-    assert last == [f"beside baselines on 32 validation samples: {wanted[0]}", *wanted[1:]]
-    swept = CliRunner().invoke(
-        main, ["eval", str(tmp_path / "run"), "--sweep", "--baselines", "--split", "val"]
-    )
+    return run, done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def trained(told: tuple[Path, list[str]]) -> Path:
+    return told[0]
+
+
+def test_a_training_says_in_its_last_lines_where_it_is_behind(
+    told: tuple[Path, list[str]], plain: Path
+) -> None:
+    run, said = told
+    wanted = run_baselines(u2a.load(run), split="val")["verdict"]
+    assert said[-len(wanted) :] == [f"beside baselines on 32 validation samples: {wanted[0]}", *wanted[1:]]
+    swept = CliRunner().invoke(main, ["eval", str(run), "--sweep", "--baselines", "--split", "val"])
     assert swept.stdout.splitlines()[-len(wanted) :] == wanted
-    again = train(plain, tmp_path / "run", "--resume")
+    again = train(plain, run, "--resume")
     assert "baselines" not in again.stdout  # nothing was trained
 
 
@@ -122,13 +135,13 @@ def test_no_failure_of_the_comparison_costs_the_training(
         raise ZeroDivisionError("anything\nat all")
 
     monkeypatch.setattr("u2a.report.baselines.training_verdict", breaks)
-    done = train(plain, tmp_path / "run")
+    done = train(plain, tmp_path / "run", *NO_START)
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == "not compared with baselines: ZeroDivisionError: anything at all"
 
 
 def test_a_training_need_not_be_compared(plain: Path, tmp_path: Path) -> None:
-    assert "baselines" not in train(plain, tmp_path / "run", "--no-baselines").stdout
+    assert "baselines" not in train(plain, tmp_path / "run", "--no-baselines", *NO_START).stdout
 
 
 def test_what_was_held_out_is_never_fitted_on(
@@ -161,14 +174,6 @@ def test_without_validation_data_a_training_names_the_command(
     run = tmp_path / "run"
     assert train(recipe, run).stdout.splitlines()[-1].endswith(f"on the test split: u2a baselines {run}")
     assert {row["n"] for row in run_baselines(u2a.load(run))["patterns"]} == {24}
-
-
-@pytest.fixture(scope="module")
-def trained(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("trained") / "run"
-    done = train(plain, run, "--no-baselines")
-    assert done.exit_code == 0, done.output
-    return run
 
 
 def test_the_report_and_a_sweep_show_the_model_beside_baselines(trained: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import toys
 from click.testing import CliRunner, Result
+from processes import as_forks
 
 import u2a
 from u2a.cli.baselines import print_baselines
@@ -23,7 +24,7 @@ from u2a.training.dedicated import train_dedicated
 
 #: Of every eight samples one lacks the image, one the text.
 COUNTS = {"train": 40, "val": 16, "test": 24}
-FAST = ("training.device=cpu", "training.epochs=0")
+FAST = ("training.device=cpu", "training.epochs=0", "model.read_out=both")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def command(run: Path, *more: str) -> Result:
 def test_dedicated_models_are_trained_once_and_stand_beside_the_run(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    as_forks(monkeypatch)
     saved = (run / "dedicated/text/checkpoints/LAST").stat().st_mtime_ns
     done = command(run, "--dedicated", "--json")
     assert done.exit_code == 0, done.output

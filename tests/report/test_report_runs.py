@@ -37,7 +37,7 @@ def test_scores_that_are_undefined_are_left_out_of_the_page(checkpoints: dict[st
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     four.invoke("data", "pack", str(recipe), "--manifest", str(manifest), "--overwrite", "--workers", "1")
     run = four.train(recipe, tmp_path / "run", "task.metric=map", "training.epochs=1")
-    folder = write_report([str(run)], figures=tmp_path / "figures").parent
+    folder = write_report([str(run)]).parent
     text = (folder / "report.json").read_text(encoding="utf-8")
     report = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     undefined = [row["missing"] for row in report["patterns"] if row["scores"]["map"] is None]

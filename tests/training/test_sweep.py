@@ -6,14 +6,12 @@ import json
 import math
 import shutil
 import statistics
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import four
 import pytest
 import torch
-from processes import Python
+from processes import as_forks
 
 from u2a.common.distributed import World
 from u2a.errors import RecipeError, U2AError
@@ -81,34 +79,11 @@ def test_every_combination_has_a_folder_of_its_own(recipe: Path, tmp_path: Path)
     ]
 
 
-class Started(Python):
-    """What a sweep starts, as a fork."""
-
-    def __init__(self, command: list[str], stdout: int) -> None:
-        assert (command[0], stdout) == (sys.executable, 2)
-        super().__init__(*command[1:])
-
-    def wait(self) -> int:
-        return super().wait().returncode
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Trainings are forks of this process; the commands that begin them."""
-    commands: list[list[str]] = []
-
-    def start(command: list[str], stdout: int) -> Started:
-        commands.append(command)
-        return Started(command, stdout)
-
-    monkeypatch.setattr(sweep, "subprocess", SimpleNamespace(Popen=start))
-    return commands
-
-
 def test_sweep_trains_goes_on_after_a_failure_and_keeps_what_is_finished(
-    recipe: Path, tmp_path: Path, started: list[list[str]]
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The first training wants larger batches than there are samples, which only the data can tell."""
+    started = as_forks(monkeypatch)
     out = tmp_path / "out"
     grid = ["--seeds", "3", "--grid", "training.batch_size=99,12", "--set", "training.epochs=1"]
     text = four.invoke("sweep", str(recipe), *grid, "--out", str(out), code=2)
