@@ -39,6 +39,23 @@ def test_the_line_that_outcomes_follow_is_found(multi_label: bool) -> None:
     assert after < 0.03 < before
 
 
+def test_a_line_stays_in_bounds_and_certainty_is_a_number() -> None:
+    """Slopes from e^-2 to e^2, shifts from -4 to 4; probabilities of 0 and 1 count as a millionth less."""
+    sure = np.array([[0.5, 0.5], [0.6, 0.4]] * 50)
+    slope, shift = fit_line([(sure, np.zeros(100, int))], False, 1e-9)
+    assert shift == pytest.approx(4)
+    rising = np.array([[0.5 + x, 0.5 - x] for x in (0.01, 0.02, 0.1, 0.11)] * 50)
+    slope, shift = fit_line([(rising, np.array([1, 1, 0, 0] * 50))], False, 1e-9)
+    assert slope == pytest.approx(math.exp(2))
+    certain = np.array([[1.0, 0.0], [0.0, 1.0]])
+    millionth = expit(0.5 * math.log(1e-6 / (1 - 1e-6)) + 0.3), expit(0.5 * math.log((1 - 1e-6) / 1e-6) + 0.3)
+    np.testing.assert_allclose(corrected(certain, (0.5, 0.3), True), [millionth[::-1], millionth], rtol=1e-6)
+    np.testing.assert_allclose(corrected(certain, (0.5, 0.3), False).max(1), millionth[1], rtol=1e-6)
+    for multi_label, target in ((True, certain), (False, np.array([0, 1]))):
+        assert np.isfinite(fit_line([(certain, target)], multi_label, 1.0)).all()
+    assert corrected(certain, (1.0, 0.0), False) is certain  # nothing to correct
+
+
 def test_only_confidence_moves() -> None:
     """The largest is moved by the line, the others by one factor; it stays the largest."""
     p = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.36, 0.34, 0.3]])
@@ -81,7 +98,7 @@ def test_a_small_pattern_takes_the_line_of_those_with_as_many_modalities() -> No
         name: (softmax(logits / found[name].temperature, axis=1), y) for name, (logits, y) in given.items()
     }
     of_one = [tempered["a"], tempered["b"]]
-    wanted = {"any": line_by_hand([*tempered.values()], 1, NEUTRAL)}
+    wanted = {"any": line_by_hand([*tempered.values()], 1, (1.0, 0.0))}
     wanted["1 of 3"] = line_by_hand(of_one, 5 * 2, wanted["any"])
     wanted["b"] = line_by_hand([tempered["b"]], 5, wanted["1 of 3"])
     for name, line in wanted.items():

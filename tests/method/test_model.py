@@ -10,6 +10,7 @@ import toys
 
 from u2a.data.feeding.batches import Collator, Sample
 from u2a.errors import PluginError
+from u2a.method.selection import select_tokens
 from u2a.plugins.loading import registry
 from u2a.recipe.file import load_recipe, parse_recipe
 from u2a.recipe.sections import Recipe
@@ -164,3 +165,50 @@ def test_a_missing_plugin_is_named_with_what_to_install(checkpoints: dict[str, P
         load_recipe(recipe, ["modalities.sonar.encoder=./clip"])
     with pytest.raises(PluginError, match="u2a-plugin-thermal-camera"):
         registry().spec("thermal_camera")
+
+
+@pytest.mark.parametrize(
+    ("sets", "found"),
+    [([], 1), (["model.mask_tokens=per_target"], 3), (["model.fusion=per_modality"], 3)],
+)
+def test_as_many_mask_tokens_are_kept_as_there_are_different_ones(
+    checkpoints: dict[str, Path], sets: list[str], found: int
+) -> None:
+    assert build_model(three(checkpoints, *sets)).distinct_targets == found
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize("fusion", ["sum", "per_modality"])
+def test_only_the_branches_compute_in_bfloat16_and_only_when_asked(
+    checkpoints: dict[str, Path], precision: str, inside: torch.dtype, fusion: str
+) -> None:
+    recipe = three(checkpoints, f"training.precision={precision}", f"model.fusion={fusion}")
+    model, seen = build_model(recipe).eval(), set()
+    for branch in model.each_branch():
+        layer = next(part for part in branch.modules() if isinstance(part, torch.nn.Linear))
+        layer.register_forward_hook(lambda module, args, out: seen.add(out.dtype))
+    batch = batch_of(recipe, [("image", "text"), ("text", "video")])
+    assert {part.dtype for part in model(batch.inputs, batch.present_BM)} == {torch.float32}
+    assert seen == {inside}
+
+
+def test_behind_a_closed_gate_nothing_stands_in(checkpoints: dict[str, Path]) -> None:
+    recipe = three(checkpoints, "model.fusion=per_modality")
+    model = build_model(recipe).eval()
+    batch = batch_of(recipe, [("image",), ("text", "video")])
+    with torch.no_grad():
+        for weight in model.head.each_weight():
+            weight.normal_()
+        cls_BMD, mask_BMMD = torch.randn(2, 3, model.width), torch.randn(2, 3, 3, model.width)
+        for gate in (1.0, 0.0):
+            model.read_outs.gate.fill_(gate)
+            selected_BMD = select_tokens(cls_BMD, gate * mask_BMMD, batch.present_BM)
+            found = model.classify(cls_BMD, mask_BMMD, batch.present_BM)
+            torch.testing.assert_close(found, model.head(selected_BMD))
+
+
+def test_a_branch_that_gives_another_number_of_samples_is_named(checkpoints: dict[str, Path]) -> None:
+    recipe = three(checkpoints)
+    batch = batch_of(recipe, [("image", "text"), ("text", "video")])
+    with pytest.raises(PluginError, match="gave 2 samples for 1"):
+        build_model(recipe)(batch.inputs, batch.present_BM & torch.tensor([[True], [False]]))
