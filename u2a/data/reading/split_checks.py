@@ -94,6 +94,6 @@ def check_labels(
     if labelled and len(missing := np.flatnonzero(~has_labels_S)):
         raise ShardError(
             f"{index.shard}: sample {index.key(int(missing[0]))!r}: has no label, nor have {len(missing) - 1} "
-            "more of this shard; what is trained on or scored needs one: pack those without as a split of their own"
+            "more of this shard; what is trained on or scored needs one: pack those without as their own split"
         )
     return np.array([class_ids[nfc(name)] for name in index.info.classes], np.int64)
