@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -262,3 +263,13 @@ def test_packing_and_inspecting_name_samples_that_lost_a_part(tmp_path: Path, ch
     wrong = [line for line in inspect(recipe, open_splits(recipe)).wrong if "damaged" in line]
     assert len(wrong) == 1
     assert "sample 'b': audio" in wrong[0]
+
+
+@pytest.mark.parametrize("name", [b"fmt ", b"ds64", b"LIST"])
+def test_a_damaged_size_of_a_wav_chunk_takes_no_memory(name):
+    member = b"RF64\xff\xff\xff\xffWAVE" + name + b"\xff\xff\xff\x7f" + b"rest" * 9
+    tracemalloc.start()
+    with pytest.raises(BadSample):
+        decode_mono(member, 10)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()

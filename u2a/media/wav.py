@@ -31,7 +31,8 @@ def repaired(member: bytes) -> tuple[bytes, float | None]:
         if name == b"data":
             return _with_size(member, at, size, bytes_a_second, long_size)
         if name in (b"ds64", b"fmt "):
-            kept += member[at : at + 8 + size].ljust(8 + size + size % 2, b"\0")
+            chunk = member[at : at + 8 + size]  # of a damaged size not more than there is
+            kept += chunk + b"\0" * (len(chunk) % 2)
         padding = _padding(member, at + 8 + size, size % 2)
         whole = whole and padding == size % 2
         at += 8 + size + padding
