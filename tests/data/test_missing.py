@@ -23,7 +23,7 @@ from u2a.data.reading.missing import draw_kept, overlay
 from u2a.data.reading.opening import evaluation_split
 from u2a.errors import RecipeError, U2AError
 from u2a.recipe.file import load_recipe
-from u2a.training.indexed_data import TrainingData
+from u2a.training.indexed_data import IndexedData
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 NAMES = ("a", "b", "c", "d", "e")
@@ -253,9 +253,9 @@ def test_samples_that_would_be_empty_are_spared_and_counted(
 
 
 def test_training_sees_the_table(toy: Path) -> None:
-    plain = TrainingData(load_recipe(toy), ALONE)
+    plain = IndexedData(load_recipe(toy), ALONE)
     assert plain.dropout
-    masked = TrainingData(load_recipe(toy, ["data.missing.rate=0.7"]), ALONE)
+    masked = IndexedData(load_recipe(toy, ["data.missing.rate=0.7"]), ALONE)
     assert not masked.dropout
     assert masked.n_incomplete == 63
     assert masked.fingerprint != plain.fingerprint

@@ -23,7 +23,7 @@ from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 from u2a.recipe.sections import Recipe, TrainingSection
 from u2a.runs.start_from import take_adapter
 from u2a.training.agreement import told_by_first
-from u2a.training.indexed_data import TrainingData
+from u2a.training.data import TrainingData
 
 #: Tokens kept in memory for the fit; beyond it, samples are drawn.
 CACHE_BYTES = 2 << 30

@@ -17,7 +17,7 @@ from u2a.method.model import U2A
 from u2a.recipe.task import TaskSection
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
-from u2a.training.indexed_data import TrainingData
+from u2a.training.data import TrainingData
 
 
 @dataclass(frozen=True)

@@ -82,14 +82,13 @@ class TrainingProgress:
             self.spoken = self.clock()
             self.say(f"step {done}/{self.total}  {text}  {self._eta(done)} left")
 
-    def say(self, text: str) -> None:
-        """One line, above the bar where there is one."""
-        if self.quiet:
-            return
-        if self.bar:
-            self.bar.console.print(text, highlight=False, markup=False, emoji=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
+    def say(self, *lines: str) -> None:
+        """Lines, above the bar where there is one."""
+        for text in () if self.quiet else lines:
+            if self.bar:
+                self.bar.console.print(text, highlight=False, markup=False, emoji=False)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
     def _eta(self, done: int) -> str:
         seconds = int((self.total - done) * self.batch_size / self.rate) if self.rate else 0

@@ -1,4 +1,4 @@
-"""The training data of a recipe with ``data.streaming = true``: `TrainingData` without a plan of samples."""
+"""Training data without an index (``data.streaming = true``): an endless stream, and no plan of samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from u2a.evaluation.encoding import Columns, encode_loader
 from u2a.method.losses import Counts
 from u2a.method.model import U2A
 from u2a.recipe.sections import Recipe
-from u2a.training.indexed_data import TrainingData
+from u2a.training.data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class StreamPlan:
     steps_per_epoch: int
 
 
-class StreamingData(TrainingData):
+class StreamedData(TrainingData):
     """Training batches from an endless stream; validation is on an indexed ``val`` split, if there is one."""
 
-    plan: StreamPlan  # type: ignore[assignment]
+    plan: StreamPlan
 
     def _open(self) -> None:
         recipe, data, training = self.recipe, self.recipe.data, self.recipe.training
@@ -53,7 +53,7 @@ class StreamingData(TrainingData):
         self.plan = StreamPlan(data.samples_per_epoch // training.batch_size)
         if not self.plan.steps_per_epoch:
             raise RecipeError(f"data.samples_per_epoch: is less than the batch size, {training.batch_size}")
-        self._validation, self._places = self._choose_validation()
+        self._validation, self._places = self._val_split(), None
 
     @property
     def dropout(self) -> bool:

@@ -21,17 +21,9 @@ from u2a.recipe.sections import Recipe
 from u2a.runs import checkpoint
 from u2a.runs.build import build_model
 from u2a.runs.folder import Run
-from u2a.training.agreement import (
-    added_up,
-    encoders_of,
-    hold_together,
-    made_by_all,
-    share_state,
-    share_trained_buffers,
-    told_by_first,
-)
+from u2a.training import agreement
 from u2a.training.before_steps import begin, starts_ahead
-from u2a.training.indexed_data import TrainingData
+from u2a.training.indexed_data import IndexedData
 from u2a.training.keeping import Facts, Keeper
 from u2a.training.left_out import LeftOut
 from u2a.training.loggers import Loggers, check_loggers
@@ -39,7 +31,7 @@ from u2a.training.objective import build_objective, synced
 from u2a.training.progress import TrainingProgress, format_scores
 from u2a.training.schedule import build_optimizer, extended, learning_rate, notices, take_step
 from u2a.training.signals import StopSignal
-from u2a.training.streamed_data import StreamingData
+from u2a.training.streamed_data import StreamedData
 from u2a.training.timed import SaveClock
 
 
@@ -60,29 +52,27 @@ class Trainer:
         self.recipe, self.run, self.place = recipe, run, place
         training = recipe.training
         check_loggers(recipe)
-        kind = StreamingData if recipe.data.streaming else TrainingData
-        self.data = made_by_all(lambda: kind(recipe, place), place)
+        kind = StreamedData if recipe.data.streaming else IndexedData
+        self.data = agreement.made_by_all(lambda: kind(recipe, place), place)
         self.plan = self.data.plan
         self.total = training.epochs * self.plan.steps_per_epoch
 
-        self.model = made_by_all(lambda: build_model(recipe), place).to(place.device)
-        hold_together({"set of training samples": self.data.fingerprint, **encoders_of(self.model)}, place)
+        self.model = agreement.made_by_all(lambda: build_model(recipe), place).to(place.device)
+        same = {"set of training samples": self.data.fingerprint, **agreement.encoders_of(self.model)}
+        agreement.hold_together(same, place)
         self.objective = build_objective(self.model, recipe, place, self.data.class_weights)
         self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
         self.optimizer = build_optimizer(self.model, training)
 
-        self.done, self.owes_validation = 0, False
-        self.skipped = SkippedSteps(self.total)
+        self.done, self.owes_validation, self.skipped = 0, False, SkippedSteps(self.total)
         facts = Facts.of(self.data, self.total)
         self.keeper = Keeper(run, self.model, self.optimizer, recipe.task, place, facts)
-
         self.clock = SaveClock(training.save_minutes if place.main else 0)
         self.stop = StopSignal(alone=place.size == 1)
         self.progress = TrainingProgress(self.total, training.batch_size, quiet=not place.main)
         self.left_out = LeftOut(run, place, self.progress.say)
         self.data.told = lambda split, found: self.left_out.add(split, found, self.done)
-        names = training.loggers if place.main else ()
-        self.loggers = Loggers(names, recipe, run.folder, self.progress.say)
+        self.loggers = Loggers(training.loggers if place.main else (), recipe, run.folder, self.progress.say)
 
     @property
     def finished(self) -> bool:
@@ -104,8 +94,8 @@ class Trainer:
         last: dict[str, float] = {}
         loader = self.data.loader(self.done, self.total)
         with self.stop, self.progress, reading(loader) as batches, self.loggers:
-            for notice in (*self.data.notices(), *notices(self.plan.steps_per_epoch, self.recipe.training)):
-                self.progress.say(notice)
+            said = *self.data.notices(), *notices(self.plan.steps_per_epoch, self.recipe.training)
+            self.progress.say(*said)
             if self.keeper.saved < 0:
                 last = self._begin()
                 self.progress.begin(self.done)
@@ -117,8 +107,7 @@ class Trainer:
                     last = self._end_epoch()
                 elif self.clock.due:  # on the first process alone, which writes alone
                     self._save()
-            for line in self.left_out.summary():
-                self.progress.say(line)
+            self.progress.say(*self.left_out.summary())
         return last
 
     def train_step(self, micro_batches: list[Batch]) -> dict[str, float]:
@@ -161,9 +150,9 @@ class Trainer:
         Raises:
             CheckpointError: damaged, or made for other data, weights or batches.
         """
-        meta, training = told_by_first(self.keeper.restore, self.place), self.recipe.training
+        meta, training = agreement.told_by_first(self.keeper.restore, self.place), self.recipe.training
         self.keeper.follow(meta)
-        share_state(self.model, self.optimizer, self.place)
+        agreement.share_state(self.model, self.optimizer, self.place)
         self.done, self.skipped.count = meta["step"], meta.get("skipped_steps", 0)
         begun = self.done > 0 or starts_ahead(self.model, training)
         judged = begun and self.done % self.plan.steps_per_epoch == 0  # at the end of an epoch
@@ -197,7 +186,7 @@ class Trainer:
         good = [one for one in fetched if isinstance(one, Batch)]
         unreadable = self.left_out.unknown(good)
         flags = len(errors), self.stop.asked, self.done, len(unreadable)
-        n_errors, stop, steps, n_unreadable = added_up(flags, self.place)
+        n_errors, stop, steps, n_unreadable = agreement.added_up(flags, self.place)
         if steps != self.done * self.place.size:
             raise U2AError(f"the processes of this training stand at different steps (here: {self.done})")
         if not n_errors and not stop:
@@ -206,21 +195,19 @@ class Trainer:
             return good
         if self.keeper.saved != self.done:
             self._save()
-        self.progress.say(
-            f"stopped after step {self.done}; saved; continue with: u2a train {self.run} --resume"
-        )
+        how = f"continue with: u2a train {self.run} --resume"
+        self.progress.say(f"stopped after step {self.done}; saved; {how}")
         if n_errors:
             raise errors[0] if errors else U2AError("another process met bad data; its message says which")
         raise KeyboardInterrupt
 
     def _report(self, losses: dict[str, float]) -> None:
-        while self.skipped.said:
-            self.progress.say(self.skipped.said.pop(0))
+        self.progress.say(*self.skipped.said)
+        self.skipped.said.clear()
         if "loss" in losses:
             self.progress.step(self.done, self.epoch, losses)
-        rate = {"samples_per_second": round(self.progress.rate, 2)}
         lost = {"skipped_steps": self.skipped.count} if self.skipped.count else {}
-        self._record("train", {**losses, **rate, **lost})
+        self._record("train", {**losses, "samples_per_second": round(self.progress.rate, 2), **lost})
 
     @property
     def epoch(self) -> int:
@@ -236,7 +223,7 @@ class Trainer:
         """Validate if there is something to validate on, and save; without validation the last is the best."""
         try:
             with self.progress.not_training():
-                share_trained_buffers(self.model, self.place)
+                agreement.share_trained_buffers(self.model, self.place)
                 validation = self.data.validate(self.model)
         except (U2AError, KeyboardInterrupt):  # a resumed training begins with this validation
             self._save()
@@ -255,9 +242,9 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return 0 < self.recipe.training.patience <= self.keeper.stale
 
-    def _standing(self) -> dict[str, Any]:
-        return {"skipped_steps": self.skipped.count, "left_out": self.left_out.counts}
-
     def _save(self) -> None:
         self.keeper.save(self.done, None, self._standing())
         self.clock.reset()
+
+    def _standing(self) -> dict[str, Any]:
+        return {"skipped_steps": self.skipped.count, "left_out": self.left_out.counts}

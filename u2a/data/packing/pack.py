@@ -208,13 +208,8 @@ class _Work:
             _raise_refused([result, *rest])
 
     def _record(self, name: str, writer: SplitWriter, summary: SplitSummary, covered: int) -> SplitJournal:
-        journal = SplitJournal(
-            entries=writer.entries.copy(),
-            rows=covered,
-            skipped=summary.skipped,
-            absent=summary.absent,
-            damaged=summary.damaged,
-        )
+        found = {"skipped": summary.skipped, "absent": summary.absent, "damaged": summary.damaged}
+        journal = SplitJournal(entries=writer.entries.copy(), rows=covered, **found)
         self.stage.journal.splits[name] = journal
         self.stage.save()
         return journal
