@@ -115,6 +115,8 @@ def test_bins_are_merged_until_each_holds_a_twentieth_and_keep_their_mean() -> N
     for part in ("confidence", "outcome"):
         total, again = (sum(b[part] * b["count"] for b in some) for some in (bins, found))
         assert again == pytest.approx(total)
+    few = [{"confidence": (i + 1) / 15, "outcome": i % 2, "count": 1 + i % 3} for i in range(8)]  # 15 cases
+    assert [b["count"] for b in merged(few)] == [6, 9]
     assert merged(bins[2:3]) == bins[2:3]
     assert merged([]) == []
 

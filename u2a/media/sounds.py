@@ -39,7 +39,8 @@ def decode_mono(member: bytes, seconds: float) -> tuple[np.ndarray, int]:
     parts: list[tuple[np.ndarray, int]] = []
     for link in ogg.links(member):
         wave_CT, rate = _with_soundfile(link, seconds) or _with_ffmpeg(link, seconds)
-        parts.append((wave_CT.mean(axis=0, dtype=np.float32), rate))
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite values are refused below
+            parts.append((wave_CT.mean(axis=0, dtype=np.float32), rate))
         if sum(len(wave) / rate for wave, rate in parts) > seconds:
             break
     rate = parts[0][1]

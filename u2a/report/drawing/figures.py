@@ -144,8 +144,8 @@ def calibration(report: dict[str, Any], number: int) -> Chart:
 
 
 def merged(bins: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Neighbours together until each dot holds a twentieth of the cases: fewer tell more of chance."""
-    least, found = sum(b["count"] for b in bins) / 20, list[dict[str, float]]()
+    """Neighbours together until each dot holds a twentieth of the cases, and five: fewer tell of chance."""
+    least, found = max(5, sum(b["count"] for b in bins) / 20), list[dict[str, float]]()
     for b in bins:
         if found and found[-1]["count"] < least:
             found[-1] = _both(found[-1], b)
