@@ -168,3 +168,34 @@ def test_what_the_library_raises_in_mid_file_is_the_files_fault(kind):
         open_container(film(greys(3), [0, 1, 2]), "video"),
     ):
         raise kind
+
+
+@pytest.mark.parametrize("matrix", [1, 5], ids=["BT.709", "BT.601"])
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+def test_the_matrix_and_the_range_that_a_film_declares_decide_its_colours(matrix, full):
+    """Planes computed by hand from the standards' two weights."""
+    colours = np.array([[200, 30, 60], [30, 160, 40], [20, 60, 220], [240, 200, 20]], float)
+    red, blue = {1: (0.2126, 0.0722), 5: (0.299, 0.114)}[matrix]
+    luma = colours @ [red, 1 - red - blue, blue]
+    chroma = [(colours[:, 2] - luma) / (2 - 2 * blue), (colours[:, 0] - luma) / (2 - 2 * red)]
+    planes = (
+        [luma, *(128 + c for c in chroma)]
+        if full
+        else [16 + luma * 219 / 255, *(128 + c * 224 / 255 for c in chroma)]
+    )
+    frame = av.VideoFrame(64, 16, "yuv420p")
+    for plane, values in zip(frame.planes, planes, strict=True):
+        row = np.zeros(plane.line_size, np.uint8)
+        row[: plane.width] = np.repeat(np.rint(values), plane.width // 4)
+        plane.update(np.tile(row, plane.height).tobytes())
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10, options={"qp": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 16, "yuv420p"
+        stream.codec_context.colorspace = frame.colorspace = matrix
+        stream.codec_context.color_range = frame.color_range = 2 if full else 1
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    (seen,) = decode_frames(buffer.getvalue(), lambda times: [0])
+    assert np.abs(seen[8, [8, 24, 40, 56]].astype(float) - colours).max() <= 4

@@ -167,7 +167,12 @@ def test_results_say_what_they_are(model: u2a.Model) -> None:
     prediction = model.predict({"text": "the red boat <b>"})
     assert repr(prediction).startswith(f"Prediction({prediction.labels[0]}: {prediction.labels[0]} ")
     assert "filled in image" in repr(prediction)
-    for shown in (model, scenario, prediction):
+    explanation = model.explain({"text": "the red boat", "image": tiny.picture(40, 36, 3)}, label="red")
+    assert (
+        f"<td style='text-align:left'>{explanation.contributions['text']:+.1%}</td>"
+        in explanation._repr_html_()
+    )
+    for shown in (model, scenario, prediction, explanation):
         html = shown._repr_html_()
         assert html.startswith("<table>")
         assert "<b>" not in html

@@ -17,6 +17,7 @@ from u2a.errors import U2AError
 from u2a.evaluation.calibration import pattern_name
 from u2a.evaluation.predict import Predictor
 from u2a.evaluation.shapley import shapley_values
+from u2a.evaluation.shown import table
 
 #: More modalities in one sample have too many subsets.
 MOST = 12
@@ -43,6 +44,13 @@ class Explanation:
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {value:+.1%}" for name, value in self.contributions.items())
         return f"Explanation({self.label!r} {self.probability:.1%} = {self.nothing:.1%} {parts})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, f"{value:+.1%}", f"{self.alone[name]:.1%}") for name, value in self.contributions.items()
+        ]
+        why = f"{self.label}: {self.probability:.1%}; {self.nothing:.1%} where nothing is known"
+        return table(("modality", "added", "alone"), rows, why)
 
 
 def explain(predictor: Predictor, example: Mapping[str, Example], label: str | None = None) -> Explanation:
