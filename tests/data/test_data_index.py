@@ -431,10 +431,19 @@ def test_labels_of_every_type(tmp_path: Path, kind: str) -> None:
 
 def test_what_archivers_add_is_left_out_and_counted(tmp_path: Path) -> None:
     good = [(f"./{i}.{end}", b"x") for i in range(3) for end in ("jpg", "txt")]
-    junk = ["./._0.jpg", ".DS_Store", "__MACOSX/._0.jpg", "a/Thumbs.db", "README", "LICENSE.txt", "labels.csv"]
+    junk = [
+        "./._0.jpg",
+        ".DS_Store",
+        "__MACOSX/._0.jpg",
+        "a/Thumbs.db",
+        "@eaDir/0.jpg",
+        "README",
+        "LICENSE.txt",
+        "labels.csv",
+    ]
     path = raw(tmp_path / "x.tar", [(junk[0], b"x"), *good, *((name, b"x") for name in junk[1:])])
     said = run(path, *MAP)
-    assert "note: 7 files that belong to no sample were left out: './._0.jpg'" in said
+    assert "note: 8 files that belong to no sample were left out: './._0.jpg'" in said
     assert ShardIndex(path).info.samples == 3
     path = raw(tmp_path / "y.tar", [*good, ("./0_thumb.jpg", b"x"), ("./notes.webp", b"x")])
     assert "is lost" in fails(path, *MAP) or "is mapped to nothing" in fails(path, *MAP)

@@ -139,6 +139,8 @@ def test_class_folders_with_what_people_leave_in_them(here: Path) -> None:
     (here / "pets/cat/.DS_Store").write_bytes(b"x")
     (here / "pets/__MACOSX/cat").mkdir(parents=True)
     (here / "pets/__MACOSX/cat/._0.png").write_bytes(b"x")
+    (here / "pets/@eaDir").mkdir()
+    (here / "pets/@eaDir/0.png").write_bytes(picture(98))
     (here / "pets/dog/deeper").mkdir()
     (here / "pets/dog/deeper/x.png").write_bytes(picture(99))
     recipe, samples, _ = started("pets", "--encoder", "image=enc/clip")
@@ -147,6 +149,12 @@ def test_class_folders_with_what_people_leave_in_them(here: Path) -> None:
     assert next(s["split"] for s in samples if s["label"] == "newt") == "train"
     text = (here / "pets.toml").read_text()
     assert '"newt",  # 1  too few' in text.replace('"newt", ', '"newt", ')
+
+
+def test_classes_that_differ_by_case_alone_are_told(here: Path) -> None:
+    class_folders(here / "pets", {"cat": 6, "Cat": 5, "dog": 6})
+    _, _, said = started("pets", "--encoder", "image=enc/clip")
+    assert "classes that differ by case alone, and count as several: 'Cat' and 'cat'\n" in said
 
 
 def test_files_of_one_name_are_one_sample_if_different_plugins_read_them(here: Path) -> None:
@@ -316,6 +324,11 @@ REFUSED = {
         lambda r: r.update(poster="x/" + r["poster"][5:] + ".png"),
         ["--label", "genre"],
         "--root DIR",
+    ),
+    "multi-hot": (
+        lambda r: r.update(genre=f"[{int(r['genre'] == 'war')}, 1, 0]"),
+        ["--label", "genre"],
+        "holds vectors of zeros and ones, which do not say how their classes are called",
     ),
     "no such column": (lambda r: None, ["--label", "genres"], "has no column 'genres'"),
     "odd encoder": (lambda r: None, ["--label", "genre", "--encoder", "sound=x"], "no such modality"),

@@ -105,6 +105,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
         f"label: {'' if roles.label == 'label' else f'column {roles.label!r}, '}{len(classes)} classes, "
         f"{' to '.join(dict.fromkeys(str(end(classes.values())) for end in (min, max)))} samples each"
         + (", several a sample" if labels.many else ""),
+        *labels.told(),
         *(_told(content) for content in contents),
         *(f"left out: {count} samples {why}" for why, count in samples.left_out.items()),
         *(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.values import nfc
-from u2a.data.shards.names import BESIDE, SPLITS
+from u2a.data.shards.names import BESIDE, BESIDE_FOLDERS, SPLITS
 from u2a.errors import U2AError
 
 METADATA = "a folder with a metadata table"
@@ -117,4 +117,5 @@ def _files(folder: Path) -> list[Path]:
 def beside(name: str) -> bool:
     """Whether a name is one that file managers and archivers leave beside people's files."""
     plain = name.lower()
-    return plain.startswith((".", "__")) or any(fnmatchcase(plain, pattern) for pattern in BESIDE)
+    left = plain.startswith((".", "__")) or plain in BESIDE_FOLDERS
+    return left or any(fnmatchcase(plain, pattern) for pattern in BESIDE)

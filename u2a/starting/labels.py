@@ -60,6 +60,18 @@ class Labels:
         self.counts.update(texts)
         return texts
 
+    def told(self) -> list[str]:
+        """Classes that may be meant as one."""
+        alike: dict[str, list[str]] = {}
+        for name in sorted(self.counts):
+            alike.setdefault(name.casefold(), []).append(name)
+        pairs = [" and ".join(map(short, same)) for same in alike.values() if len(same) > 1]
+        return (
+            [f"classes that differ by case alone, and count as several: {', '.join(pairs[:10])}"]
+            if pairs
+            else []
+        )
+
     def classes(self) -> list[str]:
         """The class names, numbers by size, texts by the alphabet.
 
@@ -70,6 +82,11 @@ class Labels:
         if len(names) < 2:
             found = f"only {short(names[0])}" if names else "no label"
             raise U2AError(f"{self.path}: column {self.column.name!r} holds {found}; two classes are needed")
+        if self.many and {"0", "1", "true", "false"} >= set(names):
+            raise U2AError(
+                f"{self.path}: column {self.column.name!r} holds vectors of zeros and ones, which do not say "
+                "how their classes are called: write the names into its cells, or a recipe with them by hand"
+            )
         if len(names) > 20 and len(names) > self.counts.total() / 2:
             kind = "numbers: u2a predicts classes, not quantities" if self.column.numeric else "labels"
             raise U2AError(

@@ -15,6 +15,8 @@ BESIDE = (
     *("readme*", "license*", "licence*", "copying*", "notice*", "changelog*"),
     *("md5sum*", "sha1sum*", "sha256sum*", "sha512sum*", "checksum*"),
 )
+#: What macOS' archiver, network disks and Windows call folders of their own.
+BESIDE_FOLDERS = {"__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information"}
 #: Files that describe a data set; a name that has only these is no sample.
 DOCUMENTS = frozenset(
     "md rst html htm pdf csv tsv xlsx parquet xml yaml yml toml log bib md5 sha1 sha256 sha512 idx db ini "  # noqa: SIM905
@@ -58,7 +60,7 @@ class MemberNames:
         beside = (
             "." not in base[1:]  # has no extension
             or base.startswith(".")  # AppleDouble, .DS_Store: WebDataset drops hidden files, too
-            or "__macosx" in full.split("/")
+            or not BESIDE_FOLDERS.isdisjoint(full.split("/"))
             or any(fnmatchcase(base, pattern) for pattern in BESIDE)
         )
         if beside:
