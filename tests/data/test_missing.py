@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from u2a.cli.main import main
 from u2a.common.distributed import World
-from u2a.data.reading.missing import draw_kept, overlay
+from u2a.data.reading.missing import Table, TableInfo, draw_kept, overlay
+from u2a.data.reading.missing_files import read_table, write_tables
 from u2a.data.reading.opening import evaluation_split
 from u2a.errors import RecipeError, U2AError
 from u2a.recipe.file import load_recipe
@@ -271,3 +272,22 @@ def test_a_rate_that_is_no_number_is_refused(toy: Path) -> None:
     result = CliRunner().invoke(main, ["data", "mask", str(toy), "--rate", "nan", "--missing", "text"])
     assert result.exit_code == 2
     assert "data.missing.rate: nan is not from 0 to 1" in result.output
+
+
+def test_a_file_may_name_the_modalities_in_another_order(toy: Path, tmp_path: Path) -> None:
+    split = evaluation_split(load_recipe(toy, ["data.missing.rate=0.5"]), "train")
+    info = TableInfo(
+        rate=0.5,
+        missing="each",
+        seed=0,
+        fingerprint=split.fingerprint,
+        samples=len(split),
+        drawn=0,
+        spared=0,
+        presence={},
+    )
+    kept_NM = np.random.default_rng(0).random((len(split), 2)) < 0.5
+    write_tables(tmp_path / "table.safetensors", ("text", "image"), {"train": Table(info, kept_NM)})
+    assert split.modalities == ("image", "text")
+    found = read_table(tmp_path / "table.safetensors", split)
+    assert found.kept_NM.tolist() == kept_NM[:, ::-1].tolist()

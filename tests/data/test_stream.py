@@ -291,7 +291,7 @@ def test_shards_pass_through_the_cache_folder_and_its_faults_are_told(
     assert [target.parent for target in seen] == [folder]
     assert list(folder.iterdir()) == []
     monkeypatch.undo()
-    trainer(toy, tmp_path / "workers", *sets, "data.workers=2").fit()
+    trainer(toy, tmp_path / "workers", *sets, "data.workers=1").fit()
     assert list(folder.iterdir()) == []
     folder.rmdir()
     folder.write_text("a file")

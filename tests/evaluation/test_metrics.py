@@ -285,6 +285,29 @@ def test_a_plugins_metric_may_head_a_task_and_pick_its_checkpoints() -> None:
     assert (multi.headline, multi.selection_metric) == ("f1_macro", "map")
 
 
+@pytest.mark.parametrize("value", [1.01, -0.01, 1.5])
+def test_a_headline_that_leaves_0_to_1_is_refused(value: float) -> None:
+    found = Registry()
+    spec = u2a.MetricSpec("mine", ("single_label",), lambda p_NC, target, n_classes: value)
+    found.metrics.add(Owner("x", "x-dist", "1"), spec)
+    with pytest.raises(PluginError, match=rf"gave {value:g}; a metric is a number in 0\.\.1"):
+        scores(torch.eye(3), torch.arange(3), make_task(metric="mine", plugins=found))
+
+
+def test_a_metric_measures_copies() -> None:
+    def spoils(p_NC: torch.Tensor, target: torch.Tensor, n_classes: int) -> float:
+        p_NC.zero_()
+        target.fill_(2)
+        return 0.5
+
+    found = Registry()
+    found.metrics.add(Owner("x", "x-dist", "1"), u2a.MetricSpec("mine", ("single_label",), spoils))
+    logits_NC, target = torch.eye(3), torch.arange(3)
+    scores(logits_NC, target, make_task(metric="mine", plugins=found))
+    assert torch.equal(logits_NC, torch.eye(3))
+    assert target.tolist() == [0, 1, 2]
+
+
 def test_the_block_in_the_docs_works_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
     text = (Path(__file__).parents[2] / "docs/plugins.md").read_text()
     block = text.split("```python balanced.py\n")[1].split("```")[0]

@@ -17,6 +17,7 @@ from torch import nn
 import u2a
 from u2a.common.files import sha256_file
 from u2a.errors import U2AError
+from u2a.method.finite import explain_head
 from u2a.method.skipping import SkippedSteps, gradient_advice
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
@@ -79,6 +80,17 @@ def test_prediction_and_scores_say_where_it_arose(run: Path, name: str) -> None:
         assert model.predict({"text": "the sea"}).labels  # what does not need it is as before
 
 
+def test_advice_is_for_the_precision_that_is_used(run: Path) -> None:
+    model = u2a.load(run)
+    with torch.no_grad():
+        model.network.head.weight.fill_(3e38)
+    for bf16, said in ((True, "use training.precision = fp32"), (False, "look at the input's scale")):
+        model.network.autocast = bf16
+        assert explain_head(model.network).endswith(
+            said if bf16 else f"so values overflow: {said} and normalisation"
+        )
+
+
 def test_the_sample_is_named_and_the_others_can_be_predicted(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +101,8 @@ def test_the_sample_is_named_and_the_others_can_be_predicted(
         U2AError, match=r"sample 1: .*image: its input \(pixel_values\) holds values that are not"
     ):
         model.predictor.predict([sound, broken])
+    with pytest.raises(U2AError, match="sample 1 and 1 more: "):
+        model.predictor.predict([sound, broken, broken])
     assert model.predictor.predict([sound])
 
 

@@ -222,6 +222,10 @@ def test_seeds_alone_give_welchs_interval():
     assert row["difference_interval"] == pytest.approx([welch.low, welch.high], abs=1e-3)
     assert row["verdict"] == "better"
     assert row["seeds_counted"]
+    assert compare_recipes(runs, False)[1]["verdict"] == "worse"
+    assert compare_recipes(runs[::-1], True)[1]["verdict"] == "worse"
+    one_seed = compare_recipes([runs[0][:1], runs[1]], True)[1]
+    assert (one_seed["seeds_counted"], one_seed["verdict"]) == (False, None)
 
 
 def test_samples_alone_give_the_paired_interval_and_no_verdict():

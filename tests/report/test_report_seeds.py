@@ -125,4 +125,6 @@ def test_a_seed_again_changes_no_classes_interval_and_another_one_widens_it():
     (again,) = class_intervals([complete] * 2, [{"a": (good, everyone)}] * 2).values()
     (apart,) = class_intervals([complete] * 2, [{"a": (good, everyone)}, {"a": (bad, everyone)}]).values()
     assert np.array(again) == pytest.approx(np.array(alone))
+    (worse,) = class_intervals([complete], [{"a": (bad, everyone)}]).values()
+    assert all(low < high < 0 for low, high in worse)  # what is lost is less than nothing
     assert (np.ptp(apart, 1) > 2 * np.ptp(alone, 1)).all()

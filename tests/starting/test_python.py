@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import torch
 
 import u2a
 
@@ -197,6 +198,15 @@ def test_an_explanation_is_the_mean_over_all_orders_of_joining(model: u2a.Model)
         assert found.alone[name] == pytest.approx(p[name,], abs=1e-5)
     assert found.probability == pytest.approx(p["image", "text"], abs=1e-5)
     assert sum(found.contributions.values()) == pytest.approx(found.probability - found.nothing, abs=1e-9)
+    with torch.no_grad():
+        model.network.head.bias += torch.tensor([0.7, -0.2])
+    for label in ("red", "old"):
+        asked = model.explain(sample, label=label)
+        wanted = model.predict(sample).probabilities[label]
+        assert (asked.label, asked.probability) == (label, pytest.approx(wanted, abs=1e-5))
+        bias_C = model.network.head.bias.detach().numpy()  # what the head says of every modality's mean
+        nothing_C = model.predictor.calibration.probabilities(bias_C[None], "none", 2)[0]
+        assert asked.nothing == pytest.approx(nothing_C[["red", "old"].index(label)], abs=1e-6)
     only = model.explain({"text": "the red boat"}, label="old")
     assert only.label == "old"
     assert list(only.contributions) == ["text"]

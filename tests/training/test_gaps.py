@@ -1,0 +1,46 @@
+"""What a training cannot learn from its data, by hand; and that a stop's handlers are put back."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import toys
+
+from u2a.data.reading.opening import evaluation_split
+from u2a.recipe.file import load_recipe
+from u2a.training.gaps import class_counts, gaps
+from u2a.training.signals import StopSignal
+
+
+def test_modalities_pairs_and_classes_that_no_used_sample_has(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    """Even samples have a picture, odd ones a text, and the seventh, which is not used, has both."""
+    presence = lambda i: (i % 2 == 0 or i == 7, i % 2 == 1)  # noqa: E731
+    recipe = load_recipe(toys.make(tmp_path, checkpoints, counts={"train": 9, "test": 4}, presence=presence))
+    split, classes = evaluation_split(recipe, "train"), recipe.task.classes
+    assert classes == ("sea", "boat", "town", "film")
+    numbers = np.array([int(split.key(i).split("-")[1]) for i in range(9)])
+    used_N = ~np.isin(numbers, [3, 6, 7])
+    assert class_counts(split, used_N, 4).tolist() == [3, 2, 1, 0]
+    pair = (
+        "no training sample has both image and text: neither learns to stand in for the other, "
+        "and samples with both are like none in training"
+    )
+    lines = [
+        "classes without a training sample, which cannot be learned: film",
+        "classes of one training sample: town",
+    ]
+    assert gaps(split, used_N, classes) == [pair, *lines]
+    assert gaps(split, np.ones(9, bool), classes) == []
+    (missing, *_) = gaps(split, numbers % 2 == 0, classes)
+    assert missing == "no training sample has text: what will be predicted from it is untrained"
+
+
+def test_handlers_are_what_they_were_after_a_training() -> None:
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    with StopSignal(alone=True):
+        assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] != before
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
