@@ -1,4 +1,4 @@
-"""What a training cannot learn from its data, by hand; and that a stop's handlers are put back."""
+"""What a training cannot learn from its data, what it holds out, and what it leaves behind; by hand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import toys
 
+from u2a.data.feeding.held_out import held_out
 from u2a.data.reading.opening import evaluation_split
 from u2a.recipe.file import load_recipe
 from u2a.training.gaps import class_counts, gaps
+from u2a.training.lock import training_in
 from u2a.training.signals import StopSignal
 
 
@@ -44,3 +46,21 @@ def test_handlers_are_what_they_were_after_a_training() -> None:
     with StopSignal(alone=True):
         assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] != before
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_what_is_held_out_depends_on_the_seed_and_nothing_else(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    file = toys.make(tmp_path, checkpoints, counts={"train": 30, "test": 4})
+    found = []
+    for seed in (0, 0, 1):
+        recipe = load_recipe(file, ["data.holdout=0.3", f"seed={seed}"])
+        found.append(held_out(evaluation_split(recipe, "train"), recipe)[0].tolist())
+    assert found[0] == found[1] != found[2]
+    assert [sum(one) for one in found] == [9, 9, 9]
+
+
+def test_a_run_folder_that_stayed_empty_keeps_nothing_of_a_training(tmp_path: Path) -> None:
+    with training_in(tmp_path / "run"):
+        assert list((tmp_path / "run").iterdir())
+    assert not list((tmp_path / "run").iterdir())
