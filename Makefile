@@ -6,7 +6,7 @@ PLUGINS := $(wildcard plugins/u2a-plugin-*)
 BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
 
-.PHONY: docs dist demo test test-slow breaks mutants check coverage evidence dev clean
+.PHONY: docs dist demo test test-slow test-oldest test-newest breaks mutants check coverage evidence dev clean
 
 demo: $(BASE)
 	$(BIN)/u2a quickstart
@@ -19,6 +19,14 @@ test: check
 
 test-slow: dev
 	$(BIN)/python -m pytest -m slow
+
+# The suite on the oldest and the newest releases that are supported (constraints/), in environments of their own;
+# another interpreter: make test-newest PYTHON=python3.13
+test-oldest test-newest: test-%:
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet -c constraints/$*.txt -e '.[dev]'
+	for plugin in $(PLUGINS); do .venv-$*/bin/python -m pip install --quiet --no-deps -e $$plugin || exit 1; done
+	.venv-$*/bin/python -m pytest -n 2
 
 # Break u2a on purpose, one line at a time, and see a test fail; takes long, so CI does not.
 breaks: dev
@@ -67,4 +75,4 @@ dist: dev
 	$(BIN)/python scripts/dist.py dist
 
 clean:
-	rm -rf $(VENV) runs shards dist site
+	rm -rf $(VENV) .venv-oldest .venv-newest runs shards dist site

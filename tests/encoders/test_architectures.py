@@ -188,7 +188,11 @@ VIDEOS: dict[str, tuple[str, dict]] = {
     ),
 }
 TABLES = {"image": IMAGES, "text": TEXTS, "audio": SOUNDS, "video": VIDEOS}
-ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO, VIDEO) for name in TABLES[spec.name]]
+#: Older releases of transformers lack some of the classes.
+LACKED = {
+    name for table in TABLES.values() for name, (class_name, _) in table.items() if not hasattr(hf, class_name)
+}
+ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO, VIDEO) for name in TABLES[spec.name] if name not in LACKED]
 #: Their own forward pass norms the class token only.
 UNNORMED = ("clip_vision_model", "metaclip_2_vision_model")
 
@@ -507,7 +511,8 @@ def test_the_command_lists_what_is_tested_here() -> None:
 @pytest.mark.parametrize("spec", [IMAGE, TEXT, AUDIO, VIDEO], ids=lambda spec: spec.name)
 def test_a_run_with_every_architecture_scores_the_same_once_loaded(tmp_path: Path, spec: ModalitySpec) -> None:
     """All of a kind are modalities of one run, so that each is trained, saved, loaded and asked alone."""
-    encoders = {f"m{n}": make(spec, name, tmp_path / f"m{n}") for n, name in enumerate(TABLES[spec.name])}
+    names = [name for name in TABLES[spec.name] if name not in LACKED]
+    encoders = {f"m{n}": make(spec, name, tmp_path / f"m{n}") for n, name in enumerate(names)}
     recipe: dict = {
         "name": "all",
         "data": {"shards": str(tmp_path / "shards"), "workers": 0},

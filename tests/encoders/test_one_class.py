@@ -98,12 +98,16 @@ def test_a_class_by_its_name_computes_what_transformers_computes(tmp_path, class
     chosen = options(spec, folder)
     backbone = spec.backbone(chosen, weights=True).eval()
     inputs = inputs_of(class_name)
-    before = torch.get_rng_state()
-    tokens = spec.embedding(backbone, inputs)
-    assert torch.equal(torch.get_rng_state(), before)
-    ours = spec.encoder(backbone, tokens)
     model = getattr(hf, class_name).from_pretrained(folder).eval()
+    before = torch.get_rng_state()
     wanted = model(**inputs).last_hidden_state
+    draws = not torch.equal(
+        torch.get_rng_state(), before
+    )  # older transformers: for dropped layers, of which none is
+    torch.set_rng_state(before)
+    tokens = spec.embedding(backbone, inputs)
+    assert draws or torch.equal(torch.get_rng_state(), before)
+    ours = spec.encoder(backbone, tokens)
     wanted = model.post_layernorm(wanted) if class_name in UNNORMED else wanted
     valid = torch.ones(ours.shape[:2], dtype=torch.bool) if tokens.valid_NL is None else tokens.valid_NL
     torch.testing.assert_close(ours[valid], wanted[valid], atol=1e-5, rtol=1e-5)
@@ -131,7 +135,9 @@ def test_what_it_refuses(tmp_path):
         u2a.transformers_modality("x", "BertModel", ("txt",), Ready, options=u2a.ModalityOptions)
     folder = save("BertModel", WORDS, tmp_path / "encoder")
     misspelt, other, right = spec_of("BertModell"), spec_of("EsmModel"), spec_of("BertModel")
-    with pytest.raises(PluginError, match="transformers has no class 'BertModell'"):
+    with pytest.raises(
+        PluginError, match=r"transformers \S+ has no class 'BertModell'; .*--upgrade transformers"
+    ):
         misspelt.width(options(misspelt, folder))
     with pytest.raises(U2AError, match="is a 'bert' model; supported here: esm; it is a text model"):
         other.backbone(options(other, folder), weights=True)

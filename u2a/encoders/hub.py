@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,9 @@ def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
         U2AError: not there, or no network; says how to get them.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
 
-    # A bar for the large files only.
-    bars = contextlib.nullcontext() if patterns is not SMALL_FILES else disable_progress_bars()
     try:
-        with bars:
+        with _bars(patterns is not SMALL_FILES):  # for the large files only
             folder = snapshot_download(
                 options.encoder, revision=options.revision, allow_patterns=list(patterns)
             )
@@ -51,3 +48,17 @@ def fetch(options: PretrainedOptions, patterns: Sequence[str]) -> Path:
             f"network run: hf download {options.encoder} --local-dir DIR, then set encoder = ./DIR (a folder "
             f"is written ./{options.encoder}; there is no checkpoint of that name)"
         ) from None
+
+
+@contextlib.contextmanager
+def _bars(shown: bool) -> Iterator[None]:
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    hide = not shown and not are_progress_bars_disabled()
+    if hide:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hide:
+            enable_progress_bars()

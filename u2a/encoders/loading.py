@@ -33,12 +33,21 @@ def transformers_class(name: str) -> type[PreTrainedModel]:
 
     Its module is imported with tensors on the CPU even where the caller builds on another device: some
     modules behind it make constants on import, and these must not become meta tensors for good.
+
+    Raises:
+        U2AError: the installed transformers has no such class.
     """
     import torch
     import transformers
 
     with torch.device("cpu"):
-        return getattr(transformers, name)
+        found: Any = getattr(transformers, name, None)
+    if found is None:
+        raise U2AError(
+            f"transformers {transformers.__version__} has no class {name!r}; if it is a name of a newer one: "
+            "pip install --upgrade transformers"
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def load_config(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedConfig:

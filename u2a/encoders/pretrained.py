@@ -132,10 +132,8 @@ class _Parts:
 
         try:
             return transformers_class(self.known.class_name)
-        except AttributeError:
-            raise PluginError(
-                f"modality {self.name!r}: transformers has no class {self.known.class_name!r}"
-            ) from None
+        except U2AError as error:
+            raise PluginError(f"modality {self.name!r}: {error}") from None
 
     def backbone(self, options: PretrainedOptions, *, weights: bool) -> nn.Module:
         from u2a.encoders.derived import class_positions
