@@ -215,7 +215,7 @@ def test_lower_bounds_together_are_one_sided():
 def test_seeds_alone_give_welchs_interval():
     """So many samples without noise of their own that only the seeds are left."""
     levels = ([0.70, 0.74, 0.71], [0.76, 0.80, 0.73, 0.79])
-    runs = [[PseudoValues(x, np.full(20_000, x), 20_000) for x in one] for one in levels]
+    runs = [[PseudoValues(x, np.full(2_000, x), 20_000) for x in one] for one in levels]
     row = compare_recipes(runs, True)[1]
     welch = stats.ttest_ind(levels[1], levels[0], equal_var=False).confidence_interval()
     assert row["difference"] == pytest.approx(np.mean(levels[1]) - np.mean(levels[0]))
