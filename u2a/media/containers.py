@@ -39,7 +39,9 @@ def open_container(member: bytes, kind: Literal["audio", "video"]) -> Iterator[I
         raise BadSample("empty file")
     try:
         options = {"format_whitelist": FORMATS}
-        with av.open(io.BytesIO(member), "r", options=options, metadata_errors="replace") as container:
+        # PyAV 19 reads tags that are not UTF-8 by itself; those before have to be told.
+        tags = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+        with av.open(io.BytesIO(member), "r", options=options, **tags) as container:
             chosen_stream(container, kind).codec_context.thread_count = 1
             yield container
     except av.error.EOFError:
