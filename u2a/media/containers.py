@@ -40,7 +40,7 @@ def open_container(member: bytes, kind: Literal["audio", "video"]) -> Iterator[I
     try:
         options = {"format_whitelist": FORMATS}
         # PyAV 19 reads tags that are not UTF-8 by itself; those before have to be told.
-        tags = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+        tags: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
         with av.open(io.BytesIO(member), "r", options=options, **tags) as container:
             chosen_stream(container, kind).codec_context.thread_count = 1
             yield container
