@@ -27,12 +27,13 @@ def pixel_shape(container: InputContainer) -> Fraction:
 
 def upright(frame: VideoFrame, shape: Fraction) -> np.ndarray:
     """uint8 [H, W, 3]; oblong pixels are made square by enlarging the short side."""
+    # One thread: those of a scaler that was used before do not live on in a forked data worker, which waits.
     if shape == 1:
-        pixels = frame.to_ndarray(format="rgb24")
+        pixels = frame.to_ndarray(format="rgb24", threads=1)
     else:
         width = round(frame.width * max(shape, Fraction(1)))
         height = round(frame.height * max(1 / shape, Fraction(1)))
-        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=height, threads=1)
     return np.ascontiguousarray(_turned(pixels, frame))
 
 

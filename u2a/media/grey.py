@@ -102,7 +102,7 @@ def _clear_of_48_bits(data: bytes, image: Image.Image) -> np.ndarray | None:
     frames = av.CodecContext.create("png", "r").decode(av.Packet(data))
     if not frames or (frames[0].width, frames[0].height) != image.size:
         return None
-    return frames[0].to_ndarray(format="rgba64le")[:, :, 3] == 0
+    return frames[0].to_ndarray(format="rgba64le", threads=1)[:, :, 3] == 0
 
 
 def tiff_tags(data: bytes) -> dict[int, tuple[int, int]]:
