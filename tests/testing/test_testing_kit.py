@@ -286,7 +286,7 @@ BREACHES = {
         "Preprocessor.__call__",
     ),
     "own random numbers": ({"preprocessor": preprocessing(draws_globally)}, "generator of torch", "__call__"),
-    "picklable": ({"preprocessor": lambda options: Unpicklable()}, "pickle", "Preprocessor"),
+    "picklable": ({"preprocessor": lambda options: Unpicklable()}, "local object", "Preprocessor"),
     "bad bytes": ({"preprocessor": preprocessing(crashes)}, "raises UnicodeDecodeError", "__call__"),
     "collated inputs": ({"preprocessor": lambda options: Lists()}, "collate gave list", "collate"),
     "to member": ({"to_member": lambda value: b"1"}, "BadSample: letters only", "ModalitySpec"),
