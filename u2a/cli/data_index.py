@@ -93,14 +93,14 @@ def index(
 
 
 def _check_split(split: str) -> None:
-    from u2a.data.shards.names import check_split, odd_splits
+    from u2a.data.shards.names import check_split, odd_split
 
     try:
         check_split(split)
     except ValueError as error:
         raise U2AError(f"--split: {error}") from None
-    for note in odd_splits([split]):
-        _note(note.partition("; to rename it")[0])
+    if (odd := odd_split(split)) is not None:
+        _note(odd[1])
 
 
 def _paths(shards: tuple[str, ...]) -> list[Path]:

@@ -86,14 +86,21 @@ def check_split(name: str) -> None:
         raise ValueError(f"{short(name)} is a word for nothing; which split is it?")
 
 
+def odd_split(name: str) -> tuple[str, str] | None:
+    """Which split a name comes near, and that only that one does something; None where it is none of these."""
+    plain = name.casefold()
+    wanted = next((right for right, others in SPLITS.items() if plain in (right, *others)), name)
+    if wanted == name:
+        return None
+    use = {"train": "is trained on", "val": "picks the checkpoint", "test": "is scored unless named"}
+    return wanted, f"split {name!r}: only {wanted!r} {use[wanted]}"
+
+
 def odd_splits(names: Iterable[str]) -> Iterator[str]:
-    """Splits whose names come near those that mean something."""
+    """Splits whose names come near those that mean something, and how packed ones are renamed."""
     names = list(names)
     for name in names:
-        plain = name.casefold()
-        wanted = next((right for right, others in SPLITS.items() if plain in (right, *others)), name)
-        if wanted != name:
-            use = {"train": "is trained on", "val": "picks the checkpoint", "test": "is scored unless named"}
-            how = f"u2a data pack --rename-split {name}={wanted}"
+        if (odd := odd_split(name)) is not None:
+            wanted, said = odd
             both = ", and there is one: to join them" if wanted in names else "; to rename it"
-            yield f"split {name!r}: only {wanted!r} {use[wanted]}{both}: {how}"
+            yield f"{said}{both}: u2a data pack --rename-split {name}={wanted}"
