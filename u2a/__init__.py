@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from u2a.evaluation.predict import Prediction
     from u2a.evaluation.trained import Model, load
     from u2a.starting.frame import pack
+    from u2a.training.estimator import Classifier
     from u2a.training.start import train
 
 __version__ = version("u2a")
 __all__ = [
     "Architecture",
     "BadSample",
+    "Classifier",
     "CommandSpec",
     "Description",
     "Example",
@@ -63,6 +65,7 @@ _LAZY = {
         "u2a.contract.modality",
     ),
     **dict.fromkeys(("BadSample", "U2AError"), "u2a.errors"),
+    "Classifier": "u2a.training.estimator",
     "Architecture": "u2a.encoders.architectures",
     "PaddingCollate": "u2a.encoders.collate",
     **dict.fromkeys(("PretrainedOptions", "checkpoint_file"), "u2a.encoders.files"),

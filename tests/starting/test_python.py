@@ -212,3 +212,47 @@ def test_an_explanation_is_the_mean_over_all_orders_of_joining(model: u2a.Model)
     assert list(only.contributions) == ["text"]
     with pytest.raises(u2a.U2AError, match="none of the classes"):
         model.explain(sample, label="blue")
+
+
+def test_the_fused_vector_is_what_the_classifier_is_linear_in(model: u2a.Model) -> None:
+    given = [{"image": np.asarray(tiny.picture(40, 36, 1)), "text": "the red boat"}, {"text": "the old boat"}]
+    fused = model.embed(given)
+    head: Any = model.network.head
+    weight = torch.cat([head.weights[name] for name in ("image", "text")], 1).detach().numpy()
+    logits = fused @ weight.T + head.bias.detach().numpy()
+    found = model.predict(given)
+    for row, pattern, one in zip(logits, ("image+text", "text"), found, strict=True):
+        expected = model.calibration.probabilities(row[None], pattern, 2)[0]
+        assert [one.probabilities[c] for c in ("red", "old")] == pytest.approx(expected, abs=1e-5)
+    np.testing.assert_allclose(model.embed(given[1]), fused[1], atol=1e-5)
+    assert model.embed([]).shape == (0, fused.shape[1])
+
+
+def test_a_branch_is_an_encoder_by_itself(model: u2a.Model, checkpoints: dict[str, Path]) -> None:
+    branch = model.branch("text")
+    assert type(branch.encoder).__name__ == "BertModel"
+    assert branch.base["id"] == str(checkpoints["bert"])
+    tokens = branch.tokens(["the red boat", "old"] * 20)
+    assert tokens.cls_PH.shape == (40, 32)
+    again = branch.tokens(["old"])
+    torch.testing.assert_close(again.mask_PKH[0], tokens.mask_PKH[1], atol=1e-5, rtol=0)
+    with pytest.raises(u2a.U2AError, match="audio: no such modality; this run has image, text"):
+        model.branch("audio")
+    with pytest.raises(u2a.U2AError, match="text: value 1 is missing"):
+        branch.tokens(["old", None])
+
+
+def test_adapters_that_are_put_into_a_model_count_at_once(model: u2a.Model, tmp_path: Path) -> None:
+    branch, given = model.branch("text"), {"text": "the red boat"}
+    folder = branch.save_peft(tmp_path / "text")
+    before = model.embed(given)
+    with torch.no_grad():
+        for name, parameter in model.network.branches[1].learnable():
+            if name.endswith("lora_B"):
+                parameter.add_(0.5)
+    branch.save_peft(tmp_path / "other")
+    branch.load_peft(folder)
+    np.testing.assert_allclose(model.embed(given), before, atol=1e-6)
+    branch.load_peft(tmp_path / "other")
+    assert np.abs(model.embed(given) - before).max() > 1e-3
+    branch.load_peft(folder)

@@ -15,7 +15,7 @@ from u2a.common.distributed import World
 from u2a.common.values import is_missing, looks_like_file, short
 from u2a.contract.blame import blame
 from u2a.contract.modality import Example, Preprocessor
-from u2a.data.feeding.batches import Collator, Sample, unwrap
+from u2a.data.feeding.batches import Batch, Collator, Sample, unwrap
 from u2a.errors import BadSample, U2AError
 from u2a.evaluation.calibration import Calibration, pattern_name
 from u2a.evaluation.shown import table
@@ -151,17 +151,30 @@ class Predictor:
         self._check_coverage(coverage)
         if not examples:
             return []
+        batch = self.batch(examples)
+        with torch.inference_mode():
+            logits_BC = self.network(batch.inputs, batch.present_BM).logits_BC
+            refuse_non_finite([logits_BC], self.network, batch.inputs, batch.present_BM, batch.keys)
+        logits, present = logits_BC.float().cpu().numpy(), batch.present_BM.tolist()
+        return [self._name(row, there, coverage) for row, there in zip(logits, present, strict=True)]
+
+    def embed(self, examples: Sequence[Mapping[str, Example]]) -> np.ndarray:
+        """The fused vectors of at least one sample that `read` made, float32 ``[B, F]``."""
+        batch = self.batch(examples)
+        with torch.inference_mode():
+            tokens = self.network.encode(batch.inputs, batch.present_BM)
+            fused_BF = self.network.fuse(*tokens, batch.present_BM)
+            refuse_non_finite([fused_BF], self.network, batch.inputs, batch.present_BM, batch.keys)
+        return fused_BF.float().cpu().numpy()
+
+    def batch(self, examples: Sequence[Mapping[str, Example]]) -> Batch:
+        """Samples that `read` made, collated, on the device."""
         names = self.network.names
         samples = [
             Sample(i, str(i), example, tuple(name in example for name in names))
             for i, example in enumerate(examples)
         ]
-        moved = unwrap(self.collate(samples)).to(self.place.device)
-        with torch.inference_mode():
-            logits_BC = self.network(moved.inputs, moved.present_BM).logits_BC
-            refuse_non_finite([logits_BC], self.network, moved.inputs, moved.present_BM, moved.keys)
-        logits = logits_BC.float().cpu().numpy()
-        return [self._name(row, one.present, coverage) for row, one in zip(logits, samples, strict=True)]
+        return unwrap(self.collate(samples)).to(self.place.device)
 
     def _check_coverage(self, coverage: float | None) -> None:
         if coverage is None:

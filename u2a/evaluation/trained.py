@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,11 +11,13 @@ import torch
 
 from u2a.common.distributed import World, alone, default_workers
 from u2a.common.terminal import console
+from u2a.contract.modality import Example
 from u2a.data.feeding.unreadable import Unreadable, lines_of
 from u2a.data.preprocessors import build_preprocessors
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split
 from u2a.errors import CheckpointError
+from u2a.evaluation.branches import Branch
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.encoding import BATCH_SIZE, Encoded, encode_split
 from u2a.evaluation.explain import Explanation, explain
@@ -32,11 +34,11 @@ from u2a.evaluation.scenarios import (
     without_mask_tokens,
 )
 from u2a.evaluation.scoring import Scenario, Scorer
-from u2a.evaluation.shown import table
+from u2a.evaluation.shown import model_rows, table
 from u2a.evaluation.stand_ins import with_stand_ins
 from u2a.recipe.sections import Recipe
 from u2a.runs.build import build_model
-from u2a.runs.checkpoint import current, learnable, load_current
+from u2a.runs.checkpoint import current, load_current
 from u2a.runs.folder import Run, find_run
 from u2a.runs.owners import check_owners
 
@@ -95,13 +97,33 @@ class Model:
         """
         if isinstance(inputs, Mapping):
             return self.predictor.predict([self.predictor.read(inputs)], coverage)[0]
-        samples = samples_of(inputs, self.network.names)
-        parts = (samples[i : i + BATCH_SIZE] for i in range(0, len(samples), BATCH_SIZE))
         return [
-            prediction
-            for part in parts
-            for prediction in self.predictor.predict([self.predictor.read(one) for one in part], coverage)
+            prediction for part in self._read(inputs) for prediction in self.predictor.predict(part, coverage)
         ]
+
+    def embed(self, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Frame) -> np.ndarray:
+        """The fused vector of samples: what the classifier is linear in, with missing modalities stood in for.
+
+        Args:
+            inputs: as `predict` takes them.
+
+        Returns:
+            float32, ``[N, F]``; ``[F]`` of one sample. With ``fusion = "sum"`` F is the model's width, else
+            twice the encoders' widths together.
+        """
+        if isinstance(inputs, Mapping):
+            return self.predictor.embed([self.predictor.read(inputs)])[0]
+        parts = [self.predictor.embed(part) for part in self._read(inputs)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.network.fused_width), np.float32)
+
+    def branch(self, name: str) -> Branch:
+        """One modality by itself: its encoder, its tokens, its adapters as a PEFT folder."""
+        return Branch(self.predictor, name)
+
+    def _read(self, inputs: Sequence[Mapping[str, Any]] | Frame) -> Iterator[list[dict[str, Example]]]:
+        samples = samples_of(inputs, self.network.names)
+        for i in range(0, len(samples), BATCH_SIZE):
+            yield [self.predictor.read(one) for one in samples[i : i + BATCH_SIZE]]
 
     def explain(self, inputs: Mapping[str, Any], *, label: str | None = None) -> Explanation:
         """What each modality of a sample contributed to a class's probability, exactly, from one encoding.
@@ -116,19 +138,11 @@ class Model:
         task, names = self.recipe.task, ", ".join(self.network.names)
         scores = self.meta.get("validation") or {}
         shown = "".join(f"; validation {n} {scores[n]:.4f}" for n in (task.headline,) if n in scores)
-        what = f"{len(task.classes)} classes, {task.kind}; step {self.meta['step']}"
-        return f"Model({self.run}: {names}; {what}{shown})"
+        classes = f"{len(task.classes)} classes, {task.kind}"
+        return f"Model({self.run}: {names}; {classes}; step {self.meta['step']}{shown})"
 
     def _repr_html_(self) -> str:
-        learned = sum(p.numel() for _, p in learnable(self.network))
-        rows = [
-            ("run", str(self.run)),
-            ("modalities", ", ".join(f"{n} ({o.kind})" for n, o in self.recipe.modalities.items())),
-            ("classes", ", ".join(self.recipe.task.classes[:20])),
-            ("learned parameters", f"{learned:,}"),
-            *((f"validation {n}", f"{v:.4f}") for n, v in (self.meta.get("validation") or {}).items()),
-        ]
-        return table(("", "u2a model"), rows)
+        return table(("", "u2a model"), model_rows(self))
 
     def encode(self, split: str | Split = "test", *, places: np.ndarray | None = None) -> Encoded:
         """One pass of the encoders over (places of) a split of the recipe's data, or one opened otherwise."""

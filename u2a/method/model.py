@@ -75,6 +75,13 @@ class U2A(nn.Module):
         return len(self.head.bias)
 
     @property
+    def fused_width(self) -> int:
+        """F of what `fuse` returns."""
+        if isinstance(self.head, ModalityHead):
+            return sum(weight.shape[1] for weight in self.head.each_weight())
+        return self.head.in_features
+
+    @property
     def device(self) -> torch.device:
         """Where the learnable tensors are."""
         return self.head.bias.device
@@ -86,12 +93,22 @@ class U2A(nn.Module):
 
     def classify(self, cls_BMD: Tensor, mask_BMMD: Tensor, present_BM: Tensor) -> Tensor:
         """Eqs. 4 and 5: the head on the sum of the selected tokens; ``logits_BC``."""
-        if self.read_outs is not None:
-            mask_BMMD = mask_BMMD * cast(Tensor, self.read_outs.gate)
-        selected_BMD = select_tokens(cls_BMD, mask_BMMD, present_BM)  # eq. 4
+        selected_BMD = self._select(cls_BMD, mask_BMMD, present_BM)  # eq. 4
         if self.read_outs is not None:
             return self.head(selected_BMD)  # weights of their own for each modality
         return self.head(selected_BMD.sum(1))  # eq. 5
+
+    def fuse(self, cls_BMD: Tensor, mask_BMMD: Tensor, present_BM: Tensor) -> Tensor:
+        """The vector that the logits are linear in, one a sample, ``fused_BF``: with the paper's sum F is D."""
+        selected_BMD = self._select(cls_BMD, mask_BMMD, present_BM)
+        if isinstance(self.head, ModalityHead):
+            return self.head.beside(selected_BMD)
+        return selected_BMD.sum(1)
+
+    def _select(self, cls_BMD: Tensor, mask_BMMD: Tensor, present_BM: Tensor) -> Tensor:
+        if self.read_outs is not None:
+            mask_BMMD = mask_BMMD * cast(Tensor, self.read_outs.gate)
+        return select_tokens(cls_BMD, mask_BMMD, present_BM)
 
     def encode(self, inputs: Mapping[str, Inputs], present_BM: Tensor) -> tuple[Tensor, Tensor]:
         """Eqs. 1 to 3 for each modality's present samples: ``cls_BMD`` and ``mask_BMMD``, zeros elsewhere."""

@@ -168,6 +168,11 @@ class ModalityHead(nn.Module):
         terms = [selected_BMD[:, m, : w.shape[1]] @ w.T for m, w in enumerate(self.each_weight())]
         return self.bias + torch.stack(terms).sum(0) / D**0.5
 
+    def beside(self, selected_BMD: Tensor) -> Tensor:
+        """What `forward` is linear in, ``[B, sum of F]``: the read-outs side by side, each at its own width."""
+        parts = [selected_BMD[:, m, : w.shape[1]] for m, w in enumerate(self.each_weight())]
+        return torch.cat(parts, 1) / selected_BMD.shape[2] ** 0.5
+
     def penalty(self) -> Tensor:
         """``sum_m decay_m ||W_m||^2``, a scalar."""
         squares_M = torch.stack([weight.square().sum() for weight in self.each_weight()])

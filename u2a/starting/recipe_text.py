@@ -52,11 +52,14 @@ def recipe_text(
     return "\n".join(lines) + "\n"
 
 
+def batch_for(samples: int) -> int | None:
+    """A batch that few samples fill at least four times; None, the default, where there are more."""
+    return 1 << max(samples // 4, 1).bit_length() - 1 if 0 < samples < _FEW else None
+
+
 def _training(samples: int) -> Iterator[str]:
-    """A batch that few samples fill at least four times; where there are more, the default."""
     yield "# Defaults, to change: epochs = 5, lr = 1e-3, batch_size = 16 (u2a recipe show prints everything)."
-    if 0 < samples < _FEW:
-        batch = 1 << max(samples // 4, 1).bit_length() - 1
+    if batch := batch_for(samples):
         yield _pair("batch_size", batch) + f"  # of {samples} training samples"
 
 
