@@ -246,6 +246,5 @@ def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Seque
     Raises:
         u2a.errors.U2AError: no such run, a damaged checkpoint, other base weights, a missing plugin.
     """
-    found = find_run(run)
-    recipe = found.recipe(tuple(sets))
+    recipe = (found := find_run(run)).recipe(tuple(sets))
     return Model(found, recipe, alone(recipe.training.device), checkpoint)  # under torchrun, each has its own

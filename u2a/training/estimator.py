@@ -35,15 +35,17 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
     Args:
         modalities: name to the section of a recipe, e.g. ``{"text": {"encoder": "./minilm"}}``.
-        epochs, batch_size, lr, seed: of the recipe; None = what `u2a init` chooses.
+        epochs: of training; the recipe's default if None, as for the next two.
+        batch_size: of one optimizer step; few samples get a smaller one, as with `u2a init`.
+        lr: the learning rate.
+        seed: of weights, hold-out and order.
         holdout: share of the samples held out of training, to pick the best epoch and to calibrate; or None.
         sets: further overrides such as ``"model.lora_rank=4"``.
         folder: where run folders are kept; a temporary one that goes with this object if None.
         verbose: print what training prints.
 
-    Attributes:
-        classes_: the classes, sorted; of a multi-label task 0 to C - 1.
-        model_: the trained `u2a.Model`.
+    After `fit`, ``classes_`` holds the classes, sorted (of a multi-label task 0 to C - 1), and ``model_`` the
+    trained `u2a.Model`.
     """
 
     def __init__(
