@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from u2a_text.options import TextOptions
 
 DEFAULT_LENGTH = 512
+#: Of English prose; where it is wrong, batches are a little less even.
+BYTES_A_TOKEN = 4.5
 
 
 def _says_something(character: str) -> bool:
@@ -92,6 +96,11 @@ class TextPreprocessor:
         if all(coded.special_tokens_mask):
             raise NoContent("text has no token of its own")
         return {"input_ids": torch.tensor(coded.ids, dtype=torch.long)}
+
+    def lengths(self, bytes_N: NDArray[np.int64]) -> NDArray[np.float64]:
+        """About how many tokens texts of so many bytes have; see `u2a.modality.Preprocessor`."""
+        longest = self.longest or self.max_length
+        return np.minimum(np.full(len(bytes_N), longest) if self.longest else bytes_N / BYTES_A_TOKEN, longest)
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """Pad to the longest with the encoder's own padding id."""

@@ -65,7 +65,9 @@ FAULTS = {
 def test_prediction_and_scores_say_where_it_arose(run: Path, name: str) -> None:
     change, said = FAULTS[name]
     model = u2a.load(run)
+    model.network.unmerge_lora()
     change(model)
+    model.network.merge_lora()
     one = {"image": tiny.image_bytes(tiny.picture()), "text": "the sea"}
     for call in (
         lambda: model.predict(one),

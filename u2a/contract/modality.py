@@ -71,7 +71,11 @@ class Tokens:
 
 
 class Preprocessor(Protocol):
-    """Bytes to example, examples to inputs. Must pickle: data workers get a copy."""
+    """Bytes to example, examples to inputs. Must pickle: data workers get a copy.
+
+    One whose examples differ in length may have ``lengths(bytes_N)``: about how many tokens members of so many
+    bytes become, numpy [N] to [N]. Samples of similar length then share batches, which saves padding.
+    """
 
     def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:
         """Decode one member. Random augmentation only if ``train``, and only from ``seed``.

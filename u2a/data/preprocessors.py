@@ -6,6 +6,9 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Example, Inputs, Preprocessor
 from u2a.errors import PluginError, one_line
@@ -30,6 +33,17 @@ class OwnedPreprocessor:
         """See `u2a.modality.Preprocessor`."""
         with blame(self.name, self.owner, "collate"):
             return self.inner.collate(examples)
+
+    def lengths(self, bytes_N: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """See `u2a.modality.Preprocessor`; None where the plugin says nothing of lengths."""
+        lengths = getattr(self.inner, "lengths", None)
+        if lengths is None:
+            return None
+        with blame(self.name, self.owner, "lengths"):
+            found_N = np.asarray(lengths(bytes_N), np.float64)
+            if found_N.shape != bytes_N.shape or not np.isfinite(found_N).all():
+                raise PluginError(f"lengths must give {len(bytes_N)} finite numbers, one a member")
+            return found_N
 
 
 def build_preprocessors(recipe: Recipe) -> dict[str, Preprocessor]:

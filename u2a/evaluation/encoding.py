@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from u2a.common.distributed import World, fail_together, gather_lists, gather_rows
 from u2a.contract.modality import Preprocessor
 from u2a.data.feeding.batches import Batch, Collator, Samples, make_loader, reading, unwrap
+from u2a.data.feeding.lengths import expected_lengths, longest_first
 from u2a.data.feeding.plan import EvaluationBatches
 from u2a.data.feeding.unreadable import Unreadable
 from u2a.data.reading.split import Split
@@ -112,7 +113,8 @@ def encode_columns(
         U2AError: bad data, or none of the samples can be read; on all processes, whichever met it.
     """
     wanted = np.arange(len(split)) if places is None else places
-    batches = EvaluationBatches(wanted, split.present_NM, BATCH_SIZE, place.rank, place.size)
+    in_order = longest_first(wanted, expected_lengths(split, preprocessors), BATCH_SIZE)
+    batches = EvaluationBatches(in_order, split.present_NM, BATCH_SIZE, place.rank, place.size)
     collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label", skip=skip)
     loader = make_loader(Samples(split, preprocessors, train=False), batches, collate, workers=workers)
     joined, unreadable = encode_loader(model, loader, len(batches), task, place, columns)
@@ -167,6 +169,7 @@ def _encode_batches(
     store = place.device if place.size > 1 else torch.device("cpu")
     parts: list[tuple[Tensor, ...]] = []
     model.eval()
+    merged = model.merge_lora()
     try:
         with torch.inference_mode():
             for batch in batches:
@@ -177,6 +180,8 @@ def _encode_batches(
                 rows = *made, batch.present_BM, batch.target, batch.index_B
                 parts.append(tuple(column.to(store) for column in rows))
     finally:
+        if merged:
+            model.unmerge_lora()
         model.train(was_training)
     return parts
 

@@ -52,7 +52,8 @@ class Model:
 
     Attributes:
         recipe: the run's resolved recipe.
-        network: the `u2a.method.model.U2A` module, in evaluation mode, on the device.
+        network: the `u2a.method.model.U2A` module, in evaluation mode, on the device; its adapters
+            are merged into the weights (`U2A.unmerge_lora` before changing any).
         run: the run folder it came from.
         notes: what is to be known of its numbers: plugins of another version than it was trained with.
     """
@@ -71,6 +72,7 @@ class Model:
         if self.meta["classes"] != list(recipe.task.classes):
             raise CheckpointError(f"{folder}: was trained on other classes than the recipe's task.classes")
         self.network.to(place.device).eval()
+        self.network.merge_lora()
         self.calibration = Calibration.from_dict(self.meta.get("calibration")) or Calibration(recipe.task.kind)
         self.predictor = Predictor(self.network, recipe, self.preprocessors, place, self.calibration)
 

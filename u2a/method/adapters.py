@@ -7,12 +7,15 @@ module name, and the result is compared with what was asked for.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import cast
 
+import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
+from torch.nn.functional import linear
 
 from u2a.errors import PluginError
 
@@ -62,6 +65,33 @@ def lora_parameters(backbone: nn.Module, targets: list[list[str]]) -> Iterator[t
             assert isinstance(layer, LoraLinear)
             for half, tensors in (("lora_A", layer.lora_A), ("lora_B", layer.lora_B)):
                 yield f"blocks.{b:02d}.{letter}.{half}", cast(nn.Parameter, tensors["default"].weight)
+
+
+def merge_lora(backbone: nn.Module, targets: list[list[str]]) -> Callable[[], None]:
+    """Put the adapters into the weights that they add to (W + alpha / rank B A), for passes without gradients.
+
+    Merged weights stand beside the frozen ones, which several branches may share and which stay as they are. In
+    bfloat16 a small update would be lost to rounding; such projections keep their adapters.
+
+    Returns:
+        What undoes it.
+    """
+    merged: list[LoraLinear] = []
+    for name in (name for block in targets for name in block):
+        layer = backbone.get_submodule(name)
+        assert isinstance(layer, LoraLinear)
+        base = cast(nn.Linear, layer.get_base_layer())
+        if base.weight.dtype in (torch.float32, torch.float64):
+            with torch.no_grad():
+                weight = base.weight + layer.get_delta_weight("default")
+            layer.forward = partial(linear, weight=weight, bias=base.bias)  # type: ignore[method-assign]
+            merged.append(layer)
+
+    def restore() -> None:
+        for layer in merged:
+            del layer.forward
+
+    return restore
 
 
 def _checked(backbone: nn.Module, targets: list[list[str]]) -> list[str]:

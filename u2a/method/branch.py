@@ -6,7 +6,7 @@ K mask tokens of this modality.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Inputs, ModalityOptions, ModalitySpec, Tokens
 from u2a.errors import PluginError
-from u2a.method.adapters import inject_lora, lora_parameters
+from u2a.method.adapters import inject_lora, lora_parameters, merge_lora
 from u2a.method.read_out import ReadTokens
 
 MASK_TOKEN_STD = 0.02
@@ -83,6 +83,10 @@ class UnimodalBranch(nn.Module):
         return ReadTokens(
             *(self.projection(mean_of_rows(x, tokens.rows_P)) for x in (cls_ND, mean_ND, mask_NKD))
         )
+
+    def merge_lora(self) -> Callable[[], None]:
+        """See `u2a.method.adapters.merge_lora`."""
+        return merge_lora(self.backbone, self.targets)
 
     def _append_mask_tokens(self, tokens: Tokens) -> Tokens:
         """Eq. 2: ``[CLS, tokens, MT]``; last, without position embedding, always attended to."""

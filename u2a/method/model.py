@@ -6,7 +6,7 @@ one modality, D width, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -57,6 +57,7 @@ class U2A(nn.Module):
         self.names = tuple(branch.name for branch in branches)
         self.width = width
         self.autocast = precision == "bf16"
+        self._unmerge: list[Callable[[], None]] | None = None
 
     def each_branch(self) -> Iterator[UnimodalBranch]:
         """The branches in recipe order."""
@@ -134,6 +135,23 @@ class U2A(nn.Module):
             cls_BD.masked_scatter(scatter, cls_PD.to(cls_BD.dtype)),
             mask_BMD.masked_scatter(scatter[:, None], mask_PMD.to(mask_BMD.dtype)),
         )
+
+    def merge_lora(self) -> bool:
+        """Adapters into the weights, for passes without gradients; whether there was anything to do.
+
+        Nothing where encoders run in bfloat16 (see `u2a.method.adapters.merge_lora`), or where it is done already.
+        Changes of adapters have no effect until `unmerge_lora`.
+        """
+        if self.autocast or self._unmerge is not None:
+            return False
+        self._unmerge = [branch.merge_lora() for branch in self.each_branch()]
+        return True
+
+    def unmerge_lora(self) -> None:
+        """Adapters beside the weights again."""
+        for restore in self._unmerge or ():
+            restore()
+        self._unmerge = None
 
     def run_branch(self, m: int, inputs: Mapping[str, Inputs]) -> ReadTokens:
         """Eqs. 1 to 3 for modality m's present samples."""

@@ -77,6 +77,11 @@ class TrainingSection(Section):
         gt=0,
         description="samples of one optimizer step, over all processes and micro-batches together",
     )
+    group_by_length: bool = Field(
+        True,
+        description="of modalities whose samples differ in length (text), those of similar length share batches, "
+        "which saves padding; not where data is streamed",
+    )
     accumulation: int = Field(1, gt=0, description="micro-batches of one process per optimizer step")
     epochs: int = Field(
         5, ge=0, description="times that every training sample is used; 0 = the head start is the training"

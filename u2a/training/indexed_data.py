@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from u2a.data.feeding.batches import Batch, Samples, make_loader
 from u2a.data.feeding.held_out import held_out
+from u2a.data.feeding.lengths import expected_lengths
 from u2a.data.feeding.plan import TrainingBatches, TrainingPlan
 from u2a.data.feeding.prefetch import PrefetchedBatches
 from u2a.data.preprocessors import preprocessor_notes
@@ -45,9 +46,13 @@ class IndexedData(TrainingData):
             batch_size=self.recipe.training.batch_size,
             seed=self.recipe.seed,
             dropout=self.dropout,
+            length_N=self._lengths(),
         )
         if self.recipe.task.class_weights is not None:
             self.class_weights = self._balanced()
+
+    def _lengths(self) -> np.ndarray | None:
+        return expected_lengths(self.train, self.preprocessors) if self.recipe.training.group_by_length else None
 
     @property
     def dropout(self) -> bool:

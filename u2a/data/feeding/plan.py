@@ -16,6 +16,7 @@ from torch import Tensor
 
 from u2a.common.seeds import stable_seed
 from u2a.data.feeding.batches import Request
+from u2a.data.feeding.lengths import grouped
 from u2a.errors import RecipeError
 from u2a.method.losses import Counts
 from u2a.method.selection import draw_kept, drop_modalities
@@ -43,6 +44,7 @@ class TrainingPlan:
         batch_size: the global batch.
         seed: of shuffling, dropout and augmentation.
         dropout: draw modality dropout for each step.
+        length_N: about how many tokens each sample has; samples of similar length then share batches.
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class TrainingPlan:
         batch_size: int,
         seed: int,
         dropout: bool,
+        length_N: np.ndarray | None = None,
     ) -> None:
-        self.present_NM, self.use_N = present_NM, use_N
+        self.present_NM, self.use_N, self.length_N = present_NM, use_N, length_N
         self.starts = np.concatenate([[0], np.cumsum(shard_sizes)])
         #: How many samples of each shard training uses.
         self.used_per_shard = np.diff(np.concatenate([[0], np.cumsum(use_N)])[self.starts])
@@ -70,10 +73,17 @@ class TrainingPlan:
     def order(self, epoch: int) -> np.ndarray:
         """The places of all training samples in the order of an epoch, int64."""
         if epoch not in self._orders:
-            windows, draw = self._draw(epoch)
             recent = {e: order for e, order in self._orders.items() if e == epoch - 1}
-            self._orders = {**recent, epoch: np.concatenate([self._window(w, draw) for w in windows])}
+            self._orders = {**recent, epoch: self._order(epoch)}
         return self._orders[epoch]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        windows, draw = self._draw(epoch)
+        parts = [self._window(window, draw) for window in windows]
+        order = np.concatenate(parts)
+        if self.length_N is None:
+            return order
+        return grouped(order, self.length_N, self.batch_size, np.cumsum([len(part) for part in parts]), draw)
 
     def windows(self, epoch: int) -> list[np.ndarray]:
         """The numbers of the shards that an epoch reads together, window after window."""

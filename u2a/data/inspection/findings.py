@@ -99,23 +99,10 @@ def labels_of(split: Split) -> list[tuple[int, ...]]:
     return [labels for labels, used in zip(found, split.used, strict=True) if used]
 
 
-def sizes_of(split: Split) -> NDArray[np.int64]:
-    """Bytes of every member, [N, M]; -1 where absent."""
-    parts = []
-    for index, columns, _ in split.indexes():
-        stored = index.array("size")
-        part = np.full((len(stored), len(split.modalities)), -1, np.int64)
-        for m, name in enumerate(split.modalities):
-            if name in columns:
-                part[:, m] = stored[:, columns[name]]
-        parts.append(part)
-    return np.concatenate(parts)[split.used]
-
-
 def _report(split: Split, recipe: Recipe, wrong: list[str]) -> SplitReport:
     labels = labels_of(split)
     counts = Counter(number for numbers in labels for number in numbers)
-    sizes_NM = sizes_of(split)
+    sizes_NM = split.sizes_NM()
     measures: dict[str, dict[str, tuple[float, float, float]]] = {}
     formats: dict[str, dict[str, int]] = {}
     for m, name in enumerate(split.modalities):
@@ -191,7 +178,7 @@ def _missing_words(splits: Mapping[str, Split]) -> Iterator[str]:
     longest = max(map(len, MISSING_WORDS))
     for name, split in splits.items():
         for m, modality in enumerate(split.modalities):
-            sizes_N = sizes_of(split)[:, m]
+            sizes_N = split.sizes_NM()[:, m]
             found: dict[str, list[str]] = defaultdict(list)
             for i in map(int, np.flatnonzero((sizes_N > 0) & (sizes_N <= longest) & split.present_NM[:, m])):
                 text = split.members(i, (modality,))[modality].decode("utf-8", "replace")
@@ -227,7 +214,7 @@ def _shared_keys(splits: Mapping[str, Split]) -> Iterator[str]:
 def _shared_files(splits: Mapping[str, Split]) -> Iterator[str]:
     """Members with the same bytes in several splits; only those of equal size are read."""
     names = list(splits)
-    sizes = {name: sizes_of(split) for name, split in splits.items()}
+    sizes = {name: split.sizes_NM() for name, split in splits.items()}
     modalities = splits[names[0]].modalities
     for m, modality in enumerate(modalities):
         held: dict[bytes, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))

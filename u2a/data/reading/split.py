@@ -91,6 +91,18 @@ class Split:
         for shard in self._shards:
             yield ShardIndex(shard.address, shard.index), shard.columns, shard.class_ids
 
+    def sizes_NM(self) -> NDArray[np.int64]:
+        """Bytes of every member; -1 where absent."""
+        parts = []
+        for index, columns, _ in self.indexes():
+            stored_SM = index.array("size")
+            part_SM = np.full((len(stored_SM), len(self.modalities)), -1, np.int64)
+            for m, name in enumerate(self.modalities):
+                if name in columns:
+                    part_SM[:, m] = stored_SM[:, columns[name]]
+            parts.append(part_SM)
+        return np.concatenate(parts)[self.used]
+
     def key(self, i: int) -> str:
         """The original key of sample `i`."""
         number, row = self._locate(i)
