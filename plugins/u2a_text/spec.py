@@ -38,6 +38,13 @@ def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
     return run_tokens(backbone, tokens)
 
 
+def first_blocks(backbone: nn.Module, tokens: Tokens, count: int) -> Tokens:
+    """See `u2a.encoders.structure.first_blocks`."""
+    from u2a.encoders.structure import first_blocks
+
+    return first_blocks(backbone, tokens, count)
+
+
 def width(options: TextOptions) -> int:
     """Hidden size of the encoder."""
     from u2a_text import encoders
@@ -98,6 +105,7 @@ TEXT = ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
+    first_blocks=first_blocks,
     to_member=to_member,
     suggest=suggest,
     describe=describe,

@@ -88,6 +88,7 @@ VIDEO = ModalitySpec(
     encoder=IMAGE.encoder,
     width=width,
     lora_targets=IMAGE.lora_targets,
+    first_blocks=IMAGE.first_blocks,
     to_member=to_member,
     suggest=suggest,
     describe=describe,

@@ -365,6 +365,23 @@ def test_whisper_takes_fewer_frames_than_it_has_positions_for(tmp_path: Path) ->
 
 
 @torch.no_grad()
+def test_the_first_blocks_and_then_the_others_are_transformers_own(loaded: Loaded) -> None:
+    """And a mask token that enters between them is at the end, seen by all that is real."""
+    tokens = loaded.spec.embedding(loaded.backbone, loaded.inputs)
+    begun = loaded.spec.first_blocks(loaded.backbone, tokens, 1)
+    assert not torch.allclose(begun.hidden_NLD, tokens.hidden_NLD, atol=1e-4)
+    ours, (_, wanted) = loaded.spec.encoder(loaded.backbone, begun), loaded.reference()
+    valid = torch.ones(ours.shape[:2], dtype=torch.bool) if tokens.valid_NL is None else tokens.valid_NL
+    torch.testing.assert_close(ours[valid], wanted[valid], atol=1e-5, rtol=1e-5)
+    token_NKD = torch.linspace(-1, 1, 32).expand(len(ours), 1, 32)
+    longer_valid = None if begun.valid_NL is None else nn.functional.pad(begun.valid_NL, (0, 1), value=True)
+    longer = replace(begun, hidden_NLD=torch.cat([begun.hidden_NLD, token_NKD], 1), valid_NL=longer_valid)
+    after = loaded.spec.encoder(loaded.backbone, longer)
+    assert after.shape[1] == ours.shape[1] + 1
+    assert ((after[:, :-1] - ours).abs().amax(-1)[valid] > 1e-6).all()
+
+
+@torch.no_grad()
 def test_padding_changes_nothing(loaded: Loaded) -> None:
     token = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
     plain, together = loaded.tokens(loaded.inputs, token)

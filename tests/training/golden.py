@@ -183,6 +183,7 @@ def method_of(case: Case) -> Method:
         per_target=model["mask_tokens"] == "per_target",
         clip_norm=training.get("clip_norm") or None,
         modality_dropout=dropout,
+        adapt_blocks=model.get("adapt_blocks", reference.BLOCKS),
         **{name: model[name] for name in ("lora_rank", "lora_alpha", "lora_dropout")},
         **{name: training[name] for name in same},
         lr_factors=training["lr_factors"],

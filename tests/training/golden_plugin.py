@@ -102,6 +102,19 @@ def embedding(net, inputs):
 
 
 def encoder(net, tokens):
+    from torch.nn.functional import layer_norm
+
+    hidden = run_blocks(tokens, net.blocks[tokens.extra.get("begun", 0) :])
+    return layer_norm(hidden, hidden.shape[2:])
+
+
+def first_blocks(net, tokens, count):
+    from dataclasses import replace
+
+    return replace(tokens, hidden_NLD=run_blocks(tokens, net.blocks[:count]), extra={"begun": count})
+
+
+def run_blocks(tokens, blocks):
     from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
     hidden, width = tokens.hidden_NLD, tokens.hidden_NLD.shape[2:]
@@ -110,13 +123,13 @@ def encoder(net, tokens):
     def heads(x):
         return x.unflatten(2, (HEADS, -1)).transpose(1, 2)
 
-    for block in net.blocks:
+    for block in blocks:
         x = layer_norm(hidden, width)
         q, k, v = (heads(projection(x)) for projection in (block.q, block.k, block.v))
         context = scaled_dot_product_attention(q, k, v, attn_mask=attend).transpose(1, 2).flatten(2)
         hidden = hidden + block.dropout(block.o(context))
         hidden = hidden + block.mlp(layer_norm(hidden, width)).tanh()
-    return layer_norm(hidden, width)
+    return hidden
 
 
 def surprise(p_NC, target, n_classes):
@@ -142,12 +155,8 @@ def u2a_register_modalities(register):
                 lora_targets=lambda net: [
                     [f"blocks.{b}.{name}" for name in ("q", "k", "v", "o")] for b in range(BLOCKS)
                 ],
-                share_key=lambda options: (
-                    options.width,
-                    options.weights,
-                    options.class_tokens,
-                    options.frames,
-                ),
+                api=2,
+                first_blocks=first_blocks,
                 tune=tune,
             )
         )

@@ -56,6 +56,7 @@ class Method:
     lora_rank: int
     lora_alpha: float
     lora_dropout: float
+    adapt_blocks: int  # of the last blocks: those below are frozen, without dropout and without mask tokens
     lr: float
     power: float
     weight_decay: float
@@ -154,17 +155,19 @@ def _encode_row(
     own = frozen["class_tokens"][: modality.class_tokens]
     tokens = torch.cat([own, frozen["letters"][[ord(c) % LETTERS for c in row]]])  # eq. 1
     tokens = tokens + frozen["positions"][: len(tokens)]
-    h_LD = torch.cat([tokens, learned[f"{name}.mask_tokens"]])  # eq. 2: last, and without a position
+    h_LD, first = tokens, first_adapted(method, name)
 
     def project(b: int, letter: str, x_LD: Tensor) -> Tensor:
         """A frozen projection and its low-rank update, alpha / rank times."""
         own = x_LD @ frozen[f"{b}.{letter}.weight"].T + frozen[f"{b}.{letter}.bias"]
-        if modality.whole:
+        if modality.whole or b < first:
             return own
         A, B = (learned[f"{name}.blocks.{b:02d}.{letter}.lora_{half}"] for half in "AB")
         return own + site(b, letter, x_LD) @ A.T @ B.T * (method.lora_alpha / method.lora_rank)
 
     for b in range(BLOCKS):  # eq. 3
+        if b == first:  # eq. 2: last, and without a position
+            h_LD = torch.cat([h_LD, learned[f"{name}.mask_tokens"]])
         x_LD = _norm(h_LD)
         q, k, v = (project(b, letter, x_LD).chunk(HEADS, -1) for letter in "qkv")
         size = modality.width // HEADS
@@ -174,6 +177,11 @@ def _encode_row(
     h_LD = _norm(h_LD)  # the final norm, for class and mask tokens alike
     n_cls = modality.class_tokens or len(tokens)
     return h_LD[:n_cls].mean(0), h_LD[: len(tokens)].mean(0), h_LD[len(tokens) :]
+
+
+def first_adapted(method: Method, name: str) -> int:
+    """The block at which mask tokens and low-rank updates enter; of a network trained whole the first."""
+    return 0 if method.modalities[name].whole else max(0, BLOCKS - method.adapt_blocks)
 
 
 def weights_of(method: Method, name: str, learned: Learned) -> Mapping[str, Tensor]:
@@ -304,8 +312,9 @@ def draw_sites(method: Method, name: str, texts: Sequence[str]) -> list[list[Sit
     K = len(method.modalities) - 1 if method.per_target and len(method.modalities) > 1 else 1
     lengths = [modality.class_tokens + len(row) for text in texts for row in modality.rows(text)]
     longest = max(lengths)
+    first = first_adapted(method, name)
     masks = {}
-    for b in range(BLOCKS):
+    for b in range(first, BLOCKS):
         for place in (*PROJECTIONS, "own"):
             p = modality.dropout if place == "own" else 0.0 if modality.whole else method.lora_dropout
             ones = torch.ones(len(lengths), longest + K, modality.width, dtype=torch.double)
@@ -313,7 +322,7 @@ def draw_sites(method: Method, name: str, texts: Sequence[str]) -> list[list[Sit
 
     def site(n: int) -> Site:
         where = [*range(lengths[n]), *range(longest, longest + K)]
-        return lambda b, place, x_LD: x_LD * masks[b, place][n, where]
+        return lambda b, place, x_LD: x_LD * masks[b, place][n, where] if b >= first else x_LD
 
     counter = itertools.count()
     return [[site(next(counter)) for _ in modality.rows(text)] for text in texts]

@@ -58,6 +58,14 @@ CASES: dict[str, Case] = {
     "alpha": model(lora_alpha=4.0),
     "rank-alpha": model(lora_rank=2, lora_alpha=8.0),
     "lora-dropout": model(lora_dropout=0.3),
+    "adapt-blocks": model(adapt_blocks=1),
+    "adapt-blocks-of-all": model(adapt_blocks=9),
+    "adapt-blocks-missing": {
+        "data": "gaps",
+        "modalities": {"a": {**A, "dropout": 0.3, "class_tokens": 2}, "b": {**B, "frames": True}},
+        **model(adapt_blocks=1, lora_dropout=0.3, mask_tokens="per_target"),
+        **training(weight_decay=0.5, modality_dropout="exhaustive", accumulation=2),
+    },
     "encoder-dropout": {"modalities": {"a": {**A, "dropout": 0.3}, "b": B}},
     "weight-decay": training(weight_decay=0.5),
     "weight-decay-0": training(weight_decay=0.0),
@@ -154,6 +162,7 @@ SAME = {
     "per-target-of-two": "base",
     "other-order-missing": "missing",
     "clip-wide": "base",
+    "adapt-blocks-of-all": "base",
     "one-modality-random": "one-modality",
 }
 

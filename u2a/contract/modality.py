@@ -169,6 +169,9 @@ class ModalitySpec:
         tune: ``"lora"`` freezes the backbone and adapts it; ``"frozen"`` leaves it as it is; ``"full"`` trains
             and saves all of it. A tuple (version 2) offers several: a recipe's ``tune`` chooses, the first is
             the default.
+        first_blocks: for ``model.adapt_blocks`` (version 2): ``first_blocks(backbone, tokens, count)`` runs the
+            first blocks over tokens that have no mask tokens yet; `encoder` goes on from the `Tokens` that it
+            returns. None = mask tokens and adapters are in all blocks, whatever a recipe says.
         to_member: turns a value that a Python caller holds (an array, text) into bytes that the
             preprocessor reads; None = the Python API takes bytes and paths only.
         suggest: for `u2a init`: ``suggest(size, members, given)`` gives a `Suggestion` for some members' bytes,
@@ -193,6 +196,7 @@ class ModalitySpec:
     lora_targets: Callable[[nn.Module], list[list[str]]]
     share_key: Callable[[Any], Hashable | None] | None = None
     tune: Tune | tuple[Tune, ...] = "lora"
+    first_blocks: Callable[[Any, Tokens, int], Tokens] | None = None
     to_member: Callable[[Any], bytes] | None = None
     suggest: Suggest | None = None
     describe: Callable[[Any, bytes], Description] | None = None

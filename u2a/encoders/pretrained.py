@@ -93,6 +93,7 @@ def transformers_modality(
         encoder=parts.encoder,
         width=parts.width,
         lora_targets=parts.lora_targets,
+        first_blocks=parts.first_blocks,
         tune=PRETRAINED,
         to_member=to_member,
         suggest=suggest,
@@ -166,6 +167,11 @@ class _Parts:
         from u2a.encoders.structure import run_tokens
 
         return run_tokens(backbone, tokens)
+
+    def first_blocks(self, backbone: nn.Module, tokens: Tokens, count: int) -> Tokens:
+        from u2a.encoders.structure import first_blocks
+
+        return first_blocks(backbone, tokens, count)
 
     def width(self, options: PretrainedOptions) -> int:
         size = getattr(self.config(options), "hidden_size", None)

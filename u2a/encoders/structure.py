@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import Any
 
@@ -61,14 +61,28 @@ def first_half(backbone: Any, architecture: Architecture, inputs: Mapping[str, A
     return handed
 
 
-def second_half(backbone: Any, architecture: Architecture, hidden_NLD: Tensor, handed: Handed) -> Tensor:
-    """Blocks and final norm on hidden states that K tokens were appended to; [N, L + K, D]."""
+def second_half(
+    backbone: Any, architecture: Architecture, hidden_NLD: Tensor, handed: Handed, begun: int = 0
+) -> Tensor:
+    """Blocks and final norm on hidden states that K tokens were appended to; [N, L + K, D].
+
+    Args:
+        begun: the first blocks that `first_blocks` has run already.
+    """
+    hidden_NLD = _run_blocks(backbone, architecture, hidden_NLD, handed, slice(begun, None))
+    return backbone.get_submodule(architecture.norm)(hidden_NLD) if architecture.norm else hidden_NLD
+
+
+def _run_blocks(
+    backbone: Any, architecture: Architecture, hidden_NLD: Tensor, handed: Handed, which: slice
+) -> Tensor:
     assert handed.hidden_NLD is not None
     L, K = handed.hidden_NLD.shape[1], hidden_NLD.shape[1] - handed.hidden_NLD.shape[1]
-    if architecture.pre_norm:
+    if architecture.pre_norm and not which.start:
         hidden_NLD = backbone.get_submodule(architecture.pre_norm)(hidden_NLD)
     bias = _shared_bias(backbone, hidden_NLD, L, K)
-    for block, (args, kwargs) in zip(block_list(backbone), handed.calls, strict=True):
+    blocks = list(zip(block_list(backbone), handed.calls, strict=True))
+    for block, (args, kwargs) in blocks[which]:
         args, kwargs = _causal(args, kwargs, hidden_NLD, L) if K else (args, kwargs)
         wider = {key: _widen(key, value, L, K) for key, value in kwargs.items()}
         if bias is not None:
@@ -77,7 +91,7 @@ def second_half(backbone: Any, architecture: Architecture, hidden_NLD: Tensor, h
         with appended(K):
             output = block(hidden_NLD, *(_widen(key, value, L, K) for key, value in named), **wider)
         hidden_NLD = output[0] if isinstance(output, tuple) else output
-    return backbone.get_submodule(architecture.norm)(hidden_NLD) if architecture.norm else hidden_NLD
+    return hidden_NLD
 
 
 def split_tokens(backbone: Any, inputs: Mapping[str, Any], valid_NL: Tensor | None = None) -> Tokens:
@@ -96,7 +110,15 @@ def _class(known: Architecture, valid_NL: Tensor | None) -> tuple[int, ...] | Te
 
 def run_tokens(backbone: Any, tokens: Tokens) -> Tensor:
     """`second_half` on tokens of `split_tokens`, with mask tokens appended or without."""
-    return second_half(backbone, backbone.u2a_architecture, tokens.hidden_NLD, tokens.extra["handed"])
+    begun = tokens.extra.get("begun", 0)
+    return second_half(backbone, backbone.u2a_architecture, tokens.hidden_NLD, tokens.extra["handed"], begun)
+
+
+def first_blocks(backbone: Any, tokens: Tokens, count: int) -> Tokens:
+    """The first blocks over tokens of `split_tokens`; `run_tokens` goes on from there (`ModalitySpec`)."""
+    known, handed = backbone.u2a_architecture, tokens.extra["handed"]
+    hidden_NLD = _run_blocks(backbone, known, tokens.hidden_NLD, handed, slice(0, count))
+    return replace(tokens, hidden_NLD=hidden_NLD, extra={**tokens.extra, "begun": count})
 
 
 def split_fused(backbone: nn.Module) -> None:

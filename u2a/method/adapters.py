@@ -57,9 +57,15 @@ def inject_lora(
         parameter.data = parameter.data.float()  # learnable tensors stay in float32 over a bfloat16 base
 
 
-def lora_parameters(backbone: nn.Module, targets: list[list[str]]) -> Iterator[tuple[str, nn.Parameter]]:
-    """Learnable LoRA tensors as ``blocks.03.q.lora_A``: names that no library version changes."""
-    for b, block in enumerate(targets):
+def lora_parameters(
+    backbone: nn.Module, targets: list[list[str]], first: int = 0
+) -> Iterator[tuple[str, nn.Parameter]]:
+    """Learnable LoRA tensors as ``blocks.03.q.lora_A``: names that no library version changes.
+
+    Args:
+        first: the number of the block that `targets` begin with.
+    """
+    for b, block in enumerate(targets, first):
         for letter, name in zip(PROJECTIONS, block, strict=True):
             layer = backbone.get_submodule(name)
             assert isinstance(layer, LoraLinear)

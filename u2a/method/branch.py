@@ -33,6 +33,8 @@ class UnimodalBranch(nn.Module):
         width: D of the fused vector; a backbone of another width gets a bias-free projection.
         n_mask_tokens: K.
         lora: ``rank``, ``alpha`` and ``dropout``.
+        adapt_blocks: how many of the last blocks have adapters and mask tokens; None = all. Those below
+            them run without gradients, and in evaluation mode.
 
     Attributes:
         base: identity of the base weights (`u2a.runs.build.base_identity`), set by who read them.
@@ -51,14 +53,19 @@ class UnimodalBranch(nn.Module):
         width: int,
         n_mask_tokens: int,
         lora: dict[str, float],
+        adapt_blocks: int | None = None,
     ) -> None:
         super().__init__()
         self.name, self.spec, self.owner = name, spec, owner
         self.base: dict[str, Any] = {}  # the identity of the base weights; `u2a.runs.build` sets it
         self.backbone = backbone
         self.targets: list[list[str]] = []
+        self.n_frozen = 0  # blocks below the first adapted one
         if spec.tune == "lora":
             self.targets = spec.lora_targets(backbone)
+            if spec.first_blocks is not None and adapt_blocks is not None:
+                self.n_frozen = max(0, len(self.targets) - adapt_blocks)
+                self.targets = self.targets[self.n_frozen :]
             inject_lora(
                 backbone, self.targets, rank=int(lora["rank"]), alpha=lora["alpha"], dropout=lora["dropout"]
             )
@@ -70,10 +77,10 @@ class UnimodalBranch(nn.Module):
 
     def forward(self, inputs: Inputs) -> ReadTokens:
         """Inputs of the P present samples to class, mean and mask tokens, in the learnable tensors' dtype."""
-        with blame(self.name, self.owner, "embedding or encoder"):
-            tokens = self.spec.embedding(self.backbone, inputs)  # eq. 1
+        with blame(self.name, self.owner, "embedding or encoder"):  # eqs. 1 to 3
+            tokens = self._below(inputs) if self.n_frozen else self.spec.embedding(self.backbone, inputs)
             self._check_tokens(tokens)
-            hidden_NLD = self.spec.encoder(self.backbone, self._append_mask_tokens(tokens))  # eqs. 2, 3
+            hidden_NLD = self.spec.encoder(self.backbone, self._append_mask_tokens(tokens))
             self._check_hidden(hidden_NLD, tokens)
         n_tokens = tokens.hidden_NLD.shape[1]
         dtype = self.mask_tokens_KD.dtype
@@ -83,6 +90,18 @@ class UnimodalBranch(nn.Module):
         return ReadTokens(
             *(self.projection(mean_of_rows(x, tokens.rows_P)) for x in (cls_ND, mean_ND, mask_NKD))
         )
+
+    def _below(self, inputs: Inputs) -> Tokens:
+        """Eq. 1 and the blocks below the first adapted one: nothing there learns."""
+        assert self.spec.first_blocks is not None
+        was_training = self.backbone.training
+        self.backbone.eval()
+        try:
+            with torch.no_grad():
+                tokens = self.spec.embedding(self.backbone, inputs)
+                return self.spec.first_blocks(self.backbone, tokens, self.n_frozen)
+        finally:
+            self.backbone.train(was_training)
 
     def merge_lora(self) -> Callable[[], None]:
         """See `u2a.method.adapters.merge_lora`."""
@@ -138,7 +157,7 @@ class UnimodalBranch(nn.Module):
             yield "projection.weight", cast(nn.Parameter, self.projection.weight)
         if self.spec.tune == "full":
             yield from ((f"backbone.{name}", p) for name, p in self.backbone.named_parameters())
-        yield from lora_parameters(self.backbone, self.targets)
+        yield from lora_parameters(self.backbone, self.targets, self.n_frozen)
 
 
 def class_token(hidden_NLD: Tensor, tokens: Tokens) -> Tensor:

@@ -139,7 +139,7 @@ class U2A(nn.Module):
     def merge_lora(self) -> bool:
         """Adapters into the weights, for passes without gradients; whether there was anything to do.
 
-        Nothing where encoders run in bfloat16 (see `u2a.method.adapters.merge_lora`), or where it is done already.
+        Nothing where encoders run in bfloat16 (see `u2a.method.adapters.merge_lora`), or where it is done.
         Changes of adapters have no effect until `unmerge_lora`.
         """
         if self.autocast or self._unmerge is not None:

@@ -50,6 +50,12 @@ class ModelSection(Section):
     )
     lora_rank: int = Field(1, gt=0, description="rank of the update of each adapted projection")
     lora_alpha: float = Field(1.0, gt=0, description="the update counts alpha / rank times")
+    adapt_blocks: int | None = Field(
+        None,
+        gt=0,
+        description="mask tokens and LoRA enter at the last so many blocks of each encoder, those below run "
+        "without gradients; all blocks if left out",
+    )
     lora_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the update's input, in training")
 
 
@@ -79,8 +85,8 @@ class TrainingSection(Section):
     )
     group_by_length: bool = Field(
         True,
-        description="of modalities whose samples differ in length (text), those of similar length share batches, "
-        "which saves padding; not where data is streamed",
+        description="of modalities whose samples differ in length (text), similar ones share batches, which "
+        "saves padding; not where data is streamed",
     )
     accumulation: int = Field(1, gt=0, description="micro-batches of one process per optimizer step")
     epochs: int = Field(

@@ -69,6 +69,7 @@ def build_model(recipe: Recipe, *, weights: bool = True) -> U2A:
                     width=width if plain_sum else widths[name],
                     n_mask_tokens=_n_mask_tokens(recipe),
                     lora=_lora(recipe),
+                    adapt_blocks=recipe.model.adapt_blocks,
                 )
             branch.base = base
             branches.append(branch)

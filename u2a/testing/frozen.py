@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from u2a.testing.case import Case, Findings, check
+from u2a.testing.compare import far
 
 SPEC = "u2a/modality.py, ModalitySpec"
 ENCODER = "u2a/modality.py, Encoder"
@@ -83,6 +84,23 @@ def _equal_class(output: object, hidden_NLD: Tensor) -> bool:
         return False
     first_ND = output.reshape(len(output), -1, output.shape[-1])[:, 0]
     return first_ND.shape == hidden_NLD[:, 0].shape and torch.allclose(first_ND, hidden_NLD[:, 0], atol=1e-5)
+
+
+@check("the first blocks, then the others, to be the whole encoder", SPEC + ".first_blocks")
+def blocks_in_two_parts(case: Case) -> Findings:
+    if case.spec.first_blocks is None or case.tune != "lora":
+        return
+    backbone = case.backbone().eval()
+    n_blocks = len(case.spec.lora_targets(backbone))
+    with torch.no_grad():
+        tokens = case.tokens_of(backbone)
+        whole_NLD = case.spec.encoder(backbone, tokens)
+        for count in sorted({1, max(1, n_blocks - 1)}):
+            begun = case.spec.first_blocks(backbone, tokens, count)
+            if not far(tokens.hidden_NLD, begun.hidden_NLD, 1e-6):
+                yield f"{count} of {n_blocks} blocks leave the hidden states as they were"
+            if distance := far(whole_NLD, case.spec.encoder(backbone, begun)):
+                yield f"what the encoder gives after {count} of {n_blocks} blocks differs by {distance:.2g}"
 
 
 @check("a share key, if there is one, that tells checkpoints apart", SPEC + ".share_key")

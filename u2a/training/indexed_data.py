@@ -52,7 +52,8 @@ class IndexedData(TrainingData):
             self.class_weights = self._balanced()
 
     def _lengths(self) -> np.ndarray | None:
-        return expected_lengths(self.train, self.preprocessors) if self.recipe.training.group_by_length else None
+        grouped = self.recipe.training.group_by_length
+        return expected_lengths(self.train, self.preprocessors) if grouped else None
 
     @property
     def dropout(self) -> bool:

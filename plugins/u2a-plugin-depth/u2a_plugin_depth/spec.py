@@ -77,6 +77,7 @@ DEPTH = ModalitySpec(
     encoder=encoder,
     width=width,
     lora_targets=lora_targets,
+    first_blocks=IMAGE.first_blocks,
     to_member=to_member,
     describe=describe,
     preview=preview,

@@ -19,10 +19,8 @@ from u2a.data.reading.split import Split
 BATCHES = 16
 
 
-def expected_lengths(
-    split: Split, preprocessors: Mapping[str, Preprocessor]
-) -> NDArray[np.float64] | None:
-    """About how many tokens each sample has, [N], in the modalities whose members differ; None if there are none.
+def expected_lengths(split: Split, preprocessors: Mapping[str, Preprocessor]) -> NDArray[np.float64] | None:
+    """About how many tokens each sample has, [N], in the modalities whose members differ; None if none do.
 
     Raises:
         PluginError: a preprocessor's ``lengths`` fails.
@@ -30,9 +28,11 @@ def expected_lengths(
     sizes_NM, total_N = None, None
     for m, preprocessor in enumerate(preprocessors.values()):
         if isinstance(preprocessor, OwnedPreprocessor) and hasattr(preprocessor.inner, "lengths"):
-            sizes_NM = split.sizes_NM() if sizes_NM is None else sizes_NM
-            found_N = preprocessor.lengths(sizes_NM[:, m].clip(0)) * split.present_NM[:, m]
-            total_N = found_N if total_N is None else total_N + found_N
+            sizes_NM = split.sizes() if sizes_NM is None else sizes_NM
+            found_N = preprocessor.lengths(sizes_NM[:, m].clip(0))
+            if found_N is not None:
+                found_N = found_N * split.present_NM[:, m]
+                total_N = found_N if total_N is None else total_N + found_N
     return total_N
 
 
@@ -47,8 +47,8 @@ def grouped(
 
     Args:
         order: places of the split as shuffled.
-        ends: where the windows of `order` end. No sample leaves its window, and a batch of two windows, or what is
-            left over at the end, stays as it is.
+        ends: where the windows of `order` end. No sample leaves its window; a batch of two windows, and what is
+            left over at the end, stay as they are.
     """
     order = order.copy()
     for start, end in zip([0, *ends], ends, strict=False):

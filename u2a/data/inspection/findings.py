@@ -102,7 +102,7 @@ def labels_of(split: Split) -> list[tuple[int, ...]]:
 def _report(split: Split, recipe: Recipe, wrong: list[str]) -> SplitReport:
     labels = labels_of(split)
     counts = Counter(number for numbers in labels for number in numbers)
-    sizes_NM = split.sizes_NM()
+    sizes_NM = split.sizes()
     measures: dict[str, dict[str, tuple[float, float, float]]] = {}
     formats: dict[str, dict[str, int]] = {}
     for m, name in enumerate(split.modalities):
@@ -178,7 +178,7 @@ def _missing_words(splits: Mapping[str, Split]) -> Iterator[str]:
     longest = max(map(len, MISSING_WORDS))
     for name, split in splits.items():
         for m, modality in enumerate(split.modalities):
-            sizes_N = split.sizes_NM()[:, m]
+            sizes_N = split.sizes()[:, m]
             found: dict[str, list[str]] = defaultdict(list)
             for i in map(int, np.flatnonzero((sizes_N > 0) & (sizes_N <= longest) & split.present_NM[:, m])):
                 text = split.members(i, (modality,))[modality].decode("utf-8", "replace")
@@ -214,7 +214,7 @@ def _shared_keys(splits: Mapping[str, Split]) -> Iterator[str]:
 def _shared_files(splits: Mapping[str, Split]) -> Iterator[str]:
     """Members with the same bytes in several splits; only those of equal size are read."""
     names = list(splits)
-    sizes = {name: split.sizes_NM() for name, split in splits.items()}
+    sizes = {name: split.sizes() for name, split in splits.items()}
     modalities = splits[names[0]].modalities
     for m, modality in enumerate(modalities):
         held: dict[bytes, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))

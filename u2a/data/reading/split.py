@@ -91,8 +91,8 @@ class Split:
         for shard in self._shards:
             yield ShardIndex(shard.address, shard.index), shard.columns, shard.class_ids
 
-    def sizes_NM(self) -> NDArray[np.int64]:
-        """Bytes of every member; -1 where absent."""
+    def sizes(self) -> NDArray[np.int64]:
+        """Bytes of every member, [N, M]; -1 where absent."""
         parts = []
         for index, columns, _ in self.indexes():
             stored_SM = index.array("size")
