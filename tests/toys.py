@@ -57,6 +57,7 @@ def make(
     presence: Presence = lambda i: (True, True),
     dropout: float = 0.0,
     shard_size: int = 10,
+    text: Callable[[int], str] | None = None,
 ) -> Path:
     """Write checkpoints, files, manifest, shards and ``toy.toml``; returns the recipe's path.
 
@@ -64,6 +65,7 @@ def make(
         counts: samples of each split.
         presence: (image, text) of the i-th sample of a split.
         dropout: of BERT, the only one of the two encoders with any.
+        text: the text of the i-th sample of a split, in place of the toy's own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(checkpoints["clip"], folder / "clip")
@@ -73,7 +75,7 @@ def make(
     (folder / "bert/config.json").write_text(json.dumps(config))
     (folder / "toy.toml").write_text(RECIPE)
     rows = [
-        row(folder, split, i, presence(i))
+        row(folder, split, i, presence(i), text)
         for split, n in (counts or {"train": 20, "test": 8}).items()
         for i in range(n)
     ]
@@ -84,7 +86,13 @@ def make(
     return folder / "toy.toml"
 
 
-def row(folder: Path, split: str, i: int, present: tuple[bool, bool]) -> dict[str, object]:
+def row(
+    folder: Path,
+    split: str,
+    i: int,
+    present: tuple[bool, bool],
+    text: Callable[[int], str] | None = None,
+) -> dict[str, object]:
     """One line of the manifest: a picture whose brightness, and a text whose word, tell the class."""
     label, key = i % 4, f"{split}-{i}"
     cells: dict[str, object] = {"key": key, "split": split, "label": WORDS[label]}
@@ -93,5 +101,6 @@ def row(folder: Path, split: str, i: int, present: tuple[bool, bool]) -> dict[st
         Image.fromarray((noise + 50 * label).astype(np.uint8)).save(folder / f"{key}.png")
         cells["image"] = f"{key}.png"
     if present[1]:
-        cells["text"] = " ".join(["the old", WORDS[label], "and two friends"[: 3 + i % 10]])
+        own = " ".join(["the old", WORDS[label], "and two friends"[: 3 + i % 10]])
+        cells["text"] = text(i) if text else own
     return cells

@@ -28,8 +28,8 @@ class Branch:
         name: the modality.
 
     Attributes:
-        encoder: the pretrained network with the adapters in place, on the model's device: a transformers model
-            where the plugin uses one.
+        encoder: the pretrained network with the adapters in place (merged), on the model's device: a
+            transformers model where the plugin uses one.
         base: the identity of its weights: id, revision, sha256.
 
     Raises:
@@ -84,7 +84,12 @@ class Branch:
         Raises:
             u2a.errors.U2AError: they do not fit.
         """
-        load_peft(self._branch, Path(folder))
+        network = self._predictor.network
+        network.unmerge_lora()
+        try:
+            load_peft(self._branch, Path(folder))
+        finally:
+            network.merge_lora()
 
     def __repr__(self) -> str:
         return f"Branch({self.name}: {type(self.encoder).__name__}, {self.base.get('id')})"
