@@ -141,14 +141,21 @@ class Predictor:
                 raise BadSample(str(error)) from error
 
     def predict(
-        self, examples: Sequence[Mapping[str, Example]], coverage: float | None = None
+        self,
+        examples: Sequence[Mapping[str, Example]],
+        coverage: float | Sequence[float | None] | None = None,
     ) -> list[Prediction]:
         """Predictions for samples that `read` made; their presence may differ.
+
+        Args:
+            coverage: of all, or a list of each sample's.
 
         Raises:
             U2AError: a coverage outside 0..1, or one that no validation data backs.
         """
-        self._check_coverage(coverage)
+        of_each = coverage if isinstance(coverage, Sequence) else [coverage] * len(examples)
+        for wanted in set(coverage if isinstance(coverage, Sequence) else [coverage]):
+            self.check_coverage(wanted)
         if not examples:
             return []
         batch = self.batch(examples)
@@ -156,7 +163,8 @@ class Predictor:
             logits_BC = self.network(batch.inputs, batch.present_BM).logits_BC
             refuse_non_finite([logits_BC], self.network, batch.inputs, batch.present_BM, batch.keys)
         logits, present = logits_BC.float().cpu().numpy(), batch.present_BM.tolist()
-        return [self._name(row, there, coverage) for row, there in zip(logits, present, strict=True)]
+        rows = zip(logits, present, of_each, strict=True)
+        return [self._name(row, there, wanted) for row, there, wanted in rows]
 
     def embed(self, examples: Sequence[Mapping[str, Example]]) -> np.ndarray:
         """The fused vectors of at least one sample that `read` made, float32 ``[B, F]``."""
@@ -176,7 +184,12 @@ class Predictor:
         ]
         return unwrap(self.collate(samples)).to(self.place.device)
 
-    def _check_coverage(self, coverage: float | None) -> None:
+    def check_coverage(self, coverage: float | None) -> None:
+        """Whether prediction sets can promise a coverage; None = none are wanted.
+
+        Raises:
+            U2AError: outside 0..1, or no validation data backs it.
+        """
         if coverage is None:
             return
         if not 0 < coverage < 1:

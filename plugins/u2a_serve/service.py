@@ -1,0 +1,157 @@
+"""From a request's body to its predictions: read in threads, predicted in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from u2a.errors import U2AError
+from u2a_serve.batching import Batcher
+from u2a_serve.bodies import Given, parse, read_body
+from u2a_serve.gate import Gate
+from u2a_serve.limits import Limits
+from u2a_serve.measures import Measures
+from u2a_serve.refusals import Fault, Refused
+from u2a_serve.values import Reader
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from u2a.evaluation.predict import Prediction
+    from u2a.evaluation.trained import Model
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a service works.
+
+    Attributes:
+        batch: samples of a batch at most.
+        delay: seconds that a sample waits for others at most.
+        waiting: samples that may be inside at once; more are answered with 503.
+        bodies: bytes of bodies that may be inside at once.
+        readers: threads that read samples.
+        limits: of a request.
+        token: callers must give it; None = they need none.
+    """
+
+    batch: int = 32
+    delay: float = 0.005
+    waiting: int = 256
+    bodies: int = 256 * 2**20
+    readers: int = 0
+    limits: Limits = field(default_factory=Limits)
+    token: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one request.
+
+    Attributes:
+        predictions: of each sample; None where it has a fault.
+        faults: of samples that have none.
+    """
+
+    predictions: list[Prediction | None]
+    faults: list[Fault]
+
+    def as_dict(self, top: int | None) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain = [one.as_dict(top) if one else None for one in self.predictions]
+        errors = {"errors": [fault.as_dict() for fault in self.faults]} if self.faults else {}
+        return {"predictions": plain, **errors}
+
+
+class Service:
+    """One run's predictions.
+
+    Args:
+        model: the run's.
+        settings: how it works.
+    """
+
+    def __init__(self, model: Model, settings: Settings) -> None:
+        self.model, self.settings = model, settings
+        self.gate = Gate(settings.waiting, settings.bodies)
+        self.reader = Reader(model, settings.limits)
+        readers = settings.readers or max(2, len(os.sched_getaffinity(0)))
+        self._readers = ThreadPoolExecutor(readers, "read", torch.set_num_threads, (1,))
+        threads = torch.get_num_threads()
+        self.batcher = Batcher(
+            model.predictor.predict,
+            settings.batch,
+            settings.delay,
+            lambda: self.gate.inside,
+            self._done,
+            lambda: torch.set_num_threads(threads),
+        )
+        self.measures = Measures(model, self.gate, lambda: len(self.batcher))
+        self._work: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to answer; in the event loop."""
+        self._work = asyncio.create_task(self.batcher.run())
+
+    async def stop(self) -> None:
+        """End; what is inside by now is not answered any more."""
+        if self._work:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+        self.batcher.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered now."""
+        return not self.gate.draining and self._work is not None and not self._work.done()
+
+    async def answer(self, request: Request, coverage: float | None) -> Answer:
+        """The predictions of one request.
+
+        Raises:
+            Refused: the request as a whole cannot be answered.
+        """
+        try:
+            self.model.predictor.check_coverage(coverage)
+        except U2AError as error:
+            raise Refused(422, [Fault(str(error))]) from error
+        limits, loop = self.settings.limits, asyncio.get_running_loop()
+        with self.gate.enter() as place:
+            body = await read_body(request, place, limits.body)
+            kind = request.headers.get("content-type", "")
+            samples = await loop.run_in_executor(self._readers, parse, body, kind, limits)
+            del body
+            place.samples(len(samples))
+            found = await asyncio.gather(*(self._one(i, one, coverage) for i, one in enumerate(samples)))
+        faults = [fault for _, of_one in found for fault in of_one]
+        return Answer([prediction for prediction, _ in found], faults)
+
+    async def _one(
+        self, i: int, given: dict[str, Given], coverage: float | None
+    ) -> tuple[Prediction | None, Sequence[Fault]]:
+        example, faults = await asyncio.get_running_loop().run_in_executor(
+            self._readers, self.reader.read, i, given
+        )
+        if faults:
+            return self._count(None, faults)
+        try:
+            return self._count(await self.batcher.predict(example, coverage), ())
+        except U2AError as error:
+            return self._count(None, [Fault(str(error), i)])
+
+    def _count(
+        self, prediction: Prediction | None, faults: Sequence[Fault]
+    ) -> tuple[Prediction | None, Sequence[Fault]]:
+        self.measures.sample(prediction)
+        return prediction, faults
+
+    def _done(self, samples: int, seconds: float) -> None:
+        self.gate.took(seconds, samples)
+        self.measures.batch(samples, seconds)
