@@ -57,7 +57,7 @@ def embed(backbone: Any, inputs: Inputs) -> Tokens:
     if "mask_ratio" in known.settings:  # ViTMAE shuffles patches by this, and then drops a share of 0
         patches = (pixel_values_NCHW[0, 0].numel()) // backbone.config.patch_size**2
         given["noise"] = torch.arange(patches, device=pixel_values_NCHW.device).expand(
-            len(pixel_values_NCHW), -1
+            pixel_values_NCHW.shape[0], -1
         )
     return split_tokens(backbone, given)
 

@@ -104,7 +104,7 @@ def _conformer_convolution(self: Any, hidden_states: Tensor, attention_mask: Ten
     L = hidden_states.shape[1] - K
     alone = hidden_states[:, L:].reshape(-1, 1, hidden_states.shape[2])
     convolved = own(self, hidden_states[:, :L], attention_mask)
-    return torch.cat([convolved, own(self, alone).view(len(hidden_states), K, -1)], 1)
+    return torch.cat([convolved, own(self, alone).view(hidden_states.shape[0], K, -1)], 1)
 
 
 def _unturned(self: Any, qk_NHLE: Tensor, pos_ids: tuple[Tensor, ...]) -> Tensor:

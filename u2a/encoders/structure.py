@@ -4,6 +4,7 @@ An encoder's own forward pass is run with its blocks standing aside: what it han
 states, masks, rotary or relative positions) is kept. Mask tokens are then appended to the hidden states, what
 was handed over is widened for them, and the blocks run. A mask token has no position: it attends to every
 valid token and is attended to by all, at distance zero. So it is the same in a padded batch as in none.
+(Sizes of batches are read from ``.shape`` all along the way: ``len`` would make them constants of an exported graph.)
 
 Shape suffixes: N rows, L tokens, K mask tokens, D width.
 """
@@ -223,7 +224,7 @@ def _shared_bias(backbone: Any, hidden_NLD: Tensor, L: int, K: int) -> Tensor | 
     first = block_list(backbone)[0]
     own: Any = getattr(first, "attention", None)
     if hasattr(own, "compute_bias"):  # WavLM: by rows and heads
-        return _pad_square(own.compute_bias(L, L), L, K).repeat(len(hidden_NLD), 1, 1)
+        return _pad_square(own.compute_bias(L, L), L, K).repeat(hidden_NLD.shape[0], 1, 1)
     first = getattr(first, "layer", None)
     attention = getattr(first[0], "SelfAttention", None) if isinstance(first, nn.ModuleList) else None
     if attention is None:

@@ -77,6 +77,11 @@ class UnimodalBranch(nn.Module):
 
     def forward(self, inputs: Inputs) -> ReadTokens:
         """Inputs of the P present samples to class, mean and mask tokens, in the learnable tensors' dtype."""
+        rows_P, read = self.read_rows(inputs)
+        return ReadTokens(*(self.projection(mean_of_rows(x, rows_P)) for x in read))
+
+    def read_rows(self, inputs: Inputs) -> tuple[Tensor | None, ReadTokens]:
+        """`forward` before samples are made of rows (frames): how many each has, and what is read of each row."""
         with blame(self.name, self.owner, "embedding or encoder"):  # eqs. 1 to 3
             tokens = self._below(inputs) if self.n_frozen else self.spec.embedding(self.backbone, inputs)
             self._check_tokens(tokens)
@@ -87,9 +92,7 @@ class UnimodalBranch(nn.Module):
         cls_ND = class_token(hidden_NLD[:, :n_tokens].to(dtype), tokens)
         mean_ND = mean_of_valid(hidden_NLD[:, :n_tokens].to(dtype), tokens.valid_NL)
         mask_NKD = hidden_NLD[:, n_tokens:].to(dtype)
-        return ReadTokens(
-            *(self.projection(mean_of_rows(x, tokens.rows_P)) for x in (cls_ND, mean_ND, mask_NKD))
-        )
+        return tokens.rows_P, ReadTokens(cls_ND, mean_ND, mask_NKD)
 
     def _below(self, inputs: Inputs) -> Tokens:
         """Eq. 1 and the blocks below the first adapted one: nothing there learns."""
@@ -110,7 +113,7 @@ class UnimodalBranch(nn.Module):
     def _append_mask_tokens(self, tokens: Tokens) -> Tokens:
         """Eq. 2: ``[CLS, tokens, MT]``; last, without position embedding, always attended to."""
         hidden_NLD = tokens.hidden_NLD
-        added_NKD = self.mask_tokens_KD.to(hidden_NLD.dtype).expand(len(hidden_NLD), -1, -1)
+        added_NKD = self.mask_tokens_KD.to(hidden_NLD.dtype).expand(hidden_NLD.shape[0], -1, -1)
         valid_NL = tokens.valid_NL
         if valid_NL is not None:
             valid_NL = torch.cat([valid_NL, valid_NL.new_ones(added_NKD.shape[:2])], 1)
@@ -123,7 +126,8 @@ class UnimodalBranch(nn.Module):
         width = self.mask_tokens_KD.shape[1]
         if tokens.hidden_NLD.shape[2] != width:
             raise PluginError(f"embedding gave width {tokens.hidden_NLD.shape[2]}, but the spec says {width}")
-        if tokens.rows_P is not None and int(tokens.rows_P.sum()) != len(tokens.hidden_NLD):
+        counted = tokens.rows_P is not None and not torch.compiler.is_exporting()
+        if counted and int(tokens.rows_P.sum()) != len(tokens.hidden_NLD):
             raise PluginError("Tokens.rows_P does not add up to the rows of hidden_NLD")
         if isinstance(tokens.cls, Tensor) and tokens.cls.shape != tokens.hidden_NLD.shape[:1]:
             rows = len(tokens.hidden_NLD)
@@ -163,7 +167,7 @@ class UnimodalBranch(nn.Module):
 def class_token(hidden_NLD: Tensor, tokens: Tokens) -> Tensor:
     """Each row's class token, of the encoder's own L tokens (without mask tokens); ``cls_ND``."""
     if isinstance(tokens.cls, Tensor):
-        return hidden_NLD[torch.arange(len(hidden_NLD), device=hidden_NLD.device), tokens.cls]
+        return hidden_NLD[torch.arange(hidden_NLD.shape[0], device=hidden_NLD.device), tokens.cls]
     if tokens.cls is not None:
         return hidden_NLD[:, list(tokens.cls)].mean(1)
     return mean_of_valid(hidden_NLD, tokens.valid_NL)

@@ -124,18 +124,14 @@ class U2A(nn.Module):
             return cls_BD, mask_BMD
         tokens = self.run_branch(m, inputs)
         cast(UnimodalBranch, self.branches[m]).check_samples(len(tokens.cls_PH), present_B)
-        token_for_target = self._token_for_target(m, tokens.mask_PKH.shape[1])
-        if self.read_outs is None:
-            cls_PD, mask_PMD = tokens.cls_PH, tokens.mask_PKH[:, token_for_target]
-        else:
-            cls_PD = self.read_outs.read(m, tokens)
-            mask_PMD = self.read_outs.stand_ins(m, tokens, token_for_target)
+        cls_PD, mask_PMD = self.offer(m, tokens)
         scatter = present_B[:, None]
         return (
             cls_BD.masked_scatter(scatter, cls_PD.to(cls_BD.dtype)),
             mask_BMD.masked_scatter(scatter[:, None], mask_PMD.to(mask_BMD.dtype)),
         )
 
+<<<<<<< HEAD
     def merge_lora(self) -> bool:
         """Adapters into the weights, for passes without gradients; whether there was anything to do.
 
@@ -152,6 +148,14 @@ class U2A(nn.Module):
         for restore in self._unmerge or ():
             restore()
         self._unmerge = None
+=======
+    def offer(self, m: int, tokens: ReadTokens) -> tuple[Tensor, Tensor]:
+        """What modality m's samples bring to the selection: ``cls_PD``, and for every target ``mask_PMD``."""
+        token_for_target = self._token_for_target(m, tokens.mask_PKH.shape[1])
+        if self.read_outs is None:
+            return tokens.cls_PH, tokens.mask_PKH[:, token_for_target]
+        return self.read_outs.read(m, tokens), self.read_outs.stand_ins(m, tokens, token_for_target)
+>>>>>>> 5e1c5c2 (Graphs of a branch: sizes from shapes, rows read before samples are made of them)
 
     def run_branch(self, m: int, inputs: Mapping[str, Inputs]) -> ReadTokens:
         """Eqs. 1 to 3 for modality m's present samples."""

@@ -106,7 +106,7 @@ class ReadOuts(nn.Module):
 
     def stand_ins(self, m: int, tokens: ReadTokens, token_for_target: Sequence[int]) -> Tensor:
         """Modality m's estimates of every other's read-out, ``[P, M, D]``; zeros for itself."""
-        P, M = len(tokens.cls_PH), len(self.names)
+        P, M = tokens.cls_PH.shape[0], len(self.names)
         if not self.proxies:
             return tokens.cls_PH.new_zeros(P, M, self.width)
         source_PKS = self.source(m, tokens)
