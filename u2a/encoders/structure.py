@@ -4,7 +4,7 @@ An encoder's own forward pass is run with its blocks standing aside: what it han
 states, masks, rotary or relative positions) is kept. Mask tokens are then appended to the hidden states, what
 was handed over is widened for them, and the blocks run. A mask token has no position: it attends to every
 valid token and is attended to by all, at distance zero. So it is the same in a padded batch as in none.
-(Sizes of batches are read from ``.shape`` all along the way: ``len`` would make them constants of an exported graph.)
+(Sizes of batches are read from ``.shape`` all along: ``len`` would make them constants of an exported graph.)
 
 Shape suffixes: N rows, L tokens, K mask tokens, D width.
 """

@@ -81,7 +81,7 @@ class UnimodalBranch(nn.Module):
         return ReadTokens(*(self.projection(mean_of_rows(x, rows_P)) for x in read))
 
     def read_rows(self, inputs: Inputs) -> tuple[Tensor | None, ReadTokens]:
-        """`forward` before samples are made of rows (frames): how many each has, and what is read of each row."""
+        """`forward` before rows (frames) become samples: how many rows each has, and what is read of a row."""
         with blame(self.name, self.owner, "embedding or encoder"):  # eqs. 1 to 3
             tokens = self._below(inputs) if self.n_frozen else self.spec.embedding(self.backbone, inputs)
             self._check_tokens(tokens)
@@ -126,8 +126,8 @@ class UnimodalBranch(nn.Module):
         width = self.mask_tokens_KD.shape[1]
         if tokens.hidden_NLD.shape[2] != width:
             raise PluginError(f"embedding gave width {tokens.hidden_NLD.shape[2]}, but the spec says {width}")
-        counted = tokens.rows_P is not None and not torch.compiler.is_exporting()
-        if counted and int(tokens.rows_P.sum()) != len(tokens.hidden_NLD):
+        rows_P = None if torch.compiler.is_exporting() else tokens.rows_P  # a graph cannot ask for values
+        if rows_P is not None and int(rows_P.sum()) != len(tokens.hidden_NLD):
             raise PluginError("Tokens.rows_P does not add up to the rows of hidden_NLD")
         if isinstance(tokens.cls, Tensor) and tokens.cls.shape != tokens.hidden_NLD.shape[:1]:
             rows = len(tokens.hidden_NLD)

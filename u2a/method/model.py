@@ -131,7 +131,6 @@ class U2A(nn.Module):
             mask_BMD.masked_scatter(scatter[:, None], mask_PMD.to(mask_BMD.dtype)),
         )
 
-<<<<<<< HEAD
     def merge_lora(self) -> bool:
         """Adapters into the weights, for passes without gradients; whether there was anything to do.
 
@@ -148,14 +147,13 @@ class U2A(nn.Module):
         for restore in self._unmerge or ():
             restore()
         self._unmerge = None
-=======
+
     def offer(self, m: int, tokens: ReadTokens) -> tuple[Tensor, Tensor]:
         """What modality m's samples bring to the selection: ``cls_PD``, and for every target ``mask_PMD``."""
         token_for_target = self._token_for_target(m, tokens.mask_PKH.shape[1])
         if self.read_outs is None:
             return tokens.cls_PH, tokens.mask_PKH[:, token_for_target]
         return self.read_outs.read(m, tokens), self.read_outs.stand_ins(m, tokens, token_for_target)
->>>>>>> 5e1c5c2 (Graphs of a branch: sizes from shapes, rows read before samples are made of them)
 
     def run_branch(self, m: int, inputs: Mapping[str, Inputs]) -> ReadTokens:
         """Eqs. 1 to 3 for modality m's present samples."""
