@@ -3,8 +3,7 @@
 usage: python scripts/mutants.py [WORD...]    only modules with any of these words, all: `make mutants`
 
 `mutants.toml` maps modules to the tests that guard them, and gives the survivors' reasons; a survivor that is
-not there, or a reason that nothing needs any more, fails. Of the tests only those that run the changed line
-are run, quickest first.
+not there, or a reason that nothing needs any more, fails.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from breaks import ROOT, copy_tree  # imports torch and pytest once, for all forks
-from mutation.operators import Mutant, mutants_of
-from mutation.running import run_module
+from mutation.operators import mutants_of
+from mutation.running import Change, run_changes
+from mutation.tree import ROOT, copy_tree  # imports torch and pytest once, for all forks
 
 
 def report(module: str, fates: dict[str, str], reasons: dict[str, str]) -> list[str]:
     """The survivors without a reason, and the reasons of mutants that are no survivors."""
-    survivors = [name for name, fate in fates.items() if fate != "killed"]
+    survivors = [name for name, fate in fates.items() if not fate.startswith("killed")]
     new = [f"SURVIVED ({fates[name]}) {name}" for name in survivors if name not in reasons]
-    old = [f"REASON NOT NEEDED {name}" for name in reasons if fates.get(name) == "killed"]
+    old = [f"REASON NOT NEEDED {name}" for name in reasons if fates.get(name, "").startswith("killed")]
     print(
         f"{module}: {len(fates)} mutants, {len(survivors)} survived, {len(new)} of them without a reason",
         flush=True,
@@ -46,8 +45,8 @@ def main(words: list[str]) -> int:
         copy_tree(tree)
         for module, tests in chosen.items():
             start, path = time.monotonic(), tree / "u2a" / f"{module.replace('.', '/')}.py"
-            mutants: list[Mutant] = mutants_of(path.read_text())
-            fates = run_module(tree, path, mutants, tests)
+            changes = [Change(path, mutant, tuple(tests)) for mutant in mutants_of(path.read_text())]
+            fates = run_changes(tree, changes, lambda name, fate: None, again=False)
             for line in report(module, fates, reasons):
                 bad += 1
                 print(f"  {line}", flush=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.encoders.architectures import Architecture
-from u2a.encoders.files import config_folder
 from u2a.encoders.identity import AUDIO_FILES
-from u2a.encoders.loading import load_architecture, load_config, transformers_class
-from u2a.encoders.refusals import model_type
+from u2a.encoders.loading import config_of, load_architecture
+from u2a.encoders.refusals import architecture_of
 from u2a.errors import U2AError
 from u2a_audio.architectures import ARCHITECTURES
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _SPECIAL = 2  # class and distillation token
 
+#: What is known of a checkpoint's architecture, by options and folder of packaged checkpoints.
+architecture = partial(architecture_of, ARCHITECTURES)
+
 
 def configuration(options: AudioOptions, packaged: Path) -> Any:
     """The checkpoint's configuration (its ``max_length`` is the checkpoint's, not the options').
@@ -28,18 +31,7 @@ def configuration(options: AudioOptions, packaged: Path) -> Any:
     Raises:
         U2AError: an unsupported architecture.
     """
-    folder = config_folder(options, packaged)
-    return load_config(transformers_class(architecture(options, packaged).class_name), folder)
-
-
-def architecture(options: AudioOptions, packaged: Path) -> Architecture:
-    """What is known of the checkpoint's architecture.
-
-    Raises:
-        U2AError: an unsupported one.
-    """
-    folder = config_folder(options, packaged)
-    return ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)]
+    return config_of(architecture(options, packaged), options, packaged)
 
 
 def load(options: AudioOptions, *, weights: bool, packaged: Path) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +10,21 @@ import torch
 
 from u2a.contract.modality import Inputs, Tokens
 from u2a.encoders.architectures import Architecture
-from u2a.encoders.files import PretrainedOptions, config_folder
+from u2a.encoders.files import PretrainedOptions
 from u2a.encoders.identity import IMAGE_FILES
-from u2a.encoders.loading import load_architecture, load_config, transformers_class
+from u2a.encoders.loading import config_of, load_architecture
 from u2a.encoders.positions import fit_grid
-from u2a.encoders.refusals import model_type
+from u2a.encoders.refusals import architecture_of
 from u2a.encoders.structure import run_tokens, split_tokens
 from u2a.errors import U2AError
 from u2a_image.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+#: What is known of a checkpoint's architecture, by options and folder of packaged checkpoints.
+architecture = partial(architecture_of, ARCHITECTURES)
 
 
 def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Module:
@@ -43,8 +48,7 @@ def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Mod
 
 def width(options: PretrainedOptions, packaged: Path) -> int:
     """Hidden size, from the configuration alone."""
-    model_class = transformers_class(architecture(options, packaged).class_name)
-    return int(load_config(model_class, config_folder(options, packaged)).hidden_size)
+    return int(config_of(architecture(options, packaged), options, packaged).hidden_size)
 
 
 def embed(backbone: Any, inputs: Inputs) -> Tokens:
@@ -65,13 +69,3 @@ def embed(backbone: Any, inputs: Inputs) -> Tokens:
 def encode(backbone: Any, tokens: Tokens) -> Tensor:
     """Blocks and final norm. CLIP has one more norm before its blocks (and by itself norms only CLS)."""
     return run_tokens(backbone, tokens)
-
-
-def architecture(options: PretrainedOptions, packaged: Path) -> Architecture:
-    """What is known of the checkpoint's architecture.
-
-    Raises:
-        U2AError: an unsupported one.
-    """
-    folder = config_folder(options, packaged)
-    return ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Tokens
-from u2a.encoders.architectures import Architecture
-from u2a.encoders.files import PretrainedOptions, config_folder
+from u2a.encoders.files import PretrainedOptions
 from u2a.encoders.identity import TEXT_FILES
-from u2a.encoders.loading import load_architecture, load_config, transformers_class
-from u2a.encoders.refusals import model_type
+from u2a.encoders.loading import config_of, load_architecture
+from u2a.encoders.refusals import architecture_of
 from u2a.encoders.structure import split_tokens
 from u2a.errors import U2AError
 from u2a_text.architectures import ARCHITECTURES
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Their position tables begin behind the padding id.
 _BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "esm")
 _UNLIMITED = 1 << 20
+
+#: What is known of a checkpoint's architecture, by options and folder of packaged checkpoints.
+architecture = partial(architecture_of, ARCHITECTURES)
 
 
 def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Module:
@@ -47,13 +50,7 @@ def width(options: PretrainedOptions, packaged: Path) -> int:
 
 def configuration(options: PretrainedOptions, packaged: Path) -> Any:
     """The checkpoint's configuration."""
-    model_class = transformers_class(architecture(options, packaged).class_name)
-    return load_config(model_class, config_folder(options, packaged))
-
-
-def known_of(config: Any) -> Architecture:
-    """What is known of a configuration's architecture."""
-    return ARCHITECTURES[config.model_type]
+    return config_of(architecture(options, packaged), options, packaged)
 
 
 def max_tokens(options: PretrainedOptions, packaged: Path) -> int:
@@ -69,13 +66,3 @@ def embed(backbone: Any, input_ids_NL: Tensor, attention_mask_NL: Tensor) -> Tok
     """Word, position and type embeddings; everything is of type 0 (one text, no pair)."""
     inputs = {"input_ids": input_ids_NL, "attention_mask": attention_mask_NL}
     return split_tokens(backbone, inputs, attention_mask_NL.bool())
-
-
-def architecture(options: PretrainedOptions, packaged: Path) -> Architecture:
-    """What is known of the checkpoint's architecture.
-
-    Raises:
-        U2AError: an unsupported one.
-    """
-    folder = config_folder(options, packaged)
-    return ARCHITECTURES[model_type(folder, tuple(ARCHITECTURES), options.encoder)]

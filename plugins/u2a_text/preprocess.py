@@ -68,7 +68,7 @@ class TextPreprocessor:
         config: Any = encoders.configuration(options, packaged)
         folder = config_folder(options)
         version = hashlib.sha256(json.dumps(file_hashes(folder, TEXT_FILES)).encode()).hexdigest()
-        known = encoders.known_of(config)
+        known = encoders.ARCHITECTURES[config.model_type]
         # The model's padding id, not the tokenizer's: RoBERTa counts its positions from it.
         new = cls(folder, options.max_length or min(DEFAULT_LENGTH, most), config.pad_token_id or 0, version)
         check_tokenizer(new._tokenizer, folder, config.vocab_size, class_token=known.cls == (0,))

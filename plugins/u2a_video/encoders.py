@@ -10,7 +10,7 @@ from u2a.contract.modality import Inputs, Tokens
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import config_folder
 from u2a.encoders.identity import VIDEO_FILES
-from u2a.encoders.loading import load_architecture, load_config, transformers_class
+from u2a.encoders.loading import config_of, load_architecture
 from u2a.encoders.refusals import model_type
 from u2a.encoders.structure import split_tokens
 from u2a.errors import U2AError
@@ -56,7 +56,7 @@ def width(options: VideoOptions, packaged: Path) -> int:
     known = native(options, packaged)
     if known is None:
         return pictures.width(options, packaged)
-    return int(_config(known, options, packaged).hidden_size)
+    return int(config_of(known, options, packaged).hidden_size)
 
 
 def clip_size(options: VideoOptions, packaged: Path) -> tuple[int, tuple[int, int] | None]:
@@ -68,7 +68,7 @@ def clip_size(options: VideoOptions, packaged: Path) -> tuple[int, tuple[int, in
     known = native(options, packaged)
     if known is None:
         return options.frames or DEFAULT_FRAMES, None
-    config = _config(known, options, packaged)
+    config = config_of(known, options, packaged)
     free = known.class_name == "VJEPA2Model"  # its positions in time go on
     own = config.frames_per_clip if free else config.num_frames
     tubelet = config.tubelet_size if isinstance(config.tubelet_size, int) else config.tubelet_size[0]
@@ -92,7 +92,3 @@ def embed(backbone: Any, inputs: Inputs) -> Tokens:
     known: Architecture = backbone.u2a_architecture
     name = "pixel_values_videos" if known.class_name == "VJEPA2Model" else "pixel_values"
     return split_tokens(backbone, {name: inputs["pixel_values"]})
-
-
-def _config(known: Architecture, options: VideoOptions, packaged: Path) -> Any:
-    return load_config(transformers_class(known.class_name), config_folder(options, packaged))

@@ -36,6 +36,26 @@ class Mutant:
     source: str
 
 
+def change_of(source: str, old: str, new: str, name: str) -> Mutant:
+    """A change of text that occurs once in a module."""
+    begin = source.index(old) + len(old) - len(old.lstrip())
+    first, last = (source.count("\n", 0, end) + 1 for end in (begin, source.index(old) + len(old.rstrip())))
+    around = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.stmt) and node.lineno <= first and (node.end_lineno or 0) >= last
+    ]
+    within: list[str] = []
+    for node in around:  # from the outside inwards
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            within.append(node.name)
+        if isinstance(node, ast.FunctionDef):
+            break
+    inside = bool(around) and isinstance(node, ast.FunctionDef) and first >= node.body[0].lineno
+    lines = range(around[-1].lineno if around else first, last + 1)
+    return Mutant(name, ".".join(within) if inside else None, lines, source.replace(old, new))
+
+
 def mutants_of(source: str) -> list[Mutant]:
     """All changes of a module, in the order of its lines."""
     return _Module(source).mutants()

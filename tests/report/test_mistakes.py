@@ -27,6 +27,7 @@ from u2a.report.tables import pattern_label
 from u2a.report.values.learning import training_curve
 from u2a.report.values.mistakes import confusion, constant_answer, surest_mistakes
 from u2a.report.values.predictions import Predictions
+from u2a.runs.folder import Run
 
 CLASSES = ("a", "b", "c", "never")
 TASK = make_task(classes=CLASSES, metric="f1_macro")
@@ -122,20 +123,20 @@ def test_bins_are_merged_until_each_holds_a_twentieth_and_keep_their_mean() -> N
 
 
 def test_a_training_curve_is_the_mean_of_each_epochs_steps_and_the_validations(tmp_path: Path) -> None:
-    lines: list[Any] = [{"type": "val", "step": 0, "epoch": 0, "accuracy": 0.4, "loss": 9.0}]
+    lines: list[Any] = [{"type": "validation", "step": 0, "epoch": 0, "accuracy": 0.4, "loss": 9.0}]
     for step in range(1, 7):
         lines.append({"type": "train", "step": step, "epoch": (step + 1) // 2, "loss": float(step)})
         if step % 2 == 0:
-            lines.append({"type": "val", "step": step, "epoch": step // 2, "accuracy": 0.5 + step / 100})
+            lines.append({"type": "validation", "step": step, "epoch": step // 2, "accuracy": 0.5 + step / 100})
     text = "\n".join(map(json.dumps, lines)) + '\n{"type": "train", "step": 7, "epo'  # a crash
     (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
-    found = training_curve(tmp_path / "metrics.jsonl", "accuracy", best_step=4)
+    found = training_curve(Run(tmp_path), "accuracy", best_step=4)
     assert found["epochs"] == [1, 2, 3]
     assert found["losses"] == [1.5, 3.5, 5.5]
     assert found["validated"] == [0, 1, 2, 3]
     assert found["scores"] == pytest.approx([0.4, 0.52, 0.54, 0.56])
     assert found["best"] == 2
-    assert training_curve(tmp_path / "none.jsonl", "accuracy", 0)["epochs"] == []
+    assert training_curve(Run(tmp_path / "none"), "accuracy", 0)["epochs"] == []
 
 
 @pytest.mark.parametrize(

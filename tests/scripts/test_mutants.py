@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
-from mutation.operators import mutants_of  # noqa: E402
+import pytest  # noqa: E402
+from mutation.operators import change_of, mutants_of  # noqa: E402
 
 RATE = """
 def rate(t, n):
@@ -34,3 +35,43 @@ def test_every_change_compiles_and_moves_no_line() -> None:
         compile(mutant.source, mutant.name, "exec")
         changed = [a != b for a, b in zip(text.splitlines(), mutant.source.splitlines(), strict=True)]
         assert 0 < sum(changed) <= len(mutant.lines)
+
+
+CLASS = """
+LEAST = 3
+
+
+class Rule:
+    most: int = 5
+
+    def rate(self, t: int = 0) -> float:
+        def half(x):
+            return x / 2
+
+        if t < LEAST:
+            return half(
+                t
+            )
+        return 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "outermost", "lines"),
+    [
+        ("LEAST = 3", None, range(2, 3)),
+        ("most: int = 5", None, range(6, 7)),
+        ("t: int = 0", None, range(8, 9)),
+        ("return x / 2", "Rule.rate", range(10, 11)),
+        ("t < LEAST", "Rule.rate", range(12, 13)),
+        ("                t\n", "Rule.rate", range(13, 15)),
+    ],
+    ids=["module", "class", "default", "inner", "condition", "statement-of-three-lines"],
+)
+def test_a_break_changes_the_function_that_its_text_stands_in(
+    old: str, outermost: str | None, lines: range
+) -> None:
+    found = change_of(CLASS, old, old.replace("t", "u"), "a name")
+    assert (found.name, found.outermost) == ("a name", outermost)
+    assert (found.lines[0], found.lines[-1]) == (lines[0], lines[-1])
+    assert found.source == CLASS.replace(old, old.replace("t", "u"))

@@ -6,12 +6,16 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 import toys
 
+from u2a.common.distributed import World
 from u2a.data.feeding.held_out import held_out
 from u2a.data.reading.opening import evaluation_split
 from u2a.recipe.file import load_recipe
 from u2a.training.gaps import class_counts, gaps
+from u2a.training.indexed_data import IndexedData
 from u2a.training.lock import training_in
 from u2a.training.signals import StopSignal
 
@@ -58,6 +62,22 @@ def test_what_is_held_out_depends_on_the_seed_and_nothing_else(
         found.append(held_out(evaluation_split(recipe, "train"), recipe)[0].tolist())
     assert found[0] == found[1] != found[2]
     assert [sum(one) for one in found] == [9, 9, 9]
+
+
+def test_classes_are_weighed_by_the_samples_that_are_trained_on(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    """n / (C n_c) over the C classes that occur, as scikit-learn's "balanced"."""
+    file = toys.make(tmp_path, checkpoints, counts={"train": 30, "test": 4})
+    recipe = load_recipe(file, ["data.holdout=0.3", "task.class_weights=balanced"])
+    split = evaluation_split(recipe, "train")
+    held_N, _ = held_out(split, recipe)
+    labels = np.array([split.labels(i)[0] for i in range(30)])
+    used, everyone = np.bincount(labels[~held_N], minlength=4), np.bincount(labels, minlength=4)
+    wanted, of_all = (counts.sum() / (4 * counts) for counts in (used, everyone))
+    assert not np.allclose(wanted, of_all)
+    found = IndexedData(recipe, World(0, 1, 0, 1, torch.device("cpu"))).class_weights
+    assert found.tolist() == pytest.approx(wanted.tolist())
 
 
 def test_a_run_folder_that_stayed_empty_keeps_nothing_of_a_training(tmp_path: Path) -> None:

@@ -318,6 +318,8 @@ def test_skipped_steps_are_counted_over_the_run_and_end_it_beyond_one_percent(
     ) as error:
         step(finite=False)
     assert "the head's bias is not finite" in str(error.value)
+    meta = checkpoint.verify(checkpoint.current(tmp_path / "run/checkpoints", "LAST"))
+    assert meta["skipped_steps"] == allowed + 1
 
 
 def test_metrics_of_a_step_that_went_wrong_are_still_json(tmp_path: Path) -> None:

@@ -69,6 +69,11 @@ def load_config(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedC
         raise U2AError(f"{folder / 'config.json'} cannot be used: {_one_line(error)}") from None
 
 
+def config_of(known: Architecture, options: PretrainedOptions, packaged: Path | None = None) -> Any:
+    """The configuration of a recipe's checkpoint, which is of this architecture; errors: see `load_config`."""
+    return load_config(transformers_class(known.class_name), config_folder(options, packaged))
+
+
 def load_backbone(
     model_class: type[PreTrainedModel],
     options: PretrainedOptions,

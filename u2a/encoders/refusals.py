@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.hints import alike
-from u2a.encoders.files import read_json
+from u2a.encoders.architectures import Architecture
+from u2a.encoders.files import PretrainedOptions, config_folder, read_json
 from u2a.encoders.layouts import why_unusable
 from u2a.errors import U2AError, WrongEncoder
 
@@ -29,6 +30,13 @@ def model_type(folder: Path, supported: Sequence[str], encoder: str) -> str:
         said += _why_not(found, config, supported)
         raise WrongEncoder(said, found)
     return found
+
+
+def architecture_of(
+    known: Mapping[str, Architecture], options: PretrainedOptions, packaged: Path | None = None
+) -> Architecture:
+    """What is known of the architecture of a recipe's checkpoint; errors: see `model_type`."""
+    return known[model_type(config_folder(options, packaged), tuple(known), options.encoder)]
 
 
 #: Why an encoder cannot be adapted, or mask tokens have no place in it.

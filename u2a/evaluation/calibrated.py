@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from u2a.evaluation.calibration import TINY, Calibration, Kind, decide, pattern_name
+from u2a.evaluation.calibration import Calibration, Kind, decide, pattern_name
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.metrics import compute_metric, metric_names
 from u2a.evaluation.rising import rising_confidence
@@ -21,6 +21,8 @@ from u2a.recipe.task import TaskSection
 BINS = 15
 #: The coverage that evaluations show.
 COVERAGE = 0.9
+#: Where a probability of 0 is taken for more, so that its logarithm is a number.
+LEAST = float(np.finfo(np.float32).tiny)
 
 
 def calibration_of(
@@ -92,31 +94,30 @@ def reached_coverage(chosen_NC: np.ndarray, target: np.ndarray) -> float:
 
 
 def errors_of_confidence(p_NC: np.ndarray, target: np.ndarray, kind: Kind) -> dict[str, float]:
-    """Expected calibration error, what of it is chance, Brier score, negative log-likelihood: lower is better.
+    """Expected calibration error, what of it is chance, and means of `proper_scores`: lower is better."""
+    brier_N, nll_N = proper_scores(p_NC, target, kind)
+    error = expected_calibration_error(p_NC, target, kind)
+    chance = error_by_chance(p_NC, kind)
+    return {"ece": error, "ece_chance": chance, "brier": float(brier_N.mean()), "nll": float(nll_N.mean())}
+
+
+def proper_scores(p_NC: np.ndarray, target: np.ndarray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
+    """Brier score and negative log-likelihood of each sample, ``[N]`` each.
 
     Brier: the squared distance from the truth, summed over the classes (multi-label: their mean); NLL: of the
     true class (multi-label: the mean over the classes).
     """
-    bounded_NC = np.clip(p_NC, TINY, 1 - TINY)
     if kind == "single_label":
-        truth_NC = np.eye(p_NC.shape[1])[target]
-        brier, nll = ((p_NC - truth_NC) ** 2).sum(1), -np.log((bounded_NC * truth_NC).sum(1))
-    else:
-        brier = ((p_NC - target) ** 2).mean(1)
-        nll = -(target * np.log(bounded_NC) + (1 - target) * np.log(1 - bounded_NC)).mean(1)
-    error = expected_calibration_error(p_NC, target, kind)
-    chance = error_by_chance(p_NC, kind)
-    return {"ece": error, "ece_chance": chance, "brier": float(brier.mean()), "nll": float(nll.mean())}
+        brier_N = ((p_NC - np.eye(p_NC.shape[1])[target]) ** 2).sum(1)
+        return brier_N, -np.log(np.maximum(p_NC[np.arange(len(target)), target], LEAST))
+    brier_N = ((p_NC - target) ** 2).mean(1)
+    return brier_N, -np.log(np.maximum(np.where(target > 0, p_NC, 1 - p_NC), LEAST)).mean(1)
 
 
 def expected_calibration_error(p_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:
-    """Mean distance of confidence and outcome over `BINS` equal bins, weighted by their cases.
-
-    Single-label: confidence is the largest probability; multi-label: every sample and class is a case.
-    """
-    right_K = (p_NC.argmax(1) == target) if kind == "single_label" else target.ravel()
-    confidence_K, bin_K = _binned(p_NC, kind)
-    gap_B = np.bincount(bin_K, weights=confidence_K - right_K, minlength=BINS)
+    """Mean distance of confidence and outcome over `BINS` equal bins, weighted by their cases."""
+    confidence_K, bin_K = binned(p_NC, kind)
+    gap_B = np.bincount(bin_K, weights=confidence_K - outcomes(p_NC, target, kind), minlength=BINS)
     return float(np.abs(gap_B).sum() / len(confidence_K))
 
 
@@ -126,12 +127,20 @@ def error_by_chance(p_NC: np.ndarray, kind: Kind) -> float:
     A bin's gap is then a sum of independent outcomes less their means; of a normal one with variance v the
     mean length is ``sqrt(2 v / pi)``. For several labels cases of a sample are taken for independent.
     """
-    confidence_K, bin_K = _binned(p_NC, kind)
+    confidence_K, bin_K = binned(p_NC, kind)
     variance_B = np.bincount(bin_K, weights=confidence_K * (1 - confidence_K), minlength=BINS)
     return float(np.sqrt(2 / np.pi * np.maximum(variance_B, 0)).sum() / len(confidence_K))
 
 
-def _binned(p_NC: np.ndarray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
-    """Each case's confidence, and its bin."""
+def binned(p_NC: np.ndarray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
+    """Each case's confidence, and its bin: (0, 1/15], (1/15, 2/15], ...
+
+    Single-label: confidence is the largest probability; multi-label: every sample and class is a case.
+    """
     confidence_K = p_NC.max(1) if kind == "single_label" else p_NC.ravel()
     return confidence_K, np.clip(np.ceil(confidence_K * BINS).astype(int) - 1, 0, BINS - 1)
+
+
+def outcomes(p_NC: np.ndarray, target: np.ndarray, kind: Kind) -> np.ndarray:
+    """Whether each of the cases of `binned` came true, ``[K]``."""
+    return (p_NC.argmax(1) == target) if kind == "single_label" else target.ravel()

@@ -5,8 +5,6 @@ Shape suffixes: N samples, M modalities in recipe order, C classes.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from u2a.common.files import replacing, write_text
+from u2a.common.files import replacing, write_csv, write_text
 from u2a.errors import U2AError
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.metrics import probabilities
@@ -85,8 +83,10 @@ def write_predictions(file: Path, rows: Iterator[Row]) -> int:
     try:
         if kind == ".parquet":
             _write_parquet(file, found)
+        elif kind == ".csv":
+            write_csv(file, found)
         else:
-            write_text(file, _csv(found) if kind == ".csv" else _jsonl(found))
+            write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found))
     except OSError as error:
         raise U2AError(f"--predictions {file}: cannot be written: {error.strerror}") from None
     return len(found)
@@ -104,21 +104,6 @@ def _label(target: Tensor, task: TaskSection) -> Any:
 
 def _guess(p_C: Tensor, task: TaskSection) -> Any:
     return task.classes[int(p_C.argmax())] if task.kind == "single_label" else _names(p_C >= 0.5, task.classes)
-
-
-def _csv(rows: list[Row]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(
-            {k: json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for k, v in row.items()}
-        )
-    return stream.getvalue()
-
-
-def _jsonl(rows: list[Row]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _write_parquet(file: Path, rows: list[Row]) -> None:

@@ -167,7 +167,7 @@ def _brief(
         analysis.availability(),
         rate_map(analysis, opened, conditions, seed),
         analysis.mix(patterns, ON_PAGE // n_runs, RANKS // len(patterns)),
-        training_curve(model.run.metrics_file, model.recipe.task.headline, model.meta["step"]),
+        training_curve(model.run, model.recipe.task.headline, model.meta["step"]),
     )
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from u2a.common.files import write_json, write_text
+from u2a.common.files import write_csv, write_json
 
 Row = dict[str, Any]
 
@@ -75,11 +72,7 @@ def write_tables(report: Row, folder: Path) -> None:
     """``report.json`` and a CSV file for every table."""
     write_json(folder / "report.json", report)
     for name, rows in csv_tables(report).items():
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(folder / f"{name}.csv", stream.getvalue())
+        write_csv(folder / f"{name}.csv", rows)
 
 
 def _pattern(row: Row) -> Row:
@@ -109,8 +102,7 @@ def _confusion(report: Row) -> list[Row]:
 
 
 def _mistake(row: Row) -> Row:
-    plain = {k: row[k] for k in ("key", "label", "probability", "confidence")}
-    return plain | {part: json.dumps(row[part], ensure_ascii=False) for part in ("truth", "guess")}
+    return {k: row[k] for k in ("key", "label", "probability", "confidence", "truth", "guess")}
 
 
 def _training(report: Row) -> list[Row]:

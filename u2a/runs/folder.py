@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import platform
 import re
 from contextlib import suppress
@@ -95,25 +96,29 @@ class Run:
             file.write(json.dumps(without_nan(line)) + "\n")
 
     def lines(self, kind: str) -> list[dict[str, Any]]:
-        """The lines of one type in ``metrics.jsonl``."""
-        text = self.metrics_file.read_text(encoding="utf-8") if self.metrics_file.exists() else ""
-        # Of the log of a long training, only lines that may be wanted are parsed.
-        found = (json.loads(line) for line in text.splitlines() if f'"{kind}"' in line and line.endswith("}"))
-        return [line for line in found if line.get("type") == kind]
+        """The lines of one type in ``metrics.jsonl``; none where it cannot be read."""
+        with suppress(OSError):
+            text = self.metrics_file.read_text(encoding="utf-8")
+            # Of the log of a long training, only lines that may be wanted are parsed.
+            found = (_read_line(line) for line in text.splitlines() if f'"{kind}"' in line)
+            return [line for line in found if line.get("type") == kind]
+        return []
 
     def forget_after(self, step: int) -> None:
         """Drop the lines of steps that a resumed training will do again."""
         if self.metrics_file.exists():
             lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if _step_of(line) <= step]
+            kept = [line for line in lines if _read_line(line).get("step", math.inf) <= step]
             write_text(self.metrics_file, "".join(line + "\n" for line in kept))
 
 
-def _step_of(line: str) -> float:
+def _read_line(line: str) -> dict[str, Any]:
+    """Nothing of half a line that a crash left."""
     try:
-        return json.loads(line)["step"]
-    except (json.JSONDecodeError, KeyError):
-        return float("inf")  # half a line that a crash left
+        found = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def new_run(recipe: Recipe, root: Path = ROOT) -> Run:

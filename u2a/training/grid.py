@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import itertools
 import re
 import subprocess
@@ -16,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from u2a.common.files import write_json, write_text
+from u2a.common.files import write_csv, write_json
 from u2a.errors import RecipeError, U2AError
 from u2a.evaluation.commands import sweep_run
 from u2a.recipe.file import load_recipe
@@ -206,9 +204,4 @@ def write_sweep(result: dict[str, Any], out: Path) -> None:
         for cell in result["cells"]
         for pattern in cell["patterns"]
     ]
-    if rows:
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(out / "sweep.csv", stream.getvalue())
+    write_csv(out / "sweep.csv", rows)

@@ -25,6 +25,7 @@ from u2a.common.files import Sha256, replacing, sha256_file
 from u2a.data.shards.members import SampleReader, Scan, stable_hash
 from u2a.data.shards.names import MemberNames
 from u2a.data.shards.scan import scan_shard
+from u2a.data.storage.local import missing_shard
 from u2a.errors import ShardError
 
 
@@ -228,10 +229,7 @@ class ShardIndex:
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise ShardError(
-                f"{path}: missing shard ({error.strerror}): copy it back, or pack anew: "
-                "u2a data pack RECIPE --manifest FILE --overwrite"
-            ) from None
+            raise missing_shard(path, error) from None
         again = f"restore it, or index it again with: u2a data index {self.shard}"
         if size != self.info.bytes:
             raise ShardError(f"{path}: has {size} bytes, but {self.info.bytes} when it was indexed; {again}")

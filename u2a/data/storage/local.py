@@ -9,6 +9,14 @@ from pathlib import Path
 from u2a.errors import ShardError
 
 
+def missing_shard(path: Path, error: OSError) -> ShardError:
+    """What to say of a shard that cannot be opened."""
+    return ShardError(
+        f"{path}: missing shard ({error.strerror}): copy it back, or pack anew: "
+        "u2a data pack RECIPE --manifest FILE --overwrite"
+    )
+
+
 class ShardFile:
     """An open shard; reads do not move a position, so threads and forked processes may share it.
 
@@ -20,10 +28,7 @@ class ShardFile:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
-            raise ShardError(
-                f"{path}: missing shard ({error.strerror}): copy it back, or pack anew: "
-                "u2a data pack RECIPE --manifest FILE --overwrite"
-            ) from None
+            raise missing_shard(path, error) from None
         weakref.finalize(self, os.close, self._descriptor)
         if os.fstat(self._descriptor).st_size != size:
             raise ShardError(f"{path}: has changed since it was indexed")

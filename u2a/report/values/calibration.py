@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from u2a.common.seeds import stable_seed
+from u2a.evaluation.calibrated import BINS, binned, expected_calibration_error, outcomes, proper_scores
 from u2a.report.values.intervals import Z, degrees_of_freedom, of_mean, satterthwaite, student
 from u2a.report.values.predictions import Predictions
 
 Array = NDArray[np.float64]
-BINS = 15
 #: Data sets that a calibrated model's errors are drawn from.
 SIMULATED = 200
 
@@ -69,36 +68,17 @@ class _Run:
 def _of_run(predictions: Predictions, seed: int, simulated: int) -> _Run:
     """Proper scores, expected calibration error with what a calibrated model would show, and the curve.
 
-    Single-label: the confidence is the largest probability, and the outcome whether that class is right; Brier
-    is the squared distance of the probabilities from the truth, summed over classes, and NLL minus the
-    logarithm of the true class's probability. Multi-label: every sample and class is a case; Brier and NLL are
-    those of each case, averaged over classes. The calibration error is the mean distance of confidence and
-    outcome over `BINS` equal bins, weighted by their cases. It is above 0 for a calibrated model, too: each bin
-    has few cases. So outcomes are drawn with the model's own confidences as their probabilities.
+    The error is above 0 for a calibrated model, too: each bin has few cases. So outcomes are drawn with the
+    model's own confidences as their probabilities.
     """
-    p_NC, truth_NC = predictions.probability_NC.double(), predictions.truth_NC.double()
-    least = torch.finfo(torch.float32).tiny
-    if predictions.multi_label:
-        confidence_K, right_K = p_NC.flatten(), truth_NC.flatten()
-        brier_N = (p_NC - truth_NC).square().mean(1)
-        likelihood_NC = torch.where(predictions.truth_NC, p_NC, 1 - p_NC)
-        nll_N = -likelihood_NC.clamp(min=least).log().mean(1)
-    else:
-        confidence_K, right_K = p_NC.max(1).values, predictions.hits.double()
-        brier_N = (p_NC - truth_NC).square().sum(1)
-        nll_N = -(p_NC * truth_NC).sum(1).clamp(min=least).log()
-    bin_K = (
-        (confidence_K * BINS).ceil().long().sub(1).clamp(0, BINS - 1).numpy()
-    )  # (0, 1/15], (1/15, 2/15], ...
-    sure_K, came_K = confidence_K.numpy(), right_K.numpy()
-    count_B, sure_B, came_B = (
-        np.bincount(bin_K, values, BINS) for values in (np.ones(len(bin_K)), sure_K, came_K)
-    )
-    drawn = _calibrated(bin_K, sure_K, np.asarray(sure_B, np.float64), seed, simulated)
-    ece = float(np.abs(sure_B - came_B).sum() / count_B.sum())
-    return _Run(
-        brier_N.numpy(), nll_N.numpy(), ece, drawn, np.stack([count_B, sure_B, came_B]).astype(np.float64)
-    )
+    p_NC, truth_NC = predictions.probability_NC.double().numpy(), predictions.truth_NC.numpy()
+    kind = predictions.task.kind
+    target = truth_NC if kind == "multi_label" else truth_NC.argmax(1)
+    sure_K, bin_K = binned(p_NC, kind)
+    per_bin = np.ones(len(sure_K)), sure_K, outcomes(p_NC, target, kind)
+    bins = np.stack([np.bincount(bin_K, values, BINS) for values in per_bin]).astype(np.float64)
+    drawn = _calibrated(bin_K, sure_K, bins[1], seed, simulated)
+    return _Run(*proper_scores(p_NC, target, kind), expected_calibration_error(p_NC, target, kind), drawn, bins)
 
 
 def _calibrated(bin_K: NDArray[np.int64], sure_K: Array, sure_B: Array, seed: int, simulated: int) -> Array:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from u2a.errors import U2AError
-from u2a.report.values.intervals import LEVEL, degrees_of_freedom, of_score
+from u2a.report.values.intervals import LEVEL, degrees_of_freedom, of_score, satterthwaite
 from u2a.report.values.mixing import Mix
 from u2a.report.values.patterns import PatternValues, pattern_scores
 from u2a.report.values.scores import Scores
@@ -138,8 +138,7 @@ def expected(
         score, center, own = score + more, center + more, max(0.0, variance + second)
     S = model["seeds"]
     sample_df = float(weight_K @ np.array([pattern["df"] for pattern in patterns])) or 1.0
-    parts = own**2 / sample_df + (seeds**2 / (S - 1) if S > 1 else 0)
-    df = (own + seeds) ** 2 / parts if parts > 0 else np.inf
+    df = satterthwaite(own, sample_df, seeds, S)
     sign = 1 if model["higher_is_better"] else -1
     met = [p for p, share in zip(patterns, share_K, strict=True) if share > 0 and not np.isnan(p["bound"])]
     worst = min(met, key=lambda p: sign * p["score"], default=None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,10 @@ from u2a.data.reading.opening import evaluation_split
 from u2a.data.shards.dataset import split_names
 from u2a.errors import U2AError
 from u2a.recipe.sections import Recipe
+from u2a.runs.folder import Run
 
 
-def training_curve(metrics_file: Path, metric: str, best_step: int) -> dict[str, Any]:
+def training_curve(run: Run, metric: str, best_step: int) -> dict[str, Any]:
     """One run's curve, a point an epoch, from ``metrics.jsonl``; empty lists where nothing was logged.
 
     Returns:
@@ -24,40 +23,19 @@ def training_curve(metrics_file: Path, metric: str, best_step: int) -> dict[str,
         (0 = before the first step) and the metric; ``best``: the epoch of the checkpoint that is scored.
     """
     losses: dict[int, list[float]] = {}
-    scores: dict[int, float] = {}
-    best = None
-    for line in _lines(metrics_file):
-        epoch = int(line["epoch"])
-        if line.get("type") == "train" and isinstance(line.get("loss"), float):
-            losses.setdefault(epoch, []).append(line["loss"])
-        elif metric in line and isinstance(line[metric], float):
-            scores[epoch] = line[metric]
-            best = epoch if line["step"] == best_step else best
+    for line in run.lines("train"):
+        if isinstance(line.get("loss"), float):
+            losses.setdefault(line["epoch"], []).append(line["loss"])
+    judged = [line for line in run.lines("validation") if isinstance(line.get(metric), float)]
+    scores = {line["epoch"]: line[metric] for line in judged}
     epochs, validated = sorted(losses), sorted(scores)
     return {
         "epochs": epochs,
         "losses": [float(np.mean(losses[epoch])) for epoch in epochs],
         "validated": validated,
         "scores": [scores[epoch] for epoch in validated],
-        "best": best,
+        "best": next((line["epoch"] for line in reversed(judged) if line["step"] == best_step), None),
     }
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    """The lines that are whole; a crash may leave half a line."""
-    found = []
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError:
-        return []
-    for line in text.splitlines():
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(value, dict) and isinstance(value.get("epoch"), int) and "step" in value:
-            found.append(value)
-    return found
 
 
 def class_counts(recipe: Recipe, scored: str, count_C: Tensor) -> dict[str, list[int]]:
