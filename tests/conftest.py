@@ -25,6 +25,19 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: save(root / name) for name, save in tiny.SAVERS.items()}
 
 
+@pytest.fixture(scope="session")
+def pictures_and_texts(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    """A small trained run of pictures and texts, with calibration. Read only; copy to change it."""
+    import toys
+
+    import u2a
+
+    folder = tmp_path_factory.mktemp("pictures_and_texts")
+    recipe = toys.make(folder, checkpoints, counts={"train": 16, "val": 24, "test": 4})
+    u2a.train(recipe, run=folder / "run", sets=["training.epochs=1"])
+    return folder / "run"
+
+
 @pytest.fixture(autouse=True)
 def _without_comparison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings of tests end without baselines, which take seconds; `compares` marks those that want them."""

@@ -65,6 +65,7 @@ def test_answers_are_those_of_predict(service: Asked, model: Model) -> None:
     status, answer = service.predict({"samples": plain}, "?coverage=0.8&top=3")
     assert (status, len(answer["predictions"])) == (200, 4)
     for found, wanted in zip(answer["predictions"], expected, strict=True):
+        assert "set" in found
         assert_same(found, wanted, 3)
     parts = {f"{i}.{name}": value for i, one in enumerate(samples) for name, value in one.items()}
     status, answer = service.upload(parts, "?coverage=0.8")

@@ -5,14 +5,13 @@ Shape suffixes: S subsets of the sample's modalities, M modalities in recipe ord
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from u2a.contract.modality import Example
-from u2a.data.feeding.batches import Sample, unwrap
 from u2a.errors import U2AError
 from u2a.evaluation.calibration import pattern_name
 from u2a.evaluation.predict import Predictor
@@ -53,6 +52,38 @@ class Explanation:
         return table(("modality", "added", "alone"), rows, why)
 
 
+@dataclass(frozen=True)
+class Subsets:
+    """What the model says of one sample from every subset of its modalities, all from one encoding.
+
+    Attributes:
+        names: the sample's modalities, in recipe order.
+        p_SC: calibrated probabilities, float64; bit m of a row's number says whether ``names[m]`` takes part.
+            Row 0: nothing is known, every modality is at its mean.
+    """
+
+    names: tuple[str, ...]
+    p_SC: np.ndarray
+
+    def of(self, names: Collection[str]) -> Subsets:
+        """The subsets of some of the modalities only."""
+        bits = [1 << bit for bit, name in enumerate(self.names) if name in names]
+        rows = [sum(bit for k, bit in enumerate(bits) if row >> k & 1) for row in range(2 ** len(bits))]
+        return Subsets(tuple(name for name in self.names if name in names), self.p_SC[rows])
+
+    def explanation(self, classes: Sequence[str], label: str | None = None) -> Explanation:
+        """What each modality contributed to a class; to the most probable one if None."""
+        c = int(self.p_SC[-1].argmax()) if label is None else classes.index(label)
+        p_S = self.p_SC[:, c]
+        return Explanation(
+            classes[c],
+            float(p_S[-1]),
+            float(p_S[0]),
+            dict(zip(self.names, shapley_values(p_S).tolist(), strict=True)),
+            {name: float(p_S[1 << bit]) for bit, name in enumerate(self.names)},
+        )
+
+
 def explain(predictor: Predictor, example: Mapping[str, Example], label: str | None = None) -> Explanation:
     """`Explanation` of one sample that `Predictor.read` made.
 
@@ -62,41 +93,39 @@ def explain(predictor: Predictor, example: Mapping[str, Example], label: str | N
     Raises:
         U2AError: no such class, or more than 12 modalities.
     """
-    network, classes = predictor.network, predictor.recipe.task.classes
+    classes = predictor.recipe.task.classes
     if label is not None and label not in classes:
         raise U2AError(f"{label!r} is none of the classes: {', '.join(classes[:20])}")
+    return subsets_of(predictor, example).explanation(classes, label)
+
+
+def subsets_of(predictor: Predictor, example: Mapping[str, Example]) -> Subsets:
+    """`Subsets` of one sample that `Predictor.read` made.
+
+    Raises:
+        U2AError: more than 12 modalities.
+    """
     if len(example) > MOST:
         raise U2AError(f"a sample of {len(example)} modalities has too many patterns; {MOST} at most")
-    present = tuple(name in example for name in network.names)
-    given = [m for m, there in enumerate(present) if there]
-    moved = unwrap(predictor.collate([Sample(0, "0", example, present)])).to(predictor.place.device)
-    subsets = range(1, 2 ** len(given))
-    present_SM = torch.zeros(len(subsets), len(present), dtype=torch.bool, device=predictor.place.device)
-    for row, subset in enumerate(subsets):
+    network = predictor.network
+    batch = predictor.batch([example])
+    given = [m for m, name in enumerate(network.names) if name in example]
+    present_SM = torch.zeros(2 ** len(given) - 1, len(network.names), dtype=torch.bool)
+    for row in range(len(present_SM)):
         for bit, m in enumerate(given):
-            present_SM[row, m] = bool(subset >> bit & 1)
+            present_SM[row, m] = bool(row + 1 >> bit & 1)
     with torch.inference_mode():
-        cls_BMD, mask_BMMD = network.encode(moved.inputs, moved.present_BM)
-        many = (len(subsets),)
-        kept_SM1 = present_SM[:, :, None]
+        cls_BMD, mask_BMMD = network.encode(batch.inputs, batch.present_BM)
+        many = (len(present_SM),)
+        kept_SM1 = present_SM[:, :, None].to(predictor.place.device)
         logits_SC = network.classify(
             cls_BMD.expand(*many, *cls_BMD.shape[1:]) * kept_SM1,
             mask_BMMD.expand(*many, *mask_BMMD.shape[1:]) * kept_SM1[..., None],
-            present_SM,
+            kept_SM1[..., 0],
         )
-        nothing_C = network.head.bias.detach()
-    known = predictor.calibration
-    v_SC = [known.probabilities(nothing_C.float().cpu().numpy()[None], "none", len(present))[0]]
+        nothing_1C = network.head.bias.detach()[None]
+    known, M = predictor.calibration, len(network.names)
+    v_SC = [known.probabilities(nothing_1C.float().cpu().numpy(), "none", M)[0]]
     for logits_C, kept in zip(logits_SC.float().cpu().numpy(), present_SM.tolist(), strict=True):
-        v_SC.append(known.probabilities(logits_C[None], pattern_name(network.names, kept), len(present))[0])
-    v = np.stack(v_SC)
-    c = int(v[-1].argmax()) if label is None else classes.index(label)
-    values = shapley_values(v[:, c])
-    names = [network.names[m] for m in given]
-    return Explanation(
-        classes[c],
-        float(v[-1, c]),
-        float(v[0, c]),
-        dict(zip(names, values.tolist(), strict=True)),
-        {name: float(v[1 << bit, c]) for bit, name in enumerate(names)},
-    )
+        v_SC.append(known.probabilities(logits_C[None], pattern_name(network.names, kept), M)[0])
+    return Subsets(tuple(network.names[m] for m in given), np.stack(v_SC))
