@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from u2a.contract.engines import Engine, EngineSpec, Race
     from u2a.contract.extensions import CommandSpec, Logger, LoggerSpec, MetricSpec
     from u2a.contract.hookspecs import hookimpl
     from u2a.contract.modality import (
@@ -35,6 +36,8 @@ __all__ = [
     "Classifier",
     "CommandSpec",
     "Description",
+    "Engine",
+    "EngineSpec",
     "Example",
     "Inputs",
     "Logger",
@@ -47,6 +50,7 @@ __all__ = [
     "Prediction",
     "Preprocessor",
     "PretrainedOptions",
+    "Race",
     "Tokens",
     "U2AError",
     "checkpoint_file",
@@ -60,6 +64,7 @@ __all__ = [
 ]
 _LAZY = {
     **dict.fromkeys(("CommandSpec", "Logger", "LoggerSpec", "MetricSpec"), "u2a.contract.extensions"),
+    **dict.fromkeys(("Engine", "EngineSpec", "Race"), "u2a.contract.engines"),
     **dict.fromkeys(
         ("Description", "Example", "Inputs", "ModalityOptions", "ModalitySpec", "Preprocessor", "Tokens"),
         "u2a.contract.modality",

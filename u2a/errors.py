@@ -33,6 +33,10 @@ class CheckpointError(U2AError):
     """A run folder or checkpoint that is incomplete, damaged, or made for other base weights."""
 
 
+class LostTouch(U2AError):
+    """A process of several is gone, so that the others cannot go on; started again, they can."""
+
+
 class WrongEncoder(U2AError):
     """A checkpoint of an architecture that a modality does not take; perhaps another one does."""
 

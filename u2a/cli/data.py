@@ -10,6 +10,7 @@ from u2a.cli.base import Group, comma_list, json_option, print_json, set_option
 from u2a.cli.data_index import index
 from u2a.cli.data_inspect import inspect
 from u2a.cli.data_mask import mask
+from u2a.cli.engines import chosen, engine_option
 from u2a.cli.packing import pack_arguments, packing_options, packing_progress
 from u2a.contract.paths import is_url
 from u2a.errors import U2AError
@@ -51,6 +52,7 @@ data.add_command(mask)
     help="What numbers as labels are, where that is ambiguous.",
 )
 @click.option("--part", metavar="I/N", help="Pack only the I-th of N parts; join them with: u2a data merge")
+@engine_option
 @set_option
 @packing_options
 @json_option
@@ -63,6 +65,7 @@ def pack(
     ignore: tuple[str, ...],
     rename_split: tuple[str, ...],
     part: str | None,
+    engine: str | None,
     sets: tuple[str, ...],
     overwrite: bool,
     as_json: bool,
@@ -71,29 +74,29 @@ def pack(
     """Pack the samples of a manifest into shards for RECIPE.
 
     Columns: key, split, label or labels, and one for each modality of the recipe: a path relative to the
-    manifest, or the text itself. An empty cell means that the modality is missing.
+    manifest, or the text itself. An empty cell means that the modality is missing. With --engine, each of
+    --workers processes packs a part.
     """
     from u2a.data.packing.manifest import ManifestOptions
+    from u2a.data.packing.on_engine import pack_on
     from u2a.data.packing.pack import pack_manifest
     from u2a.recipe.file import load_recipe
 
+    cluster = chosen(engine, None)
+    if cluster and part:
+        raise U2AError("--part beside --engine: it packs all parts; leave --part out")
     loaded = load_recipe(recipe, sets)
     place = None if part is None else _part(part)
     folder = out or _default_out(loaded) + ("" if place is None else "-part-{}-of-{}".format(*place))
     reading = ManifestOptions(root, missing_words, ignore, _pairs(rename_split))
     notes: list[str] = []
-    with packing_progress() as progress:
-        summary = pack_manifest(
-            loaded,
-            manifest,
-            folder,
-            overwrite=overwrite,
-            progress=progress,
-            tell=notes.append,
-            reading=reading,
-            part=place,
-            **pack_arguments(how),
-        )
+    where = {"overwrite": overwrite, "tell": notes.append, "reading": reading, **pack_arguments(how)}
+    if cluster:
+        where["workers"] = where["workers"] or 1
+        summary = pack_on(cluster, loaded, manifest, folder, **where)
+    else:
+        with packing_progress() as progress:
+            summary = pack_manifest(loaded, manifest, folder, progress=progress, part=place, **where)
     if as_json:
         print_json({**summary.as_dict(), "notes": notes})
     else:

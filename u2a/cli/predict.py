@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from u2a.cli.base import Command, json_text, print_json, set_option
+from u2a.cli.engines import chosen, engine_options
 
-BATCH = 32
+if TYPE_CHECKING:
+    from u2a.data.packing.sources import Row
+    from u2a.recipe.sections import Recipe
 
 
 # Without -h for --help, which click would also find in a text that begins with a dash.
@@ -32,6 +36,7 @@ BATCH = 32
 )
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@engine_options
 @set_option
 def predict(
     words: tuple[str, ...],
@@ -40,6 +45,8 @@ def predict(
     coverage: float | None,
     checkpoint: str,
     as_json: bool,
+    engine: str | None,
+    workers: int | None,
     sets: tuple[str, ...],
 ) -> None:
     """Predict with RUN (the newest if none is named) from any subset of its modalities.
@@ -48,7 +55,9 @@ def predict(
 
     A text is the text itself; --text-path FILE reads one. A FILE goes to the one modality that reads its kind.
     """
+    from u2a.evaluation.rows import RowPredictor, predict_rows
     from u2a.evaluation.trained import load
+    from u2a.runs.folder import find_run
 
     run, files, values = parse_words(words)
     if manifest and (values or files):
@@ -56,6 +65,15 @@ def predict(
         raise click.UsageError(f"{other} beside --manifest: a JSON line a sample is printed; > FILE keeps them")
     if not (values or files or manifest):
         raise click.UsageError("give one option a modality (e.g. --image a.png), or --manifest FILE")
+    cluster = chosen(engine, workers)
+    if cluster and not manifest:
+        raise click.UsageError("--engine is for many samples: --manifest FILE")
+    if cluster:
+        found = find_run(run)
+        recipe, begin = found.recipe(sets), RowPredictor.of(found, checkpoint, sets, top, coverage)
+        go = partial(cluster.map, begin, workers=workers or 1, device=recipe.training.device)
+        _print_rows(recipe, Path(str(manifest)), lambda rows: go(list(rows)))
+        return
     model = load(run, checkpoint=checkpoint, sets=sets)
     if run is None:
         click.echo(f"run {model.run}", err=True)
@@ -65,7 +83,8 @@ def predict(
             raise click.UsageError(f"{name} is given twice")
         values[f"{name}_path"] = file
     if manifest:
-        _predict_manifest(model, Path(manifest), top, coverage)
+        one_by_one = partial(map, partial(predict_rows, model, top=top, coverage=coverage))
+        _print_rows(model.recipe, Path(manifest), one_by_one)
         return
     prediction = model.predict(values, coverage=coverage)
     if as_json:
@@ -120,20 +139,20 @@ def parse_words(words: Sequence[str]) -> tuple[str | None, list[str], dict[str, 
     return run, files, values
 
 
-def _predict_manifest(model: Any, manifest: Path, top: int, coverage: float | None) -> None:
+def _print_rows(
+    recipe: Recipe, manifest: Path, predict: Callable[[Iterator[list[Row]]], Iterator[list[dict[str, Any]]]]
+) -> None:
     """A JSON line a sample, in the manifest's order; a sample that cannot be read gets an ``error``."""
     from u2a.data.packing.manifest import Manifest
+    from u2a.data.packing.pack import read_extensions
     from u2a.errors import U2AError
-    from u2a.plugins.loading import registry
+    from u2a.evaluation.rows import batches
 
-    options = model.recipe.modalities.items()
-    extensions = {name: registry().spec(o.kind).extensions for name, o in options}
     problems: list[str] = []
-    table = Manifest(manifest, extensions, default_split="predict")
-    rows = table.rows(problems)
+    table = Manifest(manifest, read_extensions(recipe), default_split="predict")
     failed = 0
-    while batch := list(islice(rows, BATCH)):
-        for line in _lines(model, batch, top, coverage):
+    for lines in predict(batches(table.rows(problems))):
+        for line in lines:
             failed += "error" in line
             click.echo(json_text(line))
     for note in table.told():
@@ -142,19 +161,3 @@ def _predict_manifest(model: Any, manifest: Path, top: int, coverage: float | No
         for problem in problems:
             click.echo(f"{manifest}: {problem}", err=True)
         raise U2AError(f"{manifest}: {failed + len(problems)} samples could not be read; the others are done")
-
-
-def _lines(model: Any, rows: Sequence[Any], top: int, coverage: float | None) -> Iterator[dict[str, Any]]:
-    from u2a.errors import U2AError
-
-    examples: dict[int, Any] = {}
-    errors: dict[int, str] = {}
-    for i, row in enumerate(rows):
-        try:
-            examples[i] = model.predictor.read({name: cell.read() for name, cell in row.cells.items()})
-        except U2AError as error:
-            errors[i] = str(error)
-    found = model.predictor.predict(list(examples.values()), coverage)
-    predictions = dict(zip(examples, found, strict=True))
-    for i, row in enumerate(rows):
-        yield {"key": row.key, **(predictions[i].as_dict(top) if i in predictions else {"error": errors[i]})}

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
+from u2a.cli.engines import chosen, engine_options
 from u2a.common.streams import can_print, print_table
 from u2a.errors import U2AError
 
@@ -102,6 +103,7 @@ def compare(runs: tuple[str, ...], as_json: bool, **options: Any) -> None:
 @click.option("--out", type=folder_type, help="Folder of the runs; runs/sweeps/<recipe's name> if left out.")
 @click.option("--nproc", type=click.IntRange(min=1), default=1, show_default=True, help="Processes a training.")
 @click.option("--split", default="test", show_default=True, help="The split to score.")
+@engine_options
 @set_option
 @json_option
 def sweep(
@@ -111,6 +113,8 @@ def sweep(
     out: Path | None,
     nproc: int,
     split: str,
+    engine: str | None,
+    workers: int | None,
     sets: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -118,14 +122,23 @@ def sweep(
 
     Repeat the command to go on: finished trainings are kept, an interrupted one resumes. A training that
     fails is named, and the rest goes on. Afterwards: u2a report <folder>/*/seed-*
+
+    With --engine, --workers trainings run at a time; values that fall behind in validation are ended early.
     """
     from u2a.recipe.file import load_recipe
     from u2a.training import grid as sweeps
+    from u2a.training.on_engine import run_jobs_on
 
+    cluster = chosen(engine, workers)
+    if cluster and nproc > 1:
+        raise U2AError("--nproc beside --engine: a training of a sweep is one process there; leave it out")
     parsed = sweeps.parse_grid(grid)
     folder = out or Path("runs/sweeps") / load_recipe(recipe, sets).name
     jobs = sweeps.plan_jobs(recipe, parsed, _seeds(seeds), sets, folder)
-    failed = sweeps.run_jobs(jobs, nproc=nproc, say=_say)
+    if cluster:
+        failed = run_jobs_on(cluster, jobs, workers=workers or 1, say=_say)
+    else:
+        failed = sweeps.run_jobs(jobs, nproc=nproc, say=_say)
     result = sweeps.collect(jobs, split, sets, _say)
     sweeps.write_sweep(result, folder)
     if as_json:
@@ -134,7 +147,7 @@ def sweep(
         print_sweep(result)
         click.echo(f"wrote {folder / 'sweep.json'} and sweep.csv")
     if failed:
-        raise U2AError("\n".join(f"{run}: training failed (exit code {code})" for run, code in failed.items()))
+        raise U2AError("\n".join(f"{run}: training failed ({why})" for run, why in failed.items()))
 
 
 def _seeds(text: str) -> list[int]:

@@ -7,6 +7,7 @@ from time import monotonic
 import click
 
 from u2a.cli.base import Command, set_option
+from u2a.cli.engines import chosen, engine_options
 from u2a.common.terminal import out
 from u2a.errors import U2AError, one_line
 
@@ -28,19 +29,34 @@ from u2a.errors import U2AError, one_line
     show_default=True,
     help="At the end, compare with probes of the frozen encoders.",
 )
-def train(recipe: str, sets: tuple[str, ...], folder: str | None, resume: bool, compare: bool) -> None:
+@engine_options
+def train(
+    recipe: str,
+    sets: tuple[str, ...],
+    folder: str | None,
+    resume: bool,
+    compare: bool,
+    engine: str | None,
+    workers: int | None,
+) -> None:
     """Train RECIPE (with --resume, a run folder will do).
 
     The same command runs on many processes under torchrun (without the two dashes, torchrun would take --run
     for an option of its own):
 
     torchrun --nproc-per-node 4 -m u2a -- train RECIPE
+
+    and on processes of a cluster with --engine.
     """
     from u2a.common.distributed import is_main_process
+    from u2a.training.on_engine import train_on
     from u2a.training.start import train_command
 
     began = monotonic()
-    run = train_command(recipe, sets, folder, resume)
+    if cluster := chosen(engine, workers):
+        run = train_on(cluster, recipe, sets, folder, resume, workers=workers or 1)
+    else:
+        run = train_command(recipe, sets, folder, resume)
     if run is not None and compare and is_main_process():
         _say_verdict(str(run), monotonic() - began)
 

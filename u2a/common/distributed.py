@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from u2a.common.launchers import REMEDY, check_copies, check_meeting_place, launched
-from u2a.errors import U2AError, one_line
+from u2a.errors import LostTouch, U2AError, one_line
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def world(device: str) -> Iterator[World]:
         yield place
     except RuntimeError as error:
         if place.size > 1 and _lost_touch(error):
-            raise U2AError(
+            raise LostTouch(
                 f"process {place.rank} lost touch with the others ({one_line(error, 200)}); what was saved is "
                 "whole: start all of them again with --resume"
             ) from error

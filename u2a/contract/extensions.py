@@ -70,10 +70,7 @@ class LoggerSpec:
     @property
     def ready(self) -> bool:
         """Whether the library that it needs is installed."""
-        try:
-            return not self.module or find_spec(self.module) is not None
-        except Exception:  # of a dotted name, the parent is imported
-            return False
+        return installed(self.module)
 
 
 @dataclass(frozen=True)
@@ -134,3 +131,11 @@ class CommandSpec:
     group: str = ""
     help: str = ""
     api: int = UNSTATED_API
+
+
+def installed(module: str) -> bool:
+    """Whether a module can be found, without importing it; True for none."""
+    try:
+        return not module or find_spec(module) is not None
+    except Exception:  # of a dotted name, the parent is imported
+        return False

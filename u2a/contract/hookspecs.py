@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import pluggy
 
+from u2a.contract.engines import EngineSpec
 from u2a.contract.extensions import CommandSpec, LoggerSpec, MetricSpec
 from u2a.contract.modality import ModalitySpec
 
@@ -56,6 +57,15 @@ def u2a_register_commands(register: Callable[[CommandSpec], None]) -> None:
 
     A command of u2a's own is never replaced. One that cannot be loaded or that fails is told of in one line,
     with the plugin's distribution, and disturbs no other.
+    """
+
+
+@hookspec
+def u2a_register_engines(register: Callable[[EngineSpec], None]) -> None:
+    """Call ``register(spec)`` once for each engine that this plugin brings (see `u2a.EngineSpec`).
+
+    ``u2a train``, ``sweep``, ``predict --manifest`` and ``data pack`` take ``--engine NAME``: the same work,
+    with the same result, on processes that the engine starts.
     """
 
 

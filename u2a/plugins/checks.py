@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
+from u2a.contract.engines import EngineSpec
 from u2a.contract.extensions import EXTENSION, NAME, CommandSpec, LoggerSpec, MetricForm, MetricSpec, TaskKind
 from u2a.contract.modality import SUPPORTED_API, ModalityOptions, ModalitySpec, Tune, redefines
 from u2a.contract.names import COMMANDS, check_name
@@ -89,7 +90,7 @@ def _check_signature(spec: ModalitySpec, part: str, wanted: tuple[str, ...], cal
         ) from None
 
 
-S = TypeVar("S", CommandSpec, LoggerSpec, MetricSpec, ModalitySpec)
+S = TypeVar("S", CommandSpec, EngineSpec, LoggerSpec, MetricSpec, ModalitySpec)
 
 
 def check_logger(spec: object) -> None:
@@ -143,6 +144,17 @@ def check_command(spec: object) -> None:
     if spec.name in COMMANDS[spec.group]:
         typed = f"u2a {spec.group} {spec.name}".replace("  ", " ")
         raise PluginError(f"command {spec.name!r}: `{typed}` is u2a's own; take another name")
+
+
+def check_engine(spec: object) -> None:
+    """Refuse a registration that is no usable `EngineSpec`.
+
+    Raises:
+        PluginError: with what the contract wants.
+    """
+    spec = checked_spec("engine", EngineSpec, spec)
+    if not callable(spec.load):
+        raise PluginError(f"engine {spec.name!r}: load must be callable")
 
 
 def checked_spec(what: str, wanted: type[S], spec: object) -> S:

@@ -119,7 +119,7 @@ def _object(field: dict[str, Any], defs: dict[str, Any]) -> str:
 
 
 def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
-    """One row a modality, logger, metric and command, then one a failure.
+    """One row a modality, logger, metric, command and engine, then one a failure.
 
     Each has ``provides`` (None for a failure), ``name``, ``modality`` (the name, of modalities only),
     ``extensions``, ``help``, ``plugin``, ``distribution``, ``version`` and ``status``.
@@ -137,6 +137,9 @@ def plugin_rows(plugins: Registry) -> list[dict[str, Any]]:
     for name, command in plugins.commands.specs.items():
         about = f"u2a {command.group} {name}".replace("  ", " ") + f": {command.help}".removesuffix(": ")
         rows.append(_row("command", name, plugins.commands.owners[name], help=about))
+    for name, engine in plugins.engines.specs.items():
+        status = "ok" if engine.ready else f"needs {engine.module}: {engine.install}"
+        rows.append(_row("engine", name, plugins.engines.owners[name], help=engine.help, status=status))
     rows += [_row(None, None, f.owner, status=f"failed: {f.reason}") for f in plugins.failures]
     rows += [_row(None, None, owner, status="left out") for owner in plugins.left_out]
     for row in rows:

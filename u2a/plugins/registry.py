@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Generic
 from u2a.common.distributions import installed_version, one_spelling
 from u2a.common.hints import alike, meant
 from u2a.contract.blame import reason_of
+from u2a.contract.engines import EngineSpec
 from u2a.contract.extensions import CommandSpec, LoggerSpec, MetricSpec
 from u2a.contract.hookspecs import GROUP
 from u2a.contract.modality import ModalitySpec
 from u2a.errors import PluginError
-from u2a.plugins.checks import S, check_command, check_logger, check_metric, check_spec
+from u2a.plugins.checks import S, check_command, check_engine, check_logger, check_metric, check_spec
 from u2a.plugins.guard import put_back
 from u2a.plugins.hooks import call, hooks_of
 from u2a.plugins.left_behind import left_behind
@@ -51,6 +52,7 @@ class Registry:
     loggers: Shelf[LoggerSpec] = field(default_factory=lambda: Shelf("logger", check_logger, own_stay=True))
     metrics: Shelf[MetricSpec] = field(default_factory=lambda: Shelf("metric", check_metric, own_stay=True))
     commands: Shelf[CommandSpec] = field(default_factory=lambda: Shelf("command", check_command, own_stay=True))
+    engines: Shelf[EngineSpec] = field(default_factory=lambda: Shelf("engine", check_engine, own_stay=True))
     failures: list[Failure] = field(default_factory=list)
     left_out: list[Owner] = field(default_factory=list)
     notes: dict[Owner, list[str]] = field(default_factory=dict)
@@ -114,6 +116,7 @@ class Registry:
             "u2a_register_loggers": self.loggers,
             "u2a_register_metrics": self.metrics,
             "u2a_register_commands": self.commands,
+            "u2a_register_engines": self.engines,
         }
         for hook, function in hooks_of(plugin):
             call(hook, function, partial(shelves[hook].add, owner))

@@ -36,7 +36,7 @@ def train_dedicated(run: Run, recipe: Recipe, *, say: Say) -> None:
         write_text(path, dump_recipe(cut(recipe, kept)))
         jobs.append(Job(str(path), {"modalities": "+".join(kept)}, recipe.seed, Run(folder_of(run, kept)), ()))
     if failed := run_jobs(jobs, say=say):
-        lines = (f"{folder}: training failed (exit code {code})" for folder, code in failed.items())
+        lines = (f"{folder}: training failed ({why})" for folder, why in failed.items())
         raise U2AError("\n".join(lines))
 
 

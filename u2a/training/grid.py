@@ -96,16 +96,16 @@ def _folder_name(cell: Cell) -> str:
     return safe or "all"
 
 
-def run_jobs(jobs: Sequence[Job], *, nproc: int = 1, say: Say) -> dict[Path, int]:
+def run_jobs(jobs: Sequence[Job], *, nproc: int = 1, say: Say) -> dict[Path, str]:
     """Train what is not finished, one after another.
 
     Returns:
-        The exit codes of the trainings that failed, by run folder.
+        Why trainings failed, by run folder.
 
     Raises:
         U2AError: a folder holds a run of another recipe.
     """
-    failed: dict[Path, int] = {}
+    failed: dict[Path, str] = {}
     for number, job in enumerate(jobs, 1):
         if job.run.exists:
             check_same(load_recipe(job.recipe, job.sets), job.run)
@@ -115,7 +115,7 @@ def run_jobs(jobs: Sequence[Job], *, nproc: int = 1, say: Say) -> dict[Path, int
         say(f"{number}/{len(jobs)}  {job}: training in {job.run}")
         if code := _train(job, nproc):
             say(f"{number}/{len(jobs)}  {job}: failed with exit code {code}")
-            failed[job.run.folder] = code
+            failed[job.run.folder] = f"exit code {code}"
     return failed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -27,9 +28,11 @@ def build_objective(model: U2A, recipe: Recipe, place: World, class_weights: Ten
     if place.size == 1:
         return objective
     devices = [place.device] if place.device.type == "cuda" else None
-    return DistributedDataParallel(
-        objective, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.14 has another name for broadcast_buffers
+        return DistributedDataParallel(
+            objective, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
+        )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,7 +87,7 @@ class TrainingProgress:
             if self.bar:
                 self.bar.console.print(text, highlight=False, markup=False, emoji=False)
             else:
-                print(text, file=sys.stderr, flush=True)
+                print(text, file=console.file, flush=True)
 
     def _eta(self, done: int) -> str:
         seconds = int((self.total - done) * self.batch_size / self.rate) if self.rate else 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from u2a.common.distributed import World, world
 from u2a.common.terminal import out
+from u2a.contract.engines import Report
 from u2a.contract.paths import is_url
 from u2a.errors import ShardError, U2AError
 from u2a.evaluation.trained import Model, load
@@ -25,30 +26,50 @@ from u2a.training.trainer import Trainer
 
 def train_command(source: str, sets: Sequence[str], folder: str | None, resume: bool) -> Run | None:
     """``u2a train``; returns the run, or None where nothing was left to train."""
-    if is_url(source) or Path(source).is_dir():
-        if not resume:
-            raise U2AError(f"{source} is a folder; to go on with a run: u2a train {source} --resume")
-        folder, recipe = source, find_run(source).recipe(tuple(sets))
-    else:
-        recipe = load_recipe(source, sets)
-    run, trained = train_recipe(recipe, folder, resume)
+    run, trained = train_recipe(*what_to_train(source, sets, folder, resume), resume)
     return run if trained else None
 
 
-def train_recipe(recipe: Recipe, folder: str | None, resume: bool) -> tuple[Run, bool]:
-    """Begin or go on with a run, on this process's place under torchrun; whether anything was left to do."""
+def what_to_train(
+    source: str, sets: Sequence[str], folder: str | None, resume: bool
+) -> tuple[Recipe, str | None]:
+    """The recipe, and where it is trained if that is said: `source` is a recipe file, or a run to go on with.
+
+    Raises:
+        U2AError: a run without `resume`; a recipe that cannot be used.
+    """
+    if not (is_url(source) or Path(source).is_dir()):
+        return load_recipe(source, sets), folder
+    if not resume:
+        raise U2AError(f"{source} is a folder; to go on with a run: u2a train {source} --resume")
+    return find_run(source).recipe(tuple(sets)), source
+
+
+def train_recipe(
+    recipe: Recipe, folder: str | None, resume: bool, report: Report | None = None
+) -> tuple[Run, bool]:
+    """Begin or go on with a run, on this process's place among all; whether anything was left to do.
+
+    Args:
+        folder: the run folder, or an address; None: the first process chooses.
+        report: is told of every record, on every process.
+
+    Raises:
+        U2AError: what ``u2a train`` refuses.
+        KeyboardInterrupt: a signal, or `report`, asked for a stop; the training is saved.
+    """
     with world(recipe.training.device) as place, ExitStack() as held:
         run = _choose_run(recipe, folder, resume, place, held)
-        return run, _train(recipe, run, place)
+        return run, _train(recipe, run, place, report)
 
 
-def _train(recipe: Recipe, run: Run, place: World) -> bool:
+def _train(recipe: Recipe, run: Run, place: World, report: Report | None) -> bool:
     owners = {name: str(owner) for name, owner in owners_of(recipe).items()}
     keys = flat(without_machine(recipe.resolved()), "recipe value of ")
     keys["recipe value of data.on_error"] = recipe.data.on_error  # which may change from one day to the next
     hold_together({"version of u2a": version("u2a"), "set of plugins": owners, **keys}, place)
     exists, resumes = told_by_first(lambda: _look(recipe, run), place)
-    trainer = Trainer(recipe, run, place)
+    trainer = Trainer(recipe, run, place, report)
     if not exists and place.main:
         run.create(recipe)
     if resumes:
@@ -92,17 +113,30 @@ def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World, 
     return Run(told_by_first(lambda: str(_hold_run(recipe, folder, resume, held)), place))
 
 
-def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack) -> Run:
+def place_of(recipe: Recipe, folder: str | None, resume: bool) -> Run:
+    """Where a recipe is trained; a new folder is made at once.
+
+    Raises:
+        U2AError: the folder holds a run, and it was not said to go on with it.
+    """
     run = Run(folder) if folder else (resume and latest_run(recipe)) or new_run(recipe)
-    refused = U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
     if run.exists and not resume:
-        raise refused
+        raise _held_already(run)
+    return run
+
+
+def _held_already(run: Run) -> U2AError:
+    return U2AError(f"{run} holds a run already; go on with it: --resume; or name another folder")
+
+
+def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack) -> Run:
+    run = place_of(recipe, folder, resume)
     held.callback(run.discard_empty)
     held.enter_context(training_in(run.folder))
     if run.elsewhere:
         run.elsewhere.fetch()
     if run.exists and not resume:  # it began while this one waited
-        raise refused
+        raise _held_already(run)
     return run
 
 

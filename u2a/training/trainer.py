@@ -11,6 +11,7 @@ from torch import Tensor
 
 from u2a.common.distributed import World, sum_over_processes
 from u2a.common.seeds import stable_seed
+from u2a.contract.engines import Report
 from u2a.contract.extensions import LineKind
 from u2a.data.feeding.batches import Batch, reading
 from u2a.data.feeding.unreadable import Failed
@@ -48,7 +49,7 @@ class Trainer:
         left_out: samples that cannot be read, if the recipe leaves them out.
     """
 
-    def __init__(self, recipe: Recipe, run: Run, place: World) -> None:
+    def __init__(self, recipe: Recipe, run: Run, place: World, report: Report | None = None) -> None:
         self.recipe, self.run, self.place = recipe, run, place
         training = recipe.training
         check_loggers(recipe)
@@ -68,7 +69,7 @@ class Trainer:
         facts = Facts.of(self.data, self.total)
         self.keeper = Keeper(run, self.model, self.optimizer, recipe.task, place, facts)
         self.clock = SaveClock(training.save_minutes if place.main else 0)
-        self.stop = StopSignal(alone=place.size == 1)
+        self.stop = StopSignal(alone=place.size == 1, report=report)
         self.progress = TrainingProgress(self.total, training.batch_size, quiet=not place.main)
         self.left_out = LeftOut(run, place, self.progress.say)
         self.data.told = lambda split, found: self.left_out.add(split, found, self.done)
@@ -107,6 +108,7 @@ class Trainer:
                     last = self._end_epoch()
                 elif self.clock.due:  # on the first process alone, which writes alone
                     self._save()
+                self.stop.tell()
             self.progress.say(*self.left_out.summary())
         return last
 
@@ -215,8 +217,10 @@ class Trainer:
         return -(-self.done // self.plan.steps_per_epoch)
 
     def _record(self, kind: LineKind, values: dict[str, float]) -> None:
+        line = {"type": kind, "step": self.done, "epoch": self.epoch, **values}
+        self.stop.add(line)
         if self.place.main:
-            self.run.log({"type": kind, "step": self.done, "epoch": self.epoch, **values})
+            self.run.log(line)
             self.loggers.log({"epoch": self.epoch, **values}, self.done, kind)
 
     def _end_epoch(self) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +68,21 @@ class Summary(dict[str, SplitSummary]):
             for name, split in self.items()
         }
         return {"splits": splits, "missing_words": self.missing_words}
+
+
+def joined(parts: Sequence[Summary]) -> Summary:
+    """What parts of one packing hold together."""
+    whole = Summary()
+    whole.missing_words = parts[0].missing_words  # every part reads all of the manifest
+    for name, split in (item for part in parts for item in part.items()):
+        into = whole.setdefault(name, SplitSummary())
+        for key, value in vars(split).items():
+            held = getattr(into, key)
+            if isinstance(value, Counter | dict):
+                held.update(value)
+            else:
+                setattr(into, key, held + value)
+    return whole
 
 
 def describe(
