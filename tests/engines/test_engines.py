@@ -102,6 +102,13 @@ def test_what_a_record_speaks_of_is_saved_and_it_may_ask_for_a_stop(toy: Path, t
     assert not training(lambda record: None)
 
 
+def test_a_validation_without_a_step_is_told(toy: Path, tmp_path: Path) -> None:
+    records: list[str] = []
+    recipe = load_recipe(toy, ["training.epochs=0"])
+    RunTraining(recipe, str(tmp_path / "run"))(lambda record: records.append(record["type"]))
+    assert records == ["validation"]
+
+
 def test_predictions_are_the_same_bytes(toy: Path, run: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (toy.parent / "manifest.jsonl").read_text().splitlines()]
     del rows[1]["image"]
