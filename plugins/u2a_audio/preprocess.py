@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -64,6 +64,21 @@ class AudioPreprocessor:
                 f"the sound has samples as large as {wave_T.abs().max():.3g}: no features come of it"
             )
         return {"input_values": values}
+
+    def constants(self) -> dict[str, Any]:
+        """How bytes become inputs, for programs without u2a: kaldi's log-mel filter bank, then
+        ``(x - mean) / (2 std)``.
+        """
+        return {
+            "reader": "kaldi_fbank",
+            "sampling_rate": self.sampling_rate,
+            "mel_bins": self.mel_bins,
+            "frames": self.max_length,
+            "frame_shift_seconds": FRAME_SHIFT,
+            "frame_length_seconds": FRAME_LENGTH,
+            "mean": self.mean,
+            "std": self.std,
+        }
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """Stack."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -205,6 +205,10 @@ class ImagePreprocessor:
 
         pixels = F.pil_to_tensor(decode_rgb(member, shrink))
         return {"pixel_values": self.transform(pixels, view[0])}
+
+    def constants(self) -> dict[str, Any]:
+        """How bytes become inputs, for programs without u2a; see `u2a.modality.Preprocessor`."""
+        return {"reader": "image", **asdict(self.transform.constants)}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """Stack."""

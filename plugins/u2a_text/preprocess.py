@@ -22,7 +22,7 @@ from u2a.encoders.identity import TEXT_FILES, file_hashes
 from u2a.errors import NoContent, RecipeError
 from u2a.media.texts import decode_text
 from u2a_text import encoders
-from u2a_text.tokenizer import check_end, check_tokenizer, load_tokenizer, padding_id
+from u2a_text.tokenizer import check_end, check_tokenizer, is_word_piece, load_tokenizer, padding_id
 
 if TYPE_CHECKING:
     from u2a_text.options import TextOptions
@@ -101,6 +101,21 @@ class TextPreprocessor:
         """About how many tokens texts of so many bytes have; see `u2a.modality.Preprocessor`."""
         longest = self.longest or self.max_length
         return np.minimum(np.full(len(bytes_N), longest) if self.longest else bytes_N / BYTES_A_TOKEN, longest)
+
+    def constants(self) -> dict[str, Any]:
+        """How bytes become inputs, for programs without u2a: a tokenizer, its length, and the padding.
+
+        ``special`` are the ids of a text of nothing. ``files`` are written beside the graphs.
+        """
+        tokenizer = self._tokenizer
+        return {
+            "reader": "wordpiece" if is_word_piece(tokenizer) else "tokenizer",
+            "max_length": self.max_length,
+            "padding": self.padding,
+            "longest": self.longest,
+            "special": tokenizer.encode("").ids,
+            "files": {"tokenizer.json": tokenizer.to_str()},
+        }
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """Pad to the longest with the encoder's own padding id."""

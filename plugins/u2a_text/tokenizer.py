@@ -7,6 +7,7 @@ share. So the file is read by the library that wrote it, and each length has a t
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,16 @@ def padding_id(tokenizer: Tokenizer, folder: Path, otherwise: int) -> int:
     name = _text(settings.get("pad_token"))
     found = None if name is None else tokenizer.token_to_id(name)
     return otherwise if found is None else found
+
+
+def is_word_piece(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer is BERT's, as it was published: one that a few lines of Python can stand in for."""
+    made = json.loads(tokenizer.to_str())
+    kinds = [(made[part] or {}).get("type") for part in ("model", "normalizer", "pre_tokenizer")]
+    if kinds != ["WordPiece", "BertNormalizer", "BertPreTokenizer"] or len(tokenizer.encode("").ids) != 2:
+        return False
+    added = [one for one in made["added_tokens"] if not one["special"]]
+    return not added and (tokenizer.truncation or {}).get("direction", "right").lower() == "right"
 
 
 def _check_named(tokenizer: Tokenizer, folder: Path, path: Path, first: int) -> None:

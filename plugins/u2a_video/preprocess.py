@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -67,6 +67,10 @@ class VideoPreprocessor:
             view = self.transform.choose((width, height), train=train, seed=seed)
             pixels.append(self.transform(torch.from_numpy(picture).permute(2, 0, 1), view))
         return {"pixel_values": torch.stack(pixels)}
+
+    def constants(self) -> dict[str, Any]:
+        """How bytes become inputs, for programs without u2a: the middle frames of equal parts, as pictures."""
+        return {"reader": "video", "frames": self.frames, **asdict(self.transform.constants)}
 
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """All frames one after another, and how many each clip has."""

@@ -75,6 +75,9 @@ class Preprocessor(Protocol):
 
     One whose examples differ in length may have ``lengths(bytes_N)``: about how many tokens members of so many
     bytes become, numpy [N] to [N]. Samples of similar length then share batches, which saves padding.
+
+    One may have ``constants()``: plain values for JSON that say how bytes become inputs, for what `u2a export`
+    writes. ``"reader"`` names the way; texts by name under ``"files"`` are written beside the graphs.
     """
 
     def __call__(self, member: bytes, *, train: bool, seed: int) -> Example:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +47,23 @@ class OwnedPreprocessor:
             if found_N.shape != bytes_N.shape or not np.isfinite(found_N).all():
                 raise PluginError(f"lengths must give {len(bytes_N)} finite numbers, one a member")
             return found_N
+
+    def constants(self) -> dict[str, Any] | None:
+        """See `u2a.modality.Preprocessor`; None where the plugin does not say how inputs are made."""
+        constants = getattr(self.inner, "constants", None)
+        if constants is None:
+            return None
+        with blame(self.name, self.owner, "constants"):
+            found = constants()
+            try:
+                json.dumps(found)
+            except (TypeError, ValueError) as error:
+                raise PluginError(f"constants must give plain values for JSON: {error}") from None
+            if not isinstance(found, dict) or "reader" not in found:
+                raise PluginError('constants must give a dict with a "reader"')
+            if odd := [file for file in found.get("files", {}) if not re.fullmatch(r"[\w-][\w.-]*", file)]:
+                raise PluginError(f"constants: {odd[0]!r} is not a file's name")
+            return found
 
 
 def build_preprocessors(recipe: Recipe) -> dict[str, Preprocessor]:
