@@ -7,6 +7,7 @@ import pytest
 
 from u2a.data.feeding import plan as plan_module
 from u2a.data.feeding.plan import EvaluationBatches, TrainingBatches, TrainingPlan, holdout
+from u2a.data.feeding.prefetch import upcoming
 
 SIZES = [7, 5, 9, 4, 8, 6]
 N = sum(SIZES)
@@ -130,3 +131,24 @@ def test_a_hold_out_is_of_its_share_by_its_seed_and_never_trained_on() -> None:
     plan = made(use_N=~held_N)
     trained = {int(i) for t in range(5 * plan.steps_per_epoch) for i in plan.step(t).index_B}
     assert not trained & set(np.flatnonzero(held_N).tolist())
+
+
+def test_what_is_fetched_ahead_is_what_the_steps_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "WINDOW", 2)
+    plan = made()
+    ends = np.cumsum(SIZES)
+    for epoch in range(3):
+        order, start = plan.order(epoch), 0
+        for shards in plan.windows(epoch):
+            own = {i for s in shards for i in range(ends[s] - SIZES[s], ends[s])}
+            assert set(order[start : start + len(own)].tolist()) == own
+            start += len(own)
+    for t in range(3 * plan.steps_per_epoch):
+        read = np.searchsorted(ends, plan.step(t).index_B, side="right")
+        assert set(read.tolist()) <= set(upcoming(plan, t))
+
+
+def test_where_every_group_is_too_large_the_smallest_is_held_out() -> None:
+    groups_N = np.array([0] * 5 + [5] * 2 + [7] * 3)
+    for seed in range(6):
+        assert np.flatnonzero(holdout(10, 0.1, seed, groups_N)).tolist() == [5, 6]

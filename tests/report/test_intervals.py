@@ -21,7 +21,8 @@ from u2a.plugins.registry import Registry
 from u2a.report.values.calibration import calibration
 from u2a.report.values.comparison import compare_recipes
 from u2a.report.values.expected import expected, model_of_use, parse_rates
-from u2a.report.values.intervals import Z, degrees_of_freedom, of_share
+from u2a.report.values.intervals import Z, degrees_of_freedom, of_share, satterthwaite
+from u2a.report.values.intervals import of_score as interval_of_score
 from u2a.report.values.patterns import PatternValues, pattern_rows
 from u2a.report.values.predictions import Predictions
 from u2a.report.values.pseudovalues import PseudoValues, of_classes, of_score
@@ -174,6 +175,24 @@ def test_heavy_tails_leave_fewer_degrees_of_freedom():
     assert degrees_of_freedom(value_N) == 12
     assert degrees_of_freedom(np.array([0.0, 1.0] * 10)) == 19
     assert degrees_of_freedom(np.ones(10)) == np.inf
+
+
+def test_a_score_stands_for_no_more_decisions_than_it_rests_on():
+    """Each label, guessed or true, is a decision; several patterns of a sample tell more than one does."""
+    labels = predictions("multi_label", "f1_micro")
+    assert of_score(labels).most == 2 * int(labels.truth_NC.sum()) > N
+    assert of_score(predictions("single_label", "f1_macro")).most == N
+    wilson = stats.binomtest(50, 100).proportion_ci(0.95, method="wilson")
+    assert interval_of_score(0.5, 1e-9, np.inf, 100) == pytest.approx([wilson.low, wilson.high])
+    low, high = interval_of_score(0.5, 1e-9, np.inf, 100, mixed=True)
+    assert wilson.low < low < 0.5 < high < wilson.high
+
+
+def test_two_variances_have_the_degrees_of_freedom_of_satterthwaite():
+    """Of samples 0.2 with 7, of 3 seeds 0.1 with 2: 0.3^2 / (0.04 / 7 + 0.01 / 2)."""
+    assert satterthwaite(0.2, 7, 0.1, 3) == pytest.approx(0.09 / (0.04 / 7 + 0.01 / 2))
+    assert satterthwaite(0.2, 7, 0.0, 1) == pytest.approx(7)
+    assert satterthwaite(0.0, 7, 0.0, 3) == np.inf
 
 
 def test_degrees_of_freedom_of_normal_values_are_about_their_number():
@@ -330,6 +349,7 @@ def test_at_rate_0_the_expected_score_and_its_interval_are_the_complete_ones():
     assert found["score"] == row["scores"]["accuracy"]
     assert found["interval"] == pytest.approx(row["interval"], abs=1e-3)
     assert found["worst"]["missing"] == []
+    assert found["bound"] == found["worst"]["bound"] == row["bound"]  # what never comes about does not bind
 
 
 def test_the_standard_error_of_an_expected_accuracy_is_that_of_each_samples_expectation():

@@ -182,6 +182,12 @@ def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path]
     for found, p_C in zip(model.predict(as_bytes([s.inputs for s in samples])), p_NC, strict=True):
         assert found.probabilities == pytest.approx(dict(zip(CLASSES, p_C.tolist(), strict=True)), abs=1e-5)
         assert set(found.labels) == {name for name, p in zip(CLASSES, p_C.tolist(), strict=True) if p >= 0.5}
+    cuts = (0.3, 0.55, 0.75)
+    assert ((p_NC >= torch.tensor(cuts)) != (p_NC >= 0.5)).any()
+    own = PatternCalibration(9, thresholds=cuts)
+    model.predictor.calibration = Calibration("multi_label", {"any": own})
+    for found, p_C in zip(model.predict(as_bytes([s.inputs for s in samples])), p_NC.tolist(), strict=True):
+        assert set(found.labels) == {n for n, p, cut in zip(CLASSES, p_C, cuts, strict=True) if p >= cut}
     truth_NC = torch.tensor([[c in sample.labels for c in range(3)] for sample in samples])
     hits, guessed, true = ((p_NC > 0.5) & truth_NC).sum(), (p_NC > 0.5).sum(), truth_NC.sum()
     micro = float(2 * hits / (guessed + true))

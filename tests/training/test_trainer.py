@@ -5,14 +5,17 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import toys
 from processes import Python
+from safetensors.torch import load_file, save_file
 
 from u2a.common.distributed import World, default_workers, pick_device
+from u2a.common.files import sha256_file
 from u2a.data.feeding.batches import unwrap
 from u2a.data.feeding.plan import TrainingPlan
 from u2a.errors import CheckpointError, RecipeError, U2AError
@@ -268,6 +271,35 @@ def test_a_damaged_checkpoint_and_other_base_weights_are_refused(toy: Path, tmp_
     (made.run.checkpoints / "BEST").write_text("..")
     with pytest.raises(CheckpointError, match="BEST"):
         checkpoint.current(made.run.checkpoints, "BEST")
+
+
+def test_a_checkpoint_of_other_tensors_is_refused_and_one_that_is_replaced_read_again(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(toy, tmp_path / "run")
+    made.keeper.keep(0, None, {})
+    real, root = checkpoint.verify, made.run.checkpoints
+
+    def meanwhile(folder: Path) -> dict[str, Any]:
+        monkeypatch.setattr(checkpoint, "verify", real)
+        made.keeper.keep(1, None, {})  # the training goes on, and this checkpoint is gone
+        return real(folder)
+
+    monkeypatch.setattr(checkpoint, "verify", meanwhile)
+    folder, meta = checkpoint.load_current(root, "LAST", made.model)
+    assert (folder.name, meta["step"]) == ("step-00000001", 1)
+    tensors = load_file(folder / "adapter.safetensors")
+    less = {name: tensor for name, tensor in tensors.items() if name != "head.bias"}
+    for other, said in (
+        ({**tensors, "other": torch.zeros(1)}, "has an unknown tensor 'other'"),
+        (less, "lacks 'head.bias'"),
+        ({**less, "head.bias": torch.zeros(5)}, "'head.bias' is \\(5,\\), the model's \\(4,\\)"),
+    ):
+        save_file(other, folder / "adapter.safetensors")
+        files = {name: sha256_file(folder / name) for name in checkpoint.FILES}
+        (folder / "manifest.json").write_text(json.dumps({"format": 3, "files": files}))
+        with pytest.raises(CheckpointError, match=said):
+            checkpoint.load_adapter(folder, made.model)
 
 
 def test_a_checkpoint_is_replaced_or_kept_whole(toy: Path, tmp_path: Path) -> None:
