@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
-from u2a.encoders.pretrained import PRETRAINED
+from u2a.encoders.pretrained import PRETRAINED, encode, first_blocks, lora_targets
 from u2a_audio.architectures import EXTRACTORS
 from u2a_audio.options import AudioOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import nn
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -42,32 +42,11 @@ def embedding(backbone: Any, inputs: Inputs) -> Tokens:
     return split_tokens(backbone, inputs)
 
 
-def encoder(backbone: Any, tokens: Tokens) -> Tensor:
-    """All blocks and the final norm."""
-    from u2a.encoders.structure import run_tokens
-
-    return run_tokens(backbone, tokens)
-
-
-def first_blocks(backbone: nn.Module, tokens: Tokens, count: int) -> Tokens:
-    """See `u2a.encoders.structure.first_blocks`."""
-    from u2a.encoders.structure import first_blocks
-
-    return first_blocks(backbone, tokens, count)
-
-
 def width(options: AudioOptions) -> int:
     """Hidden size of the encoder."""
     from u2a_audio import encoders
 
     return int(encoders.configuration(options, CONFIGS).hidden_size)
-
-
-def lora_targets(backbone: nn.Module) -> list[list[str]]:
-    """See `u2a.encoders.blocks.lora_targets`."""
-    from u2a.encoders.blocks import lora_targets
-
-    return lora_targets(backbone)
 
 
 def preprocessor(options: AudioOptions) -> Preprocessor:
@@ -125,7 +104,7 @@ AUDIO = ModalitySpec(
     preprocessor=preprocessor,
     backbone=backbone,
     embedding=embedding,
-    encoder=encoder,
+    encoder=encode,
     width=width,
     lora_targets=lora_targets,
     first_blocks=first_blocks,

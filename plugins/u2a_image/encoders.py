@@ -15,7 +15,7 @@ from u2a.encoders.identity import IMAGE_FILES
 from u2a.encoders.loading import config_of, load_architecture
 from u2a.encoders.positions import fit_grid
 from u2a.encoders.refusals import architecture_of
-from u2a.encoders.structure import run_tokens, split_tokens
+from u2a.encoders.structure import split_tokens
 from u2a.errors import U2AError
 from u2a_image.architectures import ARCHITECTURES
 
@@ -64,8 +64,3 @@ def embed(backbone: Any, inputs: Inputs) -> Tokens:
             pixel_values_NCHW.shape[0], -1
         )
     return split_tokens(backbone, given)
-
-
-def encode(backbone: Any, tokens: Tokens) -> Tensor:
-    """Blocks and final norm. CLIP has one more norm before its blocks (and by itself norms only CLS)."""
-    return run_tokens(backbone, tokens)

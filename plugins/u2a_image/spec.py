@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
-from u2a.encoders.pretrained import PRETRAINED
+from u2a.encoders.pretrained import PRETRAINED, encode, first_blocks, lora_targets
 from u2a_image.options import CONFIGS, ImageOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import nn
 
 
 def backbone(options: ImageOptions, *, weights: bool) -> nn.Module:
@@ -28,32 +28,11 @@ def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
     return encoders.embed(backbone, inputs)
 
 
-def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
-    """Pre-norm where the architecture has one, all blocks, final norm on every position."""
-    from u2a_image import encoders
-
-    return encoders.encode(backbone, tokens)
-
-
-def first_blocks(backbone: nn.Module, tokens: Tokens, count: int) -> Tokens:
-    """See `u2a.encoders.structure.first_blocks`."""
-    from u2a.encoders.structure import first_blocks
-
-    return first_blocks(backbone, tokens, count)
-
-
 def width(options: ImageOptions) -> int:
     """Hidden size of the encoder."""
     from u2a_image import encoders
 
     return encoders.width(options, CONFIGS)
-
-
-def lora_targets(backbone: nn.Module) -> list[list[str]]:
-    """See `u2a.encoders.blocks.lora_targets`."""
-    from u2a.encoders.blocks import lora_targets
-
-    return lora_targets(backbone)
 
 
 def preprocessor(options: ImageOptions) -> Preprocessor:
@@ -102,7 +81,7 @@ IMAGE = ModalitySpec(
     preprocessor=preprocessor,
     backbone=backbone,
     embedding=embedding,
-    encoder=encoder,
+    encoder=encode,
     width=width,
     lora_targets=lora_targets,
     first_blocks=first_blocks,

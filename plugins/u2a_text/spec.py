@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
-from u2a.encoders.pretrained import PRETRAINED
+from u2a.encoders.pretrained import PRETRAINED, encode, first_blocks, lora_targets
 from u2a.errors import BadSample
 from u2a_text.options import TextOptions
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -31,32 +31,11 @@ def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
     return encoders.embed(backbone, inputs["input_ids"], inputs["attention_mask"])
 
 
-def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
-    """All blocks, and the final norm where the blocks do not end with one. Padding is never attended to."""
-    from u2a.encoders.structure import run_tokens
-
-    return run_tokens(backbone, tokens)
-
-
-def first_blocks(backbone: nn.Module, tokens: Tokens, count: int) -> Tokens:
-    """See `u2a.encoders.structure.first_blocks`."""
-    from u2a.encoders.structure import first_blocks
-
-    return first_blocks(backbone, tokens, count)
-
-
 def width(options: TextOptions) -> int:
     """Hidden size of the encoder."""
     from u2a_text import encoders
 
     return encoders.width(options, CONFIGS)
-
-
-def lora_targets(backbone: nn.Module) -> list[list[str]]:
-    """See `u2a.encoders.blocks.lora_targets`."""
-    from u2a.encoders.blocks import lora_targets
-
-    return lora_targets(backbone)
 
 
 def preprocessor(options: TextOptions) -> Preprocessor:
@@ -102,7 +81,7 @@ TEXT = ModalitySpec(
     preprocessor=preprocessor,
     backbone=backbone,
     embedding=embedding,
-    encoder=encoder,
+    encoder=encode,
     width=width,
     lora_targets=lora_targets,
     first_blocks=first_blocks,

@@ -90,10 +90,10 @@ def transformers_modality(
         preprocessor=preprocessor,
         backbone=parts.backbone,
         embedding=parts.embedding,
-        encoder=parts.encoder,
+        encoder=encode,
         width=parts.width,
-        lora_targets=parts.lora_targets,
-        first_blocks=parts.first_blocks,
+        lora_targets=lora_targets,
+        first_blocks=first_blocks,
         tune=PRETRAINED,
         to_member=to_member,
         suggest=suggest,
@@ -163,26 +163,32 @@ class _Parts:
         tokens = split_tokens(backbone, inputs)
         return replace(tokens, valid_NL=_valid(backbone, inputs, tokens.hidden_NLD))
 
-    def encoder(self, backbone: Any, tokens: Tokens) -> Tensor:
-        from u2a.encoders.structure import run_tokens
-
-        return run_tokens(backbone, tokens)
-
-    def first_blocks(self, backbone: nn.Module, tokens: Tokens, count: int) -> Tokens:
-        from u2a.encoders.structure import first_blocks
-
-        return first_blocks(backbone, tokens, count)
-
     def width(self, options: PretrainedOptions) -> int:
         size = getattr(self.config(options), "hidden_size", None)
         if not isinstance(size, int):
             raise U2AError(f"encoder {options.encoder}: config.json has no hidden_size")
         return size
 
-    def lora_targets(self, backbone: nn.Module) -> list[list[str]]:
-        from u2a.encoders.blocks import lora_targets
 
-        return lora_targets(backbone)
+def encode(backbone: nn.Module, tokens: Tokens) -> Tensor:
+    """All blocks, and the final norm on every position; see `u2a.encoders.structure.run_tokens`."""
+    from u2a.encoders.structure import run_tokens
+
+    return run_tokens(backbone, tokens)
+
+
+def first_blocks(backbone: nn.Module, tokens: Tokens, count: int) -> Tokens:
+    """See `u2a.encoders.structure.first_blocks`."""
+    from u2a.encoders.structure import first_blocks
+
+    return first_blocks(backbone, tokens, count)
+
+
+def lora_targets(backbone: nn.Module) -> list[list[str]]:
+    """See `u2a.encoders.blocks.lora_targets`."""
+    from u2a.encoders.blocks import lora_targets
+
+    return lora_targets(backbone)
 
 
 def _taken(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from u2a_plugin_depth.options import DepthOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import nn
 
 
 def backbone(options: DepthOptions, *, weights: bool) -> nn.Module:
@@ -24,19 +24,9 @@ def embedding(backbone: nn.Module, inputs: Inputs) -> Tokens:
     return IMAGE.embedding(backbone, inputs)
 
 
-def encoder(backbone: nn.Module, tokens: Tokens) -> Tensor:
-    """All blocks and the final norm, as an image."""
-    return IMAGE.encoder(backbone, tokens)
-
-
 def width(options: DepthOptions) -> int:
     """Hidden size of the encoder."""
     return IMAGE.width(options)
-
-
-def lora_targets(backbone: nn.Module) -> list[list[str]]:
-    """Query, key, value and output of every block."""
-    return IMAGE.lora_targets(backbone)
 
 
 def preprocessor(options: DepthOptions) -> Preprocessor:
@@ -74,9 +64,9 @@ DEPTH = ModalitySpec(
     preprocessor=preprocessor,
     backbone=backbone,
     embedding=embedding,
-    encoder=encoder,
+    encoder=IMAGE.encoder,
     width=width,
-    lora_targets=lora_targets,
+    lora_targets=IMAGE.lora_targets,
     first_blocks=IMAGE.first_blocks,
     to_member=to_member,
     describe=describe,
