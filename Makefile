@@ -6,7 +6,7 @@ PLUGINS := $(wildcard plugins/u2a-plugin-*)
 BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
 
-.PHONY: docs dist demo test test-slow test-oldest test-newest breaks mutants check coverage evidence dev clean
+.PHONY: docs dist demo test test-slow test-oldest test-newest breaks mutants check coverage evidence bench dev clean
 
 demo: $(BASE)
 	$(BIN)/u2a quickstart
@@ -49,6 +49,10 @@ coverage: $(BASE)
 evidence: $(BASE)
 	$(BIN)/python -m benchmarks.evidence.study
 	$(BIN)/python -m benchmarks.evidence.tables
+
+# How near u2a is to what the hardware allows (docs/performance.md): ratios, half an hour on a quiet machine.
+bench: $(BASE)
+	$(BIN)/python -m benchmarks.speed --full
 
 dev: $(STAMP)
 

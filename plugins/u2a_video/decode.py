@@ -123,8 +123,8 @@ def _decode_at(
 def _from(container: InputContainer, key: tuple[int, int] | None, time: int) -> Iterator[VideoFrame]:
     """Frames from a key frame on, at the latest from ``time`` on.
 
-    Formats disagree on whether a jump goes by shown or by stored time (by the other one it may land a key frame too
-    early); if both land too late, the frames come from the beginning instead.
+    Formats disagree on whether a jump goes by shown or by stored time, and by the other it may land a key frame
+    too early; if both land too late, the frames come from the beginning instead.
     """
     stream = chosen_stream(container, "video")
     for target in dict.fromkeys(key or ()):
