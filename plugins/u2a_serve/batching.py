@@ -38,14 +38,14 @@ Predict = Callable[[Sequence[dict[str, "Example"]], Sequence[float | None]], lis
 class Batcher:
     """Collects samples and predicts them together, one batch after the other, in a thread.
 
-    A sample waits at most `delay` seconds for others, and only while some are on their way: a service that has
-    one caller makes nobody wait.
+    The first sample of a batch waits for those that are being read as it comes, `delay` seconds at most: a
+    service that has one caller makes nobody wait, and one that is full makes large batches.
 
     Args:
         predict: examples and their coverages to predictions; raises for all of them if one is bad.
         size: samples of a batch at most.
         delay: seconds.
-        coming: how many samples are inside the service.
+        coming: how many samples are being read or wait.
         done: told of each batch: its size, its seconds.
         begin: called once in the thread.
     """
@@ -91,12 +91,12 @@ class Batcher:
                 _give(job.answer, answer)
 
     async def _fill(self) -> None:
-        """Wait for a batch: it is full, nobody else is on the way, or its first sample waited long enough."""
+        """Wait for a batch: all that were on their way are there, it is full, or it waited long enough."""
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
-        until = self._waiting[0].since + self._delay
-        while len(self._waiting) < min(self._size, self._coming()):
+        until, wanted = self._waiting[0].since + self._delay, min(self._size, self._coming())
+        while len(self._waiting) < min(wanted, self._coming()):
             left = until - time.monotonic()
             if left <= 0:
                 return

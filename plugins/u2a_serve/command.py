@@ -31,10 +31,10 @@ _MIB = 2**20
 @click.option(
     "--max-delay",
     type=click.FloatRange(0, 1000),
-    default=5.0,
+    default=100.0,
     show_default=True,
     metavar="MS",
-    help="How long a sample waits for others that are on their way.",
+    help="How long a sample waits for others that are being read.",
 )
 @click.option(
     "--max-waiting",

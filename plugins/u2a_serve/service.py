@@ -42,7 +42,7 @@ class Settings:
     """
 
     batch: int = 32
-    delay: float = 0.005
+    delay: float = 0.1
     waiting: int = 256
     bodies: int = 256 * 2**20
     readers: int = 0
@@ -88,12 +88,13 @@ class Service:
             model.predictor.predict,
             settings.batch,
             settings.delay,
-            lambda: self.gate.inside,
+            lambda: self._coming,
             self._done,
             lambda: torch.set_num_threads(threads),
         )
         self.measures = Measures(model, self.gate, lambda: len(self.batcher))
         self._work: asyncio.Task[None] | None = None
+        self._coming = 0  # samples that are being read, or wait
 
     def start(self) -> None:
         """Begin to answer; in the event loop."""
@@ -129,6 +130,7 @@ class Service:
             samples = await loop.run_in_executor(self._readers, parse, body, kind, limits)
             del body
             place.samples(len(samples))
+            self._coming += len(samples)
             found = await asyncio.gather(*(self._one(i, one, coverage) for i, one in enumerate(samples)))
         faults = [fault for _, of_one in found for fault in of_one]
         return Answer([prediction for prediction, _ in found], faults)
@@ -136,15 +138,16 @@ class Service:
     async def _one(
         self, i: int, given: dict[str, Given], coverage: float | None
     ) -> tuple[Prediction | None, Sequence[Fault]]:
-        example, faults = await asyncio.get_running_loop().run_in_executor(
-            self._readers, self.reader.read, i, given
-        )
-        if faults:
-            return self._count(None, faults)
+        loop = asyncio.get_running_loop()
         try:
+            example, faults = await loop.run_in_executor(self._readers, self.reader.read, i, given)
+            if faults:
+                return self._count(None, faults)
             return self._count(await self.batcher.predict(example, coverage), ())
         except U2AError as error:
             return self._count(None, [Fault(str(error), i)])
+        finally:
+            self._coming -= 1
 
     def _count(
         self, prediction: Prediction | None, faults: Sequence[Fault]
