@@ -264,8 +264,12 @@ def test_training_sees_the_table(toy: Path) -> None:
     places = [i for t in range(masked.plan.steps_per_epoch) for i in masked.plan.step(t).index_B]
     seen = torch.cat([masked.plan.step(t).present_BM for t in range(masked.plan.steps_per_epoch)])
     assert (seen.numpy() == masked.train.present_NM[places]).all()
-    batch = next(iter(masked.loader(0, 1)))
-    assert len(batch.inputs["text"]["input_ids"]) == int(batch.present_BM[:, 1].sum())
+    counts = []
+    for batch in masked.loader(0, masked.plan.steps_per_epoch):
+        counts.append(int(batch.present_BM[:, 1].sum()))
+        assert ("text" in batch.inputs) == (counts[-1] > 0)
+        assert not counts[-1] or len(batch.inputs["text"]["input_ids"]) == counts[-1]
+    assert len(set(counts)) > 1
 
 
 def test_a_rate_that_is_no_number_is_refused(toy: Path) -> None:

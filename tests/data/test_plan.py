@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from u2a.common.seeds import stable_seed
 from u2a.data.feeding import plan as plan_module
 from u2a.data.feeding.plan import EvaluationBatches, TrainingBatches, TrainingPlan, holdout
 from u2a.data.feeding.prefetch import upcoming
+from u2a.errors import RecipeError
 
 SIZES = [7, 5, 9, 4, 8, 6]
 N = sum(SIZES)
@@ -152,3 +154,42 @@ def test_where_every_group_is_too_large_the_smallest_is_held_out() -> None:
     groups_N = np.array([0] * 5 + [5] * 2 + [7] * 3)
     for seed in range(6):
         assert np.flatnonzero(holdout(10, 0.1, seed, groups_N)).tolist() == [5, 6]
+
+
+def test_a_run_of_an_older_version_goes_on_with_the_same_draws() -> None:
+    """As versions before drew them: what changes here parts a resumed training from the one that it was."""
+    plan = made()
+    assert [plan.step(t).index_B.tolist() for t in (0, 5)] == [
+        [27, 36, 3, 21, 37, 13, 35, 6],
+        [20, 21, 14, 22, 32, 11, 13, 30],
+    ]
+    assert np.flatnonzero(holdout(20, 0.2, 3)).tolist() == [2, 7, 8, 9]
+    for t in (0, 3, 5):
+        requests, epoch = plan.requests(t), t // 4
+        assert [one.index for one in requests] == plan.step(t).index_B.tolist()
+        assert all(one.seed == stable_seed("augment", 0, epoch, one.index) for one in requests)
+
+
+def test_a_batch_may_be_all_samples_and_no_more() -> None:
+    use_N = np.arange(N) % 3 != 1
+    counts = [int(use_N[end - n : end].sum()) for n, end in zip(SIZES, np.cumsum(SIZES), strict=True)]
+    plan = made(batch_size=int(use_N.sum()), use_N=use_N)
+    assert plan.used_per_shard.tolist() == counts
+    assert plan.steps_per_epoch == 1
+    assert sorted(plan.step(3).index_B.tolist()) == np.flatnonzero(use_N).tolist()
+    with pytest.raises(RecipeError, match="batch_size: 27 is more than the 26 training samples"):
+        made(batch_size=27, use_N=use_N)
+
+
+def test_groups_are_held_out_whole_while_they_fit() -> None:
+    """In the order of a hold-out without groups, each with all of its group, if that is not too much."""
+    for seed in range(12):
+        groups_N = np.random.default_rng(seed).integers(0, 14, 40)
+        order = np.random.default_rng(stable_seed("holdout", seed)).permutation(40)
+        held: set[int] = set()
+        for i in order.tolist():
+            group = set(np.flatnonzero(groups_N == groups_N[i]).tolist())
+            if not group & held and len(held) + len(group) <= 12:
+                held |= group
+        assert 6 < len(held) <= 12
+        assert set(np.flatnonzero(holdout(40, 0.3, seed, groups_N)).tolist()) == held
