@@ -122,3 +122,12 @@ def test_a_name_forgotten_in_that_list_is_u2as_all_the_same(
 def test_an_unknown_group_is_refused() -> None:
     with pytest.raises(PluginError, match="no group 'date'; there are 'recipe', 'data'"):
         Registry().commands.add(Owner("x", "x-dist", "1"), u2a.CommandSpec("y", click.Command, group="date"))
+
+
+def test_what_every_command_takes_may_stand_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "before_the_command.py"
+    file.write_text(CODE.replace('"greet"', '"welcome"'))
+    assert run("--plugin", str(file), "welcome", "you").output == "hello you\n"
+    assert run("data", "--no-plugin", "greet", "count", "you").exit_code == 2
+    with pytest.raises(u2a.U2AError, match="no such word"):
+        CliRunner().invoke(main, ["--debug", "greet", "mistake"], catch_exceptions=False)

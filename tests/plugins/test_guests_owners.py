@@ -218,7 +218,7 @@ def test_a_plugin_in_a_file(root: Path, tmp_path: Path) -> None:
     assert (done := u2a(*train)).exit_code == 0, done.output
     used = json.loads((tmp_path / "run/versions.json").read_text())["plugins"]["word"]
     assert (used["plugin"], used["distribution"]) == ("owners_letters_file", "owners_letters_file.py")
-    assert u2a("eval", run, "--plugin", str(file)).exit_code == 0
+    assert u2a("--plugin", str(file), "eval", run).exit_code == 0  # before the command, as well
     lost = u2a("eval", run)
     assert lost.exit_code == 2
     assert "give the file with --plugin owners_letters_file.py" in lost.stderr

@@ -28,23 +28,30 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params.append(
-            click.Option(
-                ["--debug"], is_flag=True, expose_value=False, help="Show tracebacks.", callback=_debug
-            )
-        )
-        for option, metavar, text, callback in (
-            ("--plugin", "FILE", "Load a plugin from a Python file as well.", _plugin_files),
-            ("--no-plugin", "NAME", "Leave an installed plugin out.", _left_out),
-        ):
-            self.params.append(
-                click.Option(
-                    [option], multiple=True, metavar=metavar, help=text, expose_value=False, callback=callback
-                )
-            )
+        self.params += _everywhere()
 
     def invoke(self, ctx: click.Context) -> Any:
         return _told(super().invoke, ctx)
+
+
+def _everywhere() -> list[click.Parameter]:
+    """The options of every command; groups take them as well, before the command."""
+    debug = click.Option(
+        ["--debug"], is_flag=True, expose_value=False, help="Show tracebacks.", callback=_debug
+    )
+    choices = (
+        ("--plugin", "FILE", "Load a plugin from a Python file as well.", _plugin_files),
+        ("--no-plugin", "NAME", "Leave an installed plugin out.", _left_out),
+    )
+    return [
+        debug,
+        *(
+            click.Option(
+                [option], multiple=True, metavar=metavar, help=text, expose_value=False, callback=callback
+            )
+            for option, metavar, text, callback in choices
+        ),
+    ]
 
 
 def _told(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
@@ -75,7 +82,7 @@ def _told(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
 
 
 def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    ctx.meta["debug"] = value
+    ctx.meta["debug"] = value or ctx.meta.get("debug", False)
 
 
 def _plugin_files(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
@@ -109,6 +116,10 @@ class Group(click.Group):
 
     command_class = Command
     group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _everywhere()
 
     def invoke(self, ctx: click.Context) -> Any:
         return _told(super().invoke, ctx)
