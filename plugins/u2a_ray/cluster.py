@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from u2a.errors import U2AError
+from u2a.errors import U2AError, one_line
 
 #: Read by Ray when it is imported, and by what it starts.
 _QUIET = {
@@ -62,7 +62,10 @@ def joined(workers: int, device: str) -> Iterator[Share]:
                 )
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = os.environ.get("RAY_ADDRESS", "this machine")
-            raise U2AError(f"--engine ray: no cluster at {where}: {str(error).splitlines()[0]}") from None
+            raise U2AError(
+                f"--engine ray: no cluster at {where}: {one_line(error, 200)} (RAY_ADDRESS says where it is; "
+                "one that asks for a token: RAY_AUTH_MODE=token)"
+            ) from None
     try:
         yield _room(workers, device)
     finally:
