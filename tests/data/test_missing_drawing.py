@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from u2a.data.reading.missing import Table, draw_table
+from u2a.data.reading.missing import Table, count_presence, draw_table
 from u2a.data.reading.missing_files import read_table, write_tables
 from u2a.errors import RecipeError, U2AError
 
@@ -88,6 +88,23 @@ def test_a_person_reads_the_draw_and_what_is_left_the_most_frequent_first() -> N
         "         2  a",
         "         2  a + b",
     ]
+    read = table.info.model_copy(
+        update={"presence": {"b": 2, "c": 1, "a": 2, "d": 5}}
+    )  # as a file may have them
+    assert [line.split()[1] for line in read.lines("train")[1:]] == ["d", "a", "b", "c"]
+
+
+def test_what_samples_have_is_counted_the_most_frequent_first() -> None:
+    present_NM = np.array([[0, 1], [1, 0], [1, 1], [1, 0]], bool)
+    found = count_presence(present_NM, ("a", "b"))
+    assert next(iter(found)) == "a"
+    assert found == {"a": 2, "b": 1, "a + b": 1}
+
+
+def test_both_is_a_word_for_two_modalities_alone() -> None:
+    assert (draw(Split(), "both", 0.5).kept_NM == draw(Split(), "each", 0.5).kept_NM).all()
+    with pytest.raises(RecipeError, match="'both' is none of a, b, c, each, any"):
+        draw(Split(("a", "b", "c")), "both", 0.5)
 
 
 def test_a_table_for_other_modalities_or_data_is_refused_by_name(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 from sklearn.metrics import f1_score, log_loss
 
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
-from u2a.evaluation.calibration import Calibration, decide
+from u2a.evaluation.calibration import GRID, Calibration, PatternCalibration, decide
 from u2a.evaluation.calibration_fit import fit_calibration, negative_log_likelihood
 
 NAMES = ("image", "text")
@@ -127,3 +127,36 @@ def test_a_calibration_outlives_json() -> None:
     again = Calibration.from_dict(json.loads(json.dumps(found.as_dict())))
     assert again == found
     assert Calibration.from_dict(None) is None
+
+
+def test_where_nothing_was_fitted_probabilities_are_the_models_own_and_labels_begin_at_a_half() -> None:
+    logits_NC = np.array([[1.0, 0.0, -1.0]])
+    plain, many = Calibration("single_label"), Calibration("multi_label")
+    odds = np.exp(logits_NC)
+    assert plain.probabilities(logits_NC, "a", 2) == pytest.approx(odds / odds.sum())
+    assert many.probabilities(logits_NC, "a", 2) == pytest.approx(odds / (1 + odds))
+    assert many.thresholds("a", 2, 3).tolist() == [0.5, 0.5, 0.5]
+    assert plain.of("a", 2).n == 0
+    assert plain.cut("a", 2, 0.9) == (0.0, "none")
+
+
+def test_a_checkpoint_from_before_lines_has_the_neutral_one() -> None:
+    kept = {"n": 9, "temperature": 2.0, "thresholds": [], "scores": [0.1], "misses": []}
+    found = Calibration.from_dict({"kind": "single_label", "patterns": {"any": kept}})
+    assert found is not None
+    assert (found.of("a", 2).slope, found.of("a", 2).shift) == (1.0, 0.0)
+
+
+def test_the_cut_is_the_smallest_score_or_the_highest_threshold_that_keeps_the_promise() -> None:
+    """Nine samples: at 10 % the first of ten places; lost labels (9 m + 1) / 10, 0.2 where m is 1/9."""
+    scores = tuple(np.arange(1, 10) / 10)
+    one = Calibration("single_label", {"any": PatternCalibration(9, scores=scores)})
+    for coverage, place in ((0.1, 0), (0.2, 1), (0.5, 4), (0.9, 8)):
+        assert one.cut("a", 2, coverage) == (pytest.approx(1 - scores[place]), "any")
+    assert one.cut("a", 2, 0.91) == (0.0, "none")  # nine samples cannot promise that
+    nothing = {"a": PatternCalibration(50), "any": PatternCalibration(9, scores=scores)}
+    assert Calibration("single_label", nothing).cut("a", 2, 0.5)[1] == "any"
+    misses = (*[0.0] * 50, *[1 / 9] * 50, *[0.12] * 101)
+    many = Calibration("multi_label", {"any": PatternCalibration(9, misses=misses)})
+    assert many.cut("a", 2, 0.8) == (pytest.approx(GRID[99]), "any")
+    assert many.cut("a", 2, 0.81) == (pytest.approx(GRID[49]), "any")
