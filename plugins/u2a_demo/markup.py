@@ -91,8 +91,7 @@ def _side(share: float) -> str:
 
 
 def _patterns(view: View) -> str:
-    names = list(dict.fromkeys(name for row in view.rows for name in row.present))
-    names = [name for name in view.used + view.filled if name in names]
+    names = view.rows[0].present  # the largest comes first: all that was given
     why = escape(view.explanation.label)
     head = "".join(f'<th class="dot">{escape(name)}</th>' for name in names)
     body = "".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -126,6 +127,8 @@ def serve(service: Service, listening: socket.socket, *, drain: float, log: bool
     Returns:
         Whether everything inside was answered.
     """
+    # It would print parts of damaged forms, as often as somebody sends one.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     how: dict[str, Any] = {"log_level": "info" if log else "warning", "access_log": log}
     config = uvicorn.Config(
         build_app(service),

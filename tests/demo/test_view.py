@@ -117,6 +117,7 @@ def test_names_are_escaped_and_the_truth_is_held_against_the_labels() -> None:
     assert not any(f"<{name}>" in page for name in ("m", "i", "b", "bad"))
     assert "True label: &lt;b&gt;. The prediction is wrong." in page
     assert "&lt;m&gt; and n stand in for <strong>z</strong>" in page
+    assert page.index(">&lt;m&gt;</th>") < page.index(">n</th>")
     assert "-10.0" in page
     assert "+55.0" in page
     assert "The prediction is right." in markup(replace(view, truth=("<i>",)))
