@@ -14,6 +14,7 @@ import u2a
 PAGE = (Path(__file__).parents[2] / "docs/interoperation.md").read_text()
 
 
+@pytest.mark.slow  # three trainings
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_the_page(
     tmp_path: Path,

@@ -41,6 +41,7 @@ from u2a.runs.build import build_model
 from u2a.runs.checkpoint import current, load_current
 from u2a.runs.folder import Run, find_run
 from u2a.runs.owners import check_owners
+from u2a.runs.published import meant
 
 
 class Model:
@@ -104,10 +105,7 @@ class Model:
         ]
 
     def embed(self, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Frame) -> np.ndarray:
-        """The fused vector of samples: what the classifier is linear in, with missing modalities stood in for.
-
-        Args:
-            inputs: as `predict` takes them.
+        """The fused vector of samples, as `predict` takes them: what the classifier is linear in.
 
         Returns:
             float32, ``[N, F]``; ``[F]`` of one sample. With ``fusion = "sum"`` F is the model's width, else
@@ -241,12 +239,12 @@ def load(run: str | Path | None = None, *, checkpoint: str = "best", sets: Seque
     """Load a trained run (the newest under ``runs/`` if none is named).
 
     Args:
-        run: a run folder.
+        run: a run folder, or ``"owner/name"`` (``"owner/name@revision"``) on the hub.
         checkpoint: ``"best"`` or ``"last"``.
         sets: recipe overrides such as ``training.device=cpu``.
 
     Raises:
         u2a.errors.U2AError: no such run, a damaged checkpoint, other base weights, a missing plugin.
     """
-    recipe = (found := find_run(run)).recipe(tuple(sets))
+    recipe = (found := find_run(meant(run))).recipe(tuple(sets))
     return Model(found, recipe, alone(recipe.training.device), checkpoint)  # under torchrun, each has its own

@@ -29,7 +29,7 @@ from u2a.method.model import U2A
 
 FORMAT = 3  # 1: read-outs were not of one length; 2: the head's weights were in the order of the alphabet
 ATTEMPTS = 20  # to read a checkpoint that is replaced meanwhile
-FILES = ("adapter.json", "adapter.safetensors", "optimizer.safetensors")
+FILES = ("adapter.json", "adapter.safetensors")  # those of the hub have no optimizer.safetensors
 
 
 def learnable(model: U2A) -> Iterator[tuple[str, nn.Parameter]]:
@@ -117,6 +117,8 @@ def optimizer_state(model: U2A, optimizer: torch.optim.Optimizer) -> dict[str, T
 
 def load_optimizer(folder: Path, model: U2A, optimizer: torch.optim.Optimizer) -> None:
     """Put a checkpoint's optimizer tensors back."""
+    if not (folder / "optimizer.safetensors").is_file():
+        raise CheckpointError(f"{folder}: holds no optimizer: it was published for use, not to train on")
     parameters = dict(learnable(model))
     for key, tensor in load_file(folder / "optimizer.safetensors").items():
         entry, name = key.split("/", 1)

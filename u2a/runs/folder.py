@@ -28,6 +28,7 @@ from u2a.contract.paths import is_url
 from u2a.errors import CheckpointError, RecipeError, U2AError
 from u2a.recipe.file import dump_recipe, load_recipe
 from u2a.recipe.sections import Recipe
+from u2a.runs import published
 from u2a.runs.elsewhere import Elsewhere
 from u2a.runs.owners import lost_owners, owners_of, recorded
 
@@ -74,6 +75,7 @@ class Run:
         if not self.exists:
             raise CheckpointError(f"{self}: not a run folder (it has no recipe.toml)")
         owners = {name: owner.distribution for name, owner in recorded(self.folder).items()}
+        published.check_bases(self.folder, sets)
         try:
             return load_recipe(self.recipe_file, sets, owners=owners)
         except RecipeError as error:
@@ -141,13 +143,14 @@ def _numbered(recipe: Recipe, root: Path) -> dict[int, Path]:
 
 
 def find_run(folder: str | Path | None, root: Path = ROOT) -> Run:
-    """The named run, or the newest one under ``runs/`` that is not being trained.
+    """The named run, here or on the hub (``hf://owner/name``), or the newest under ``runs/`` that is not being
+    trained.
 
     Raises:
         U2AError: there is none.
     """
     if folder is not None:
-        run = Run(folder)
+        run = Run(published.fetch(str(folder)) if published.is_published(folder) else folder)
         run.fetch()
         if not run.exists:
             raise U2AError(f"{folder}: not a run folder (it has no recipe.toml)")
