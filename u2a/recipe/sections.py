@@ -20,7 +20,7 @@ from u2a.recipe.task import TaskSection
 
 
 class ModelSection(Section):
-    """The model's size, mask tokens and LoRA; the LoRA values are the paper's."""
+    """The model's size, mask tokens and LoRA; the paper has rank 1."""
 
     fusion: Literal["per_modality", "sum"] = Field(
         "per_modality",
@@ -48,8 +48,10 @@ class ModelSection(Section):
         "shared",
         description="one mask token a modality, or one for each other modality that it can stand in for",
     )
-    lora_rank: int = Field(1, gt=0, description="rank of the update of each adapted projection")
-    lora_alpha: float = Field(1.0, gt=0, description="the update counts alpha / rank times")
+    lora_rank: int = Field(8, gt=0, description="rank of the update of each adapted projection")
+    lora_alpha: float | None = Field(
+        None, gt=0, description="the update counts alpha / rank times; as much as the rank if left out"
+    )
     adapt_blocks: int | None = Field(
         None,
         gt=0,

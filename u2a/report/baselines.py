@@ -179,5 +179,5 @@ def verdict(result: dict[str, Any], names: Sequence[str]) -> list[str]:
         return ["in no pattern behind a baseline by more than chance"]
     return [
         *lines,
-        "try: more training.epochs, model.lora_rank = 4, or training.lr half and double of what it is",
+        "try: more training.epochs, model.lora_rank = 32, or training.lr half and double of what it is",
     ]

@@ -92,7 +92,7 @@ def _n_mask_tokens(recipe: Recipe) -> int:
 def _lora(recipe: Recipe) -> dict[str, float]:
     return {
         "rank": recipe.model.lora_rank,
-        "alpha": recipe.model.lora_alpha,
+        "alpha": recipe.model.lora_alpha or recipe.model.lora_rank,
         "dropout": recipe.model.lora_dropout,
     }
 

@@ -108,12 +108,12 @@ class TrainingPlan:
             present_BM = drop_modalities(present_BM, kept_M)
         return Step(index_B, present_BM, Counts.of(present_BM))
 
-    def requests(self, t: int) -> list[Request]:
-        """Step t's samples as requests; a sample's augmentation depends on its place and epoch alone."""
+    def requests(self, t: int, rows: slice = slice(None)) -> list[Request]:
+        """Step t's samples, or some of its rows, as requests; augmentation depends on place and epoch alone."""
         step, epoch = self.step(t), t // self.steps_per_epoch
         return [
             Request(int(i), tuple(present), stable_seed("augment", self.seed, epoch, int(i)))
-            for i, present in zip(step.index_B, step.present_BM.tolist(), strict=True)
+            for i, present in zip(step.index_B[rows], step.present_BM[rows].tolist(), strict=True)
         ]
 
 
@@ -131,10 +131,9 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[list[Request]]:
         size = self.plan.batch_size // (self.world * self.accumulation)
         for t in range(self.first, self.last):
-            requests = self.plan.requests(t)
             for a in range(self.accumulation):
                 start = (a * self.world + self.rank) * size
-                yield requests[start : start + size]
+                yield self.plan.requests(t, slice(start, start + size))
 
     def __len__(self) -> int:
         return (self.last - self.first) * self.accumulation
