@@ -218,3 +218,23 @@ def test_not_toml_and_not_there_are_one_line_each(tmp_path: Path) -> None:
         message = run("recipe", "check", str(tmp_path / path), code=2)
         assert message.count("\n") == 1
         assert message.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "scale"), [({}, 8**-0.5), ({"lora_rank": 4}, 0.5), ({"lora_alpha": 8.0}, 1.0)]
+)
+def test_without_alpha_the_update_counts_one_over_the_root_of_the_rank(
+    given: dict, scale: float, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    import toys
+
+    from u2a.runs.build import build_model
+
+    recipe = load_recipe(toys.make(tmp_path, checkpoints), [f"model.{k}={v}" for k, v in given.items()])
+    scales = {
+        module.scaling["default"]
+        for branch in build_model(recipe).each_branch()
+        for module in branch.backbone.modules()
+        if hasattr(module, "lora_A")
+    }
+    assert list(scales) == pytest.approx([scale])

@@ -50,7 +50,7 @@ class ModelSection(Section):
     )
     lora_rank: int = Field(8, gt=0, description="rank of the update of each adapted projection")
     lora_alpha: float | None = Field(
-        None, gt=0, description="the update counts alpha / rank times; as much as the rank if left out"
+        None, gt=0, description="the update counts alpha / rank times; the root of the rank if left out"
     )
     adapt_blocks: int | None = Field(
         None,

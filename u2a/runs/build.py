@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,8 @@ def _n_mask_tokens(recipe: Recipe) -> int:
 def _lora(recipe: Recipe) -> dict[str, float]:
     return {
         "rank": recipe.model.lora_rank,
-        "alpha": recipe.model.lora_alpha or recipe.model.lora_rank,
+        # Over the root of the rank, every rank learns as fast (Kalajdzievski, 2023).
+        "alpha": recipe.model.lora_alpha or math.sqrt(recipe.model.lora_rank),
         "dropout": recipe.model.lora_dropout,
     }
 
