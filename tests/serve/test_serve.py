@@ -22,6 +22,7 @@ import u2a
 from u2a.cli.main import main
 from u2a.evaluation.trained import Model
 from u2a_serve import bodies, server
+from u2a_serve.command import read_token
 
 PICTURE = tiny.image_bytes(tiny.picture(44, 40, 3))
 TOKEN = "a-token-of-many-letters"
@@ -327,5 +328,9 @@ def test_mistakes_of_the_command_are_one_line(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert "cannot listen there: Address already in use" in said(run, "--port", taken.getsockname()[1])
+    monkeypatch.setenv("U2A_SERVE_TOKEN", "two words")
+    assert "U2A_SERVE_TOKEN: a token has at least 8 printable characters" in said(run)
+    monkeypatch.setenv("U2A_SERVE_TOKEN", f" {TOKEN}\n")
+    assert read_token(None) == TOKEN
     monkeypatch.setattr("u2a_serve.command._NEEDED", ("no_such_library",))
     assert said(run) == 'error: serve: no_such_library is not installed; pip install "u2a[serve]"\n'
