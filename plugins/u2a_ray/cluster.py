@@ -55,6 +55,7 @@ def joined(workers: int, device: str) -> Iterator[Share]:
         try:
             with _nothing_on_stderr():
                 ray.init(
+                    address=os.environ.get("RAY_ADDRESS") or "local",  # never what somebody left running here
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
