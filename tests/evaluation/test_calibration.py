@@ -160,3 +160,7 @@ def test_the_cut_is_the_smallest_score_or_the_highest_threshold_that_keeps_the_p
     many = Calibration("multi_label", {"any": PatternCalibration(9, misses=misses)})
     assert many.cut("a", 2, 0.8) == (pytest.approx(GRID[99]), "any")
     assert many.cut("a", 2, 0.81) == (pytest.approx(GRID[49]), "any")
+
+
+def test_certain_probabilities_at_certain_thresholds_are_at_a_half() -> None:
+    assert decide(np.array([[1.0, 0.0]]), np.array([1.0, 0.0])) == pytest.approx(np.array([[0.5, 0.5]]))
