@@ -50,8 +50,7 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, run: Run, place: World, report: Report | None = None) -> None:
-        self.recipe, self.run, self.place = recipe, run, place
-        training = recipe.training
+        self.recipe, self.run, self.place, training = recipe, run, place, recipe.training
         check_loggers(recipe)
         kind = StreamedData if recipe.data.streaming else IndexedData
         self.data = agreement.made_by_all(lambda: kind(recipe, place), place)
@@ -93,17 +92,15 @@ class Trainer:
         self.left_out.restore()
         self.loggers.done = self.done
         last: dict[str, float] = {}
-        loader = self.data.loader(self.done, self.total)
-        with self.stop, self.progress, reading(loader) as batches, self.loggers:
-            said = *self.data.notices(), *notices(self.plan.steps_per_epoch, self.recipe.training)
-            self.progress.say(*said)
+        with self.stop, self.progress, reading(self.data.loader(self.done, self.total)) as read, self.loggers:
+            self.progress.say(*self.data.notices(), *notices(self.plan.steps_per_epoch, self.recipe.training))
             if self.keeper.saved < 0:
                 last = self._begin()
                 self.progress.begin(self.done)
             elif self.owes_validation:
                 last = self._end_epoch()
             while self.done < self.total and not self._out_of_patience():
-                self._report(self.train_step(self._next(batches)))
+                self._report(self.train_step(self._next(read)))
                 if self.done % self.plan.steps_per_epoch == 0:
                     last = self._end_epoch()
                 elif self.clock.due:  # on the first process alone, which writes alone
@@ -197,8 +194,7 @@ class Trainer:
             return good
         if self.keeper.saved != self.done:
             self._save()
-        how = f"continue with: u2a train {self.run} --resume"
-        self.progress.say(f"stopped after step {self.done}; saved; {how}")
+        self.progress.say(f"stopped after step {self.done}; saved; continue with u2a train {self.run} --resume")
         if n_errors:
             raise errors[0] if errors else U2AError("another process met bad data; its message says which")
         raise KeyboardInterrupt
