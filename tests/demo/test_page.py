@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from processes import Python
 
 import u2a
+from u2a.plugins.loading import registry
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -119,3 +121,18 @@ def test_a_file_that_is_none_is_told(page: Any, tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(empty.getvalue()[:40])
     page.set_input_files("#u2a-image input[type=file]", str(tmp_path / "cut.png"))
     page.wait_for_function("document.querySelector('#u2a-seen').innerText.includes('image: ')")
+
+
+def test_inputs_are_made_from_what_plugins_read() -> None:
+    gr = pytest.importorskip("gradio")
+    from u2a_demo.page import _input
+
+    plugins = registry()
+    wanted = {"image": "Image", "text": "Textbox", "audio": "Audio", "video": "Video"}
+    wanted |= {kind: "File" for kind in ("depth", "tabular", "features") if kind in plugins.specs}
+    recipe = SimpleNamespace(plugins=plugins, modalities={kind: SimpleNamespace(kind=kind) for kind in wanted})
+    with gr.Blocks(analytics_enabled=False):
+        made = {kind: _input(SimpleNamespace(recipe=recipe), kind)[0] for kind in wanted}
+    assert {kind: type(one).__name__ for kind, one in made.items()} == wanted
+    if "tabular" in made:
+        assert made["tabular"].file_types == [".json"]
