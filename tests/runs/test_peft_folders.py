@@ -37,7 +37,6 @@ def encoders(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFact
         vocab_size=words,
         max_position_embeddings=24,
         attention_bias=True,
-        global_attn_every_n_layers=1,
         **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0),
     )
     tiny.save(hf.ModernBertModel(config), folder)
