@@ -134,6 +134,10 @@ HALF = [
     ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2 of WORLD_SIZE 2: ranks go from 0 to 1"),
     ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "1"}, "MASTER_ADDR is not set: where do they meet?"),
     ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, "MASTER_PORT is not set"),
+    (
+        {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "99999"},
+        "MASTER_PORT is 99999: ports go up to 65535",
+    ),
     ({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "2"}, "LOCAL_RANK is 2 of 2 processes here"),
     ({"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "1"}, "LOCAL_RANK is 1 of 1 processes here"),
     ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2"}, "srun started 4 copies of this"),
@@ -157,6 +161,16 @@ def nothing_launched(monkeypatch) -> None:
 
 
 PLACES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def test_a_port_that_is_none_is_refused_by_name(nothing_launched, monkeypatch) -> None:
+    from u2a.common.distributed import world
+
+    together = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "first"}
+    for name, value in together.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(U2AError, match="the environment variable MASTER_PORT is 'first'"), world("cpu"):
+        pass
 
 
 @pytest.mark.parametrize(("environment", "says"), HALF)

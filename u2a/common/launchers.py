@@ -59,11 +59,13 @@ def check_meeting_place() -> None:
     """Refuse where many processes are not told where they meet.
 
     Raises:
-        U2AError: MASTER_ADDR or MASTER_PORT is not set.
+        U2AError: MASTER_ADDR or MASTER_PORT is not set, or that is no port.
     """
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         if not os.environ.get(name, "").strip():
             raise U2AError(f"there are several processes, but {name} is not set: where do they meet? {REMEDY}")
+    if (port := whole("MASTER_PORT", 0)) > 65535:
+        raise U2AError(f"MASTER_PORT is {port}: ports go up to 65535; {REMEDY}")
 
 
 def check_copies() -> None:
