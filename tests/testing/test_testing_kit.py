@@ -239,6 +239,33 @@ def encoder_of_the_first_copy(net: Any, tokens: Tokens) -> torch.Tensor:
     return net.blocks[1](hidden_NLD, tokens.valid_NL)
 
 
+def first_blocks_that_are_run_again(net: Any, tokens: Tokens, count: int) -> Tokens:
+    """`encoder` does not look at what was run already."""
+    hidden_NLD = tokens.hidden_NLD
+    for block in net.blocks[:count]:
+        hidden_NLD = block(hidden_NLD, tokens.valid_NL)
+    return replace(tokens, hidden_NLD=hidden_NLD)
+
+
+def encoder_from_where_they_ended(net: Any, tokens: Tokens) -> torch.Tensor:
+    begun = tokens.extra.get("begun", 0)
+    hidden_NLD = tokens.hidden_NLD
+    for block in net.blocks[begun:]:
+        hidden_NLD = net.dropout(block(hidden_NLD, tokens.valid_NL))
+    return hidden_NLD
+
+
+def test_first_blocks_that_the_encoder_goes_on_from_pass() -> None:
+    def first_blocks(net: Any, tokens: Tokens, count: int) -> Tokens:
+        return replace(first_blocks_that_are_run_again(net, tokens, count), extra={"begun": count})
+
+    check = next(check for check in all_checks() if check.name == "blocks in two parts")
+    sound = replace(LETTERS, first_blocks=first_blocks, encoder=encoder_from_where_they_ended)
+    assert not check.failures(Case(sound, {}, MEMBERS))
+    idle = replace(sound, first_blocks=lambda net, tokens, count: replace(tokens, extra={"begun": 0}))
+    assert any("leave the hidden states as they were" in one for one in check.failures(Case(idle, {}, MEMBERS)))
+
+
 def not_finite(net: Any, tokens: Tokens) -> torch.Tensor:
     return encoder(net, tokens) * float("nan")
 
@@ -316,6 +343,11 @@ BREACHES = {
         "lora_targets",
     ),
     "final norm": ({"encoder": without_final_norm}, "no norm's output (positions that are: none)", "Encoder"),
+    "blocks in two parts": (
+        {"first_blocks": first_blocks_that_are_run_again},
+        "what the encoder gives after 1 of 2 blocks differs by",
+        "first_blocks",
+    ),
     "sharing": (
         {"options": Pretrained, "share_key": lambda options: "letters"},
         "it is 'letters' whatever encoder say",

@@ -42,7 +42,9 @@ def test_what_is_counted_as_learnable(tmp_path: Path, checkpoints: dict[str, Pat
     total = sum(x.numel() for x in load_file(checkpoints["clip"] / "model.safetensors").values())
     assert counts["lora"]["image.encoder"] == counts["frozen"]["image.encoder"] == (total, 0)
     assert counts["full"]["image.encoder"] == (total, total)
-    assert counts["lora"]["image.lora"] == (2 * 4 * (32 + 32),) * 2  # blocks, projections, A and B of rank 1
+    assert (
+        counts["lora"]["image.lora"] == (2 * 4 * 8 * (32 + 32),) * 2
+    )  # blocks, projections, A and B of rank 8
     assert "image.lora" not in counts["frozen"] | counts["full"]
 
 
