@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import click
 
-from u2a.cli.base import Command, set_option
+from u2a.cli.base import Command, checkpoint_option, set_option
 from u2a.errors import U2AError
 
 
@@ -16,7 +16,7 @@ from u2a.errors import U2AError
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
 @click.option("--open", "in_browser", is_flag=True, help="Open the page in this machine's browser.")
 @click.option("--split", default="test", show_default=True, help="Where the examples come from.")
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@checkpoint_option
 @set_option
 def demo(
     run: str | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from u2a.cli.base import Command, json_option, print_json, set_option
+from u2a.cli.base import Command, checkpoint_option, json_option, print_json, set_option
 
 
 @click.command(cls=Command)
@@ -17,13 +17,7 @@ from u2a.cli.base import Command, json_option, print_json, set_option
     "--samples", type=click.IntRange(min=1), default=32, show_default=True, help="How many to compare."
 )
 @click.option("--split", default="test", show_default=True, help="Where the samples come from.")
-@click.option(
-    "--checkpoint",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Which weights.",
-)
+@checkpoint_option
 @set_option
 @json_option
 def export(

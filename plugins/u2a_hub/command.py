@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from u2a.cli.base import Command, set_option
+from u2a.cli.base import Command, checkpoint_option, set_option
 
 
 @click.command(cls=Command)
@@ -22,13 +22,7 @@ from u2a.cli.base import Command, set_option
     metavar="MODALITY=OWNER/NAME[@REVISION]",
     help="Where on the hub the base weights of a local folder are.",
 )
-@click.option(
-    "--checkpoint",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Which weights.",
-)
+@checkpoint_option
 @click.option(
     "--to-folder", type=click.Path(path_type=Path), help="Write what would be pushed, and push nothing."
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from u2a.cli.base import Command, set_option
+from u2a.cli.base import Command, checkpoint_option, set_option
 from u2a.errors import U2AError
 
 #: Where the token may stand, so that it is in no list of processes.
@@ -69,7 +69,7 @@ _MIB = 2**20
     metavar="SECONDS",
     help="For what is inside when SIGTERM comes.",
 )
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@checkpoint_option
 @click.option("--access-log", is_flag=True, help="A line a request.")
 @set_option
 def serve(

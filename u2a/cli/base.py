@@ -149,6 +149,13 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Override a recipe key, e.g. --set training.lr=1e-4.",
 )
+checkpoint_option = click.option(
+    "--checkpoint",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Which weights.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

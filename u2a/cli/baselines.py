@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from u2a.cli.base import Command, json_option, print_json, set_option
+from u2a.cli.base import Command, checkpoint_option, json_option, print_json, set_option
 from u2a.common.terminal import out
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("run", required=False)
 @click.option("--split", default="test", show_default=True, help="The split to score.")
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@checkpoint_option
 @click.option(
     "--dedicated", is_flag=True, help="Train u2a on each pattern's modalities alone, in RUN's folder; resumes."
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
+from u2a.cli.base import Command, checkpoint_option, comma_list, json_option, print_json, set_option
 from u2a.cli.baselines import print_baselines
 from u2a.common.streams import dots, print_table
 from u2a.errors import U2AError
@@ -230,7 +230,7 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
     help="Write key, label and every class's probability per sample and pattern: .csv, .jsonl or .parquet.",
 )
 @click.option("--split", default="test", show_default=True, help="The split to score.")
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@checkpoint_option
 @set_option
 @json_option
 def evaluate(run: str | None, **options: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from u2a.cli.base import Command, json_text, print_json, set_option
+from u2a.cli.base import Command, checkpoint_option, json_text, print_json, set_option
 from u2a.cli.engines import chosen, engine_options
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     metavar="SHARE",
     help="Add prediction sets that hold the true class with this probability, e.g. 0.9.",
 )
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@checkpoint_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @engine_options
 @set_option

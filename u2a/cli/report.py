@@ -7,15 +7,12 @@ from typing import Any
 
 import click
 
-from u2a.cli.base import Command, comma_list, json_option, print_json, set_option
+from u2a.cli.base import Command, checkpoint_option, comma_list, json_option, print_json, set_option
 from u2a.cli.engines import chosen, engine_options
 from u2a.common.streams import can_print, print_table
 from u2a.errors import U2AError
 
 split_option = click.option("--split", default="test", show_default=True, help="The split to score.")
-checkpoint_option = click.option(
-    "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
-)
 folder_type = click.Path(file_okay=False, writable=True, path_type=Path)
 
 
