@@ -38,7 +38,7 @@ def push(
     to_folder: Path | None,
     sets: tuple[str, ...],
 ) -> None:
-    """Put RUN on the hub as OWNER/NAME: about 1 MB.
+    """Put RUN on the hub as OWNER/NAME: a few MB.
 
     Adapters, mask tokens, head, calibration, the recipe without this machine's paths, the plugins it needs with
     their versions, and a card with every pattern's scores. Base weights are named by id, revision and SHA-256
