@@ -19,7 +19,7 @@ from u2a.evaluation.metrics import scores
 from u2a.evaluation.scenarios import (
     count_kept,
     keep_mask,
-    parse_keep,
+    parse_shares,
     patterns,
     ranks,
     sweep,
@@ -102,7 +102,7 @@ def test_rates_weigh_the_accuracies_of_a_sweep(run: str):
     assert f"expected accuracy {found['score']:.4f} (95 % interval" in text
     assert "95 %, all patterns together" in text
     assert "use it without" in four.invoke("eval", run, "--rates", "left=0.2", "--sweep", code=2)
-    assert "no such modality: depth" in four.invoke("eval", run, "--rates", "depth=0.2", code=2)
+    assert "--rates depth=0.2: no such modality" in four.invoke("eval", run, "--rates", "depth=0.2", code=2)
 
 
 def test_sweep_refuses_drop_and_keep(run: str):
@@ -225,12 +225,12 @@ def test_keep_on_the_command_line_lies_between_complete_and_dropped(run: str):
 )
 def test_keep_refuses_in_one_line(value: str, message: str):
     with pytest.raises(U2AError, match=message):
-        parse_keep([value], ("left", "plot"))
+        parse_shares("--keep", [value], ("left", "plot"), "share")
 
 
 def test_keep_refuses_a_second_share_of_a_modality():
     with pytest.raises(U2AError, match=r"--keep plot=0\.9: plot has the share 0\.3 already; give one$"):
-        parse_keep(["plot=0.3", "left=0.3", "plot=0.9"], ("left", "plot"))
+        parse_shares("--keep", ["plot=0.3", "left=0.3", "plot=0.9"], ("left", "plot"), "share")
 
 
 def test_a_large_split_is_scored_as_a_small_one(run: str):

@@ -363,10 +363,10 @@ def test_the_standard_error_of_an_expected_accuracy_is_that_of_each_samples_expe
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a", "expected MODALITY=RATE"),
-        ("c=0.2", "no such modality: c; this run has a, b"),
-        ("a=0.2,a=0.3", "a is given twice"),
-        ("a=20", "from 0 to 1"),
+        ("a", "expected MODALITY=RATE, e.g. --rates a=0.3"),
+        ("c=0.2", "--rates c=0.2: no such modality; this run has a, b"),
+        ("a=0.2,a=0.3", "a has the rate 0.2 already; give one"),
+        ("a=20", "--rates a=20: the rate must be a number from 0 to 1"),
         ("a=nan", "from 0 to 1"),
         ("a=1,b=1", "must be there sometimes"),
     ],

@@ -104,36 +104,40 @@ def check_conditions(names: Sequence[str], drop: Sequence[str], keep: Sequence[s
     """Refuse what ``--drop`` and ``--keep`` cannot mean together or alone; the shares that are kept.
 
     Raises:
-        U2AError: an unknown modality, one both dropped and kept, all dropped, or see `parse_keep`.
+        U2AError: an unknown modality, one both dropped and kept, all dropped, or see `parse_shares`.
     """
     check_dropped(names, drop)
-    shares = parse_keep(keep, names)
+    shares = parse_shares("--keep", keep, names, "share")
     if twice := [name for name in drop if name in shares]:
         raise U2AError(f"{twice[0]} is both dropped and kept in a share of the samples: give one of the two")
     return shares
 
 
-def parse_keep(values: Sequence[str], names: Sequence[str]) -> dict[str, Decimal]:
+def parse_shares(option: str, values: Sequence[str], names: Sequence[str], what: str) -> dict[str, Decimal]:
     """``["text=0.3"]`` as ``{"text": Decimal("0.3")}``.
 
+    Args:
+        option, what: what is typed and what it gives, for errors: ``--keep`` and ``share``.
+
     Raises:
-        U2AError: not of that form, no such modality, one given twice, or a share outside 0..1.
+        U2AError: not of that form, no such modality, one given twice, or a number outside 0..1.
     """
     shares: dict[str, Decimal] = {}
     for value in values:
-        name, equals, text = value.partition("=")
+        typed = f"{option} {value}"
+        name, equals, text = (part.strip() for part in value.partition("="))
         if not equals or not name:
-            raise U2AError(f"--keep {value}: expected MODALITY=SHARE, e.g. --keep {names[0]}=0.3")
+            raise U2AError(f"{typed}: expected MODALITY={what.upper()}, e.g. {option} {names[0]}=0.3")
         if name not in names:
-            raise U2AError(f"--keep {value}: no such modality; this run has {', '.join(names)}")
+            raise U2AError(f"{typed}: no such modality; this run has {', '.join(names)}")
         if name in shares:
-            raise U2AError(f"--keep {value}: {name} has the share {shares[name]} already; give one")
+            raise U2AError(f"{typed}: {name} has the {what} {shares[name]} already; give one")
         try:
             share = Decimal(text)
         except ArithmeticError:
             share = Decimal(-1)
         if not (share.is_finite() and 0 <= share <= 1):
-            raise U2AError(f"--keep {value}: the share must be a number from 0 to 1")
+            raise U2AError(f"{typed}: the {what} must be a number from 0 to 1")
         shares[name] = share
     return shares
 
@@ -171,7 +175,7 @@ def keep_mask(
     Args:
         keys: the samples' keys; names: the modalities, in recipe order.
         present_NM: bool, presence in the data.
-        shares: modality to share (see `parse_keep`); the other modalities are kept everywhere.
+        shares: modality to share (see `parse_shares`); the other modalities are kept everywhere.
 
     Returns:
         kept_NM: bool; of the n samples with a modality, exactly ``count_kept(share, n)`` keep it.

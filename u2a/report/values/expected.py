@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from u2a.errors import U2AError
+from u2a.evaluation.scenarios import parse_shares
 from u2a.report.values.intervals import LEVEL, degrees_of_freedom, of_score, satterthwaite
 from u2a.report.values.mixing import Mix
 from u2a.report.values.patterns import PatternValues, pattern_scores
@@ -40,22 +41,7 @@ def parse_rates(text: str, names: Sequence[str]) -> dict[str, Decimal]:
     Raises:
         U2AError: not of that form, no such modality, one given twice, a rate outside 0..1, or all 1.
     """
-    rates: dict[str, Decimal] = {}
-    for part in text.split(","):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not name:
-            raise U2AError(f"--rates {text}: expected MODALITY=RATE,..., e.g. --rates {names[0]}=0.2")
-        if name not in names:
-            raise U2AError(f"--rates {text}: no such modality: {name}; this run has {', '.join(names)}")
-        if name in rates:
-            raise U2AError(f"--rates {text}: {name} is given twice")
-        try:
-            rate = Decimal(value)
-        except ArithmeticError:
-            rate = Decimal(-1)
-        if not (rate.is_finite() and 0 <= rate <= 1):
-            raise U2AError(f"--rates {text}: {name} must be missing at a rate from 0 to 1")
-        rates[name] = rate
+    rates = parse_shares("--rates", text.split(","), names, "rate")
     if all(rates.get(name) == 1 for name in names):
         raise U2AError(f"--rates {text}: at least one of {', '.join(names)} must be there sometimes")
     return rates
