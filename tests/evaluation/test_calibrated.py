@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,9 +12,17 @@ import torch
 from sklearn.metrics import brier_score_loss, log_loss
 
 from u2a.evaluation import rising
-from u2a.evaluation.calibrated import error_by_chance, errors_of_confidence, expected_calibration_error
-from u2a.evaluation.calibration import Calibration, PatternCalibration
+from u2a.evaluation.calibrated import (
+    calibration_of,
+    error_by_chance,
+    errors_of_confidence,
+    expected_calibration_error,
+)
+from u2a.evaluation.calibration import GRID, Calibration, PatternCalibration
+from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.rising import rising_confidence
+from u2a.plugins.loading import registry
+from u2a.recipe.task import TaskSection
 
 
 def test_proper_scores_are_scikit_learns() -> None:
@@ -59,3 +68,111 @@ def test_a_confidence_rises_against_what_the_sample_had_before(monkeypatch: pyte
     assert rising_confidence(model, encoded, raw, (True, True)) is None
     tempered = Calibration("single_label", {"a": PatternCalibration(9, 3.0), "a+b": PatternCalibration(9)})
     assert rising_confidence(model, encoded, tempered, (True, False)) == 0
+
+
+@dataclass
+class Adding:
+    """Logits are the sum of what modalities a and b say by themselves."""
+
+    names: tuple[str, ...] = ("a", "b")
+    device: str = "cpu"
+
+    def classify(
+        self, cls_NMD: torch.Tensor, mask_NMMD: torch.Tensor, present_NM: torch.Tensor
+    ) -> torch.Tensor:
+        return (cls_NMD * present_NM[:, :, None]).sum(1)
+
+
+def said(a: list[list[float]], b: list[list[float]], target: list[Any]) -> Encoded:
+    """Samples by what a and b say; the last has only b."""
+    present = torch.ones(len(a), 2, dtype=torch.bool)
+    present[-1, 0] = False
+    cls_NMD = torch.stack([torch.tensor(a), torch.tensor(b)], 1)
+    mask = torch.zeros(len(a), 2, 2, cls_NMD.shape[2])
+    keys = tuple(map(str, range(len(a))))
+    return Encoded(cls_NMD, mask, present, torch.tensor(target), torch.arange(len(a)), keys)
+
+
+def task(kind: str, classes: str) -> TaskSection:
+    given = {"kind": kind, "classes": list(classes)}
+    return TaskSection.model_validate(given, context={"plugins": registry()})
+
+
+def test_what_calibration_makes_of_a_pattern_of_one_label() -> None:
+    """Logits are twice the logarithms of (.5, .25, .25), (.2, .6, .2) and the first again: at 2 they are right.
+
+    Raw probabilities go with the squares: 4 : 1 : 1 and 1 : 9 : 1. Where b takes back all that a said, a is
+    surer alone; elsewhere b says nothing. With a temperature of 100 any pattern is surer than the complete one.
+    """
+    p = np.array([[0.5, 0.25, 0.25], [0.2, 0.6, 0.2], [0.5, 0.25, 0.25], [0.9, 0.05, 0.05]])
+    a = (2 * np.log(p)).astype("float32").tolist()
+    nothing = [0.0, 0.0, 0.0]
+    encoded = said(a, [[-x for x in a[0]], nothing, nothing, nothing], [0, 1, 1, 2])
+    fitted = {
+        "a": PatternCalibration(3, 2.0, scores=(0.1, 0.3, 0.6)),
+        "any": PatternCalibration(3, 100.0, scores=(0.1, 0.3, 0.6)),
+    }
+    of_one, calibration = task("single_label", "xyz"), Calibration("single_label", fitted)
+    found = calibration_of(cast(Any, Adding()), encoded, of_one, calibration, (True, False), 0.75)
+    rank_3 = {"coverage": 2 / 3, "set_size": 1.0, "set_from": "a"}  # of three: 1 - 0.6 and more
+    assert found == {
+        "n": 3,
+        "temperature": 2.0,
+        "slope": 1.0,
+        "shift": 0.0,
+        "ece": pytest.approx((1 / 3 + 2 / 11) / 3),
+        "ece_chance": pytest.approx(np.sqrt(2 / np.pi) * (np.sqrt(4 / 9) + np.sqrt(18 / 121)) / 3),
+        "brier": pytest.approx((1 / 6 + 6 / 121 + (16 + 25 + 1) / 36) / 3),
+        "nll": pytest.approx(-(np.log(2 / 3) + np.log(9 / 11) + np.log(1 / 6)) / 3),
+        "ece_calibrated": pytest.approx(0.4 / 3),
+        "ece_chance_calibrated": pytest.approx(np.sqrt(2 / np.pi) * (np.sqrt(0.5) + np.sqrt(0.24)) / 3),
+        "brier_calibrated": pytest.approx((0.375 + 0.24 + 0.875) / 3),
+        "nll_calibrated": pytest.approx(-(np.log(0.5) + np.log(0.6) + np.log(0.25)) / 3),
+        "rises": pytest.approx(1 / 3),
+        "rises_calibrated": 1.0,
+        **rank_3,
+    }
+    by_default = calibration_of(cast(Any, Adding()), encoded, of_one, calibration, (True, False))
+    wide = {"coverage": 1.0, "set_size": 3.0, "set_from": "none"}  # three samples cannot promise 0.9
+    assert by_default == {**found, **wide}
+    none = Calibration("single_label")
+    assert calibration_of(cast(Any, Adding()), encoded, of_one, none, (True, False)) == {}
+    lost = said(a[3:], [nothing], [2])
+    assert calibration_of(cast(Any, Adding()), lost, of_one, calibration, (True, False)) == {}
+
+
+def test_what_calibration_makes_of_a_pattern_of_several_labels() -> None:
+    """At 0.5 the first label is found once of twice, at its threshold of 0.3 always; nobody has the second."""
+    p = np.array([[0.6, 0.1], [0.4, 0.1], [0.2, 0.8], [0.9, 0.9]])
+    a = np.log(p / (1 - p)).astype("float32").tolist()
+    encoded = said(a, [[0.0, 0.0]] * 4, [[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    misses = tuple(np.where(GRID <= 0.4, 0.0, 1.0).tolist())
+    fitted = {"a": PatternCalibration(99, thresholds=(0.3, 0.85), misses=misses)}
+    found = calibration_of(
+        cast(Any, Adding()),
+        encoded,
+        task("multi_label", "xy"),
+        Calibration("multi_label", fitted),
+        (True, False),
+    )
+    assert {name: found[name] for name in ("f1_micro", "f1_micro_fitted")} == {
+        "f1_micro": pytest.approx(2 / (2 + 1 + 1)),
+        "f1_micro_fitted": 1.0,
+    }
+    assert found["f1_macro"] == pytest.approx(2 / 3)  # of the classes that occur
+    assert found["f1_macro_fitted"] == 1.0
+    assert not any(name.startswith("mean_average") or name == "map" for name in found)
+    assert (found["set_from"], found["set_size"], found["coverage"]) == ("a", 1.0, 1.0)
+
+
+def test_what_is_impossible_costs_a_number() -> None:
+    """A probability of 0 counts as float32's least normal number, 2 ** -126."""
+    least = 126 * np.log(2)
+    one = errors_of_confidence(np.array([[1.0, 0.0]]), np.array([1]), "single_label")
+    several = errors_of_confidence(np.array([[1.0, 0.0]]), np.array([[0.0, 0.0]]), "multi_label")
+    assert (one["nll"], several["nll"]) == (pytest.approx(least), pytest.approx(least / 2))
+
+
+def test_certain_and_impossible_cases_lie_in_the_outer_bins() -> None:
+    p, target = np.array([[0.0, 0.05], [1.0, 0.95]]), np.array([[1.0, 0.0], [1.0, 0.0]])
+    assert expected_calibration_error(p, target, "multi_label") == pytest.approx((0.95 + 0.95) / 4)

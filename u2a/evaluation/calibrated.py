@@ -85,8 +85,7 @@ def _fitted(
 
 
 def reached_coverage(chosen_NC: np.ndarray, target: np.ndarray) -> float:
-    """Share of the samples whose set holds the true class; multi-label: mean share of a sample's labels in
-    it."""
+    """Share of the samples whose set holds the true class; multi-label: mean share of a sample's labels."""
     if target.ndim == 1:
         return float(chosen_NC[np.arange(len(target)), target].mean())
     held_N = (chosen_NC & (target > 0)).sum(1) / np.maximum(target.sum(1), 1)

@@ -91,8 +91,7 @@ class Calibration:
 
         Single-label: sets hold the true class with probability `coverage`. Multi-label: the expected share of a
         sample's labels that the set lacks is at most ``1 - coverage``. A group of too few samples cannot
-        promise
-        that: the next coarser one is taken; ``(0, "none")`` where none can: every class.
+        promise that: the next coarser one is taken; ``(0, "none")`` where none can: every class.
         """
         for group in self.groups(pattern, n_modalities):
             one = self.patterns[group]

@@ -37,8 +37,7 @@ def fit_calibration(
     Args:
         names: the modalities, in recipe order.
         patterns: presence to ``(logits_NC, target)`` of the validation samples that can have it; targets are
-        class
-            numbers ``[N]``, or 0 and 1 ``[N, C]``.
+            class numbers ``[N]``, or 0 and 1 ``[N, C]``.
     """
     there = {present: data for present, data in patterns.items() if len(data[1])}
     if not there:
