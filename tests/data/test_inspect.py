@@ -87,7 +87,7 @@ def test_counts_and_everything_wrong(odd: Path) -> None:
     )
     wrong = "\n".join(report["wrong"])
     assert "class 'film': never in train, but in test (3)" in wrong
-    assert "class 'town': only 1 training samples" in wrong
+    assert "class 'town': only 1 training sample" in wrong
     assert "class 'sea'" not in wrong
     assert "1 keys are in train and test: 'train-0'" in wrong
     assert "1 image files are the same in train and test: 'train-0'" in wrong

@@ -212,6 +212,13 @@ def sha256_of(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
+def identity_of(folder: Path, options: PretrainedOptions) -> dict[str, Any]:
+    """Which weights a checkpoint's folder holds: what was asked for, the hub's commit, the files' hash."""
+    revision = None if is_local(options) else folder.name  # the hub's cache names a folder after its commit
+    digest = sha256_of(weight_files(folder, options.encoder))
+    return {"id": options.encoder, "revision": revision, "sha256": digest}
+
+
 def local_folder(options: PretrainedOptions) -> Path:
     """The encoder's folder, which must exist."""
     folder = encoder_folder(options.encoder)

@@ -12,9 +12,8 @@ from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import (
     PretrainedOptions,
     config_folder,
-    is_local,
+    identity_of,
     read_json,
-    sha256_of,
     weight_files,
     weights_folder,
 )
@@ -66,7 +65,7 @@ def load_config(model_class: type[PreTrainedModel], folder: Path) -> PreTrainedC
             config = config_class.from_pretrained(folder, trust_remote_code=False)
             return config_class.from_dict({**config.to_dict(), **older}) if isinstance(older, dict) else config
     except Exception as error:  # transformers validates with errors of many kinds
-        raise U2AError(f"{folder / 'config.json'} cannot be used: {_one_line(error)}") from None
+        raise U2AError(f"{folder / 'config.json'} cannot be used: {one_line(error, 300)}") from None
 
 
 def config_of(known: Architecture, options: PretrainedOptions, packaged: Path | None = None) -> Any:
@@ -125,7 +124,7 @@ def load_backbone(
     else:
         config._attn_implementation = _attention(model_class)
         module, ignored = model_class(config, **init), []
-    module.u2a_base = _identity(folder, options) if weights else None
+    module.u2a_base = identity_of(folder, options) if weights else None
     if weights:
         check_finite(module, options.encoder)
         small = config_folder(options, packaged)  # where the preprocessor reads
@@ -192,7 +191,7 @@ def _read(
         if bare is not tensors and len((again := load(bare))[2]) < len(missing):
             tensors, (module, info, missing) = bare, again
     except Exception as error:  # safetensors, shape and key errors come in many classes
-        raise CheckpointError(f"encoder {options.encoder} cannot be loaded: {_one_line(error)}") from None
+        raise CheckpointError(f"encoder {options.encoder} cannot be loaded: {one_line(error, 300)}") from None
     for name, held, wanted in info["mismatched_keys"]:
         raise CheckpointError(
             f"encoder {options.encoder} cannot be loaded: {name} is {list(held)} in the weights and "
@@ -227,14 +226,3 @@ def _from_tensors(
         trust_remote_code=False,
         **init,
     )
-
-
-def _identity(folder: Path, options: PretrainedOptions) -> dict[str, Any]:
-    files = weight_files(folder, options.encoder)
-    # The hub's cache names a snapshot's folder after its commit.
-    revision = None if is_local(options) else folder.name
-    return {"id": options.encoder, "revision": revision, "sha256": sha256_of(files)}
-
-
-def _one_line(error: BaseException) -> str:
-    return one_line(error, 300)

@@ -22,7 +22,7 @@ from u2a.contract.modality import (
     Tokens,
     Tune,
 )
-from u2a.encoders.files import PretrainedOptions, weight_files, weights_folder
+from u2a.encoders.files import PretrainedOptions, identity_of, weight_files, weights_folder
 from u2a.encoders.pretrained import PRETRAINED
 from u2a.errors import CheckpointError, PluginError, one_line
 
@@ -124,7 +124,6 @@ class _Parts:
 
 
 def _read(module: nn.Module, options: PretrainedOptions) -> None:
-    from u2a.encoders.files import is_local, sha256_of
     from u2a.encoders.identity import IMAGE_FILES, TEXT_FILES, file_hashes
     from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors, unwrapped
 
@@ -143,12 +142,8 @@ def _read(module: nn.Module, options: PretrainedOptions) -> None:
         )
     check_leftovers(module, unexpected, options.encoder, tensors)
     check_finite(module, options.encoder)
-    module.u2a_base = {  # type: ignore[assignment]
-        "id": options.encoder,
-        "revision": None if is_local(options) else folder.name,
-        "sha256": sha256_of(files),
-        "files": file_hashes(folder, ("config.json", *IMAGE_FILES, *TEXT_FILES)),
-    }
+    decisive = file_hashes(folder, ("config.json", *IMAGE_FILES, *TEXT_FILES))
+    module.u2a_base = {**identity_of(folder, options), "files": decisive}  # type: ignore[assignment]
 
 
 def _embedding(backbone: Any, inputs: Inputs) -> Tokens:

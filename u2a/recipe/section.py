@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 
 from u2a.plugins.registry import Registry
 
@@ -28,3 +28,18 @@ class Section(BaseModel):
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError(f"is {str(value).lower()}, where no true or false belongs")
         return value
+
+
+class PluginSection(Section):
+    """A section that asks plugins: those that the recipe was validated with."""
+
+    _plugins: Registry = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep them."""
+        self._plugins = plugins_of(context)
+
+    @property
+    def plugins(self) -> Registry:
+        """Where modalities, metrics and loggers come from."""
+        return self._plugins

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from u2a.contract.modality import ModalityOptions
 from u2a.contract.paths import PathOrUrl
-from u2a.plugins.registry import Registry
 from u2a.recipe.data import DataSection
 from u2a.recipe.kept import plain
-from u2a.recipe.section import ModalityName, Name, Section, plugins_of
+from u2a.recipe.section import ModalityName, Name, PluginSection, Section
 from u2a.recipe.task import TaskSection
 
 
@@ -145,7 +144,7 @@ class TrainingSection(Section):
         return self
 
 
-class Recipe(Section):
+class Recipe(PluginSection):
     """A whole recipe; `modalities` keep the order of the file, which is their order everywhere."""
 
     name: Name = Field(description="of the runs: `runs/NAME-001` and so on")
@@ -155,17 +154,6 @@ class Recipe(Section):
     modalities: dict[ModalityName, SerializeAsAny[ModalityOptions]] = Field(min_length=1)
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
-
-    _plugins: Registry = PrivateAttr()
-
-    def model_post_init(self, context: Any) -> None:
-        """Keep the plugins that the recipe was validated with."""
-        self._plugins = plugins_of(context)
-
-    @property
-    def plugins(self) -> Registry:
-        """Where its modalities, metrics and loggers come from."""
-        return self._plugins
 
     def resolved(self) -> dict[str, Any]:
         """Every value in effect, defaults included, as plain TOML types."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from u2a.common.values import nfc
 from u2a.contract.extensions import MetricSpec
 from u2a.errors import PluginError
-from u2a.plugins.registry import Registry, Shelf
-from u2a.recipe.section import Section, plugins_of
+from u2a.plugins.registry import Shelf
+from u2a.recipe.section import PluginSection, plugins_of
 
 
 def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
     return classes
 
 
-class TaskSection(Section):
+class TaskSection(PluginSection):
     """What is predicted, and how it is scored."""
 
     kind: Literal["single_label", "multi_label"] = Field(
@@ -50,16 +50,10 @@ class TaskSection(Section):
         "modality missing, or the complete pattern alone",
     )
 
-    _plugins: Registry = PrivateAttr()
-
-    def model_post_init(self, context: Any) -> None:
-        """Keep the plugins whose metrics score this task."""
-        self._plugins = plugins_of(context)
-
     @property
     def metrics(self) -> Shelf[MetricSpec]:
         """The installed metrics."""
-        return self._plugins.metrics
+        return self.plugins.metrics
 
     @property
     def headline(self) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from u2a.common.values import MISSING_WORDS, missing_word, nfc
 from u2a.contract.blame import reason_of
 from u2a.data.inspection.members import describe
+from u2a.data.packing.summary import rare_classes
 from u2a.data.reading.missing import count_presence
 from u2a.data.reading.missing_rule import apply_missing
 from u2a.data.reading.opening import open_recipe_split
@@ -152,18 +153,11 @@ def _three(values: Sequence[float] | NDArray[Any]) -> tuple[float, float, float]
 
 
 def _odd_classes(reports: Mapping[str, SplitReport], recipe: Recipe) -> Iterator[str]:
-    train = reports.get("train")
     for name, report in reports.items():
         if report.unlabelled:
             yield f"{name}: {report.unlabelled} samples have no label; they cannot be trained on or scored"
-    for label in recipe.task.classes if train else ():
-        assert train is not None
-        elsewhere = [f"{name} ({r.classes[label]})" for name, r in reports.items() if r.classes[label]]
-        if not train.classes[label]:
-            where = f"but in {', '.join(elsewhere)}" if elsewhere else "nor anywhere else"
-            yield f"class {label!r}: never in train, {where}"
-        elif train.classes[label] < FEW:
-            yield f"class {label!r}: only {train.classes[label]} training samples"
+    if "train" in reports:
+        yield from rare_classes(recipe.task.classes, {name: r.classes for name, r in reports.items()}, FEW)
 
 
 def _modalities_without(splits: Mapping[str, Split]) -> Iterator[str]:

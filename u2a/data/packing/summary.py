@@ -125,13 +125,20 @@ def odd_data(summary: Summary, recipe: Recipe) -> Iterator[str]:
     if train is None:
         yield f"there is no split 'train' ({', '.join(summary)}), so nothing to train on"
         return
-    for label in recipe.task.classes if train.labels else ():
-        elsewhere = [f"{name} ({s.labels[label]})" for name, s in summary.items() if s.labels[label]]
-        if not train.labels[label]:
-            where = f"but in {', '.join(elsewhere)}" if elsewhere else "nor elsewhere"
+    if train.labels:
+        yield from rare_classes(recipe.task.classes, {name: split.labels for name, split in summary.items()}, 2)
+
+
+def rare_classes(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]], enough: int) -> Iterator[str]:
+    """Classes that fewer than `enough` training samples have; `counts` are by split, then by class."""
+    for label in classes:
+        n = counts["train"].get(label, 0)
+        elsewhere = [f"{name} ({held[label]})" for name, held in counts.items() if held.get(label)]
+        if not n:
+            where = f"but in {', '.join(elsewhere)}" if elsewhere else "nor anywhere else"
             yield f"class {label!r}: never in train, {where}"
-        elif train.labels[label] == 1:
-            yield f"class {label!r}: only 1 training sample"
+        elif n < enough:
+            yield f"class {label!r}: only {n} training sample{'s' if n > 1 else ''}"
 
 
 def _labelled(n: int, without: int) -> str:
