@@ -47,7 +47,6 @@ class Batcher:
         delay: seconds.
         coming: how many samples are being read or wait.
         done: told of each batch: its size, its seconds.
-        begin: called once in the thread.
     """
 
     def __init__(
@@ -57,13 +56,12 @@ class Batcher:
         delay: float,
         coming: Callable[[], int],
         done: Callable[[int, float], None],
-        begin: Callable[[], None],
     ) -> None:
         self._predict, self._size, self._delay = predict, size, delay
         self._coming, self._done = coming, done
         self._waiting: deque[Job] = deque()
         self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "predict", begin)
+        self._thread = ThreadPoolExecutor(1, "predict")
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from u2a.errors import U2AError
 from u2a_serve.batching import Batcher
 from u2a_serve.bodies import Given, parse, read_body
+from u2a_serve.cores import Cores
 from u2a_serve.gate import Gate
 from u2a_serve.limits import Limits
 from u2a_serve.measures import Measures
@@ -23,8 +25,14 @@ from u2a_serve.values import Reader
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from u2a.contract.modality import Example
     from u2a.evaluation.predict import Prediction
     from u2a.evaluation.trained import Model
+
+T = TypeVar("T")
+Read = tuple[dict[str, "Example"], list[Fault]]
+#: A body up to so many bytes is parsed and read in one go: it stays in memory until then.
+AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -83,18 +91,11 @@ class Service:
         self.reader = Reader(model, settings.limits)
         readers = settings.readers or max(2, len(os.sched_getaffinity(0)))
         self._readers = ThreadPoolExecutor(readers, "read", torch.set_num_threads, (1,))
-        threads = torch.get_num_threads()
-        self.batcher = Batcher(
-            model.predictor.predict,
-            settings.batch,
-            settings.delay,
-            lambda: self._coming,
-            self._done,
-            lambda: torch.set_num_threads(threads),
-        )
+        self._cores = Cores(torch.get_num_threads())
+        self.batcher = Batcher(self._predict, settings.batch, settings.delay, lambda: self._coming, self._done)
         self.measures = Measures(model, self.gate, lambda: len(self.batcher))
         self._work: asyncio.Task[None] | None = None
-        self._coming = 0  # samples that are being read, or wait
+        self._coming = 0  # samples that are being parsed or read, or wait
 
     def start(self) -> None:
         """Begin to answer; in the event loop."""
@@ -123,24 +124,55 @@ class Service:
             self.model.predictor.check_coverage(coverage)
         except U2AError as error:
             raise Refused(422, [Fault(str(error))]) from error
-        limits, loop = self.settings.limits, asyncio.get_running_loop()
+        limits = self.settings.limits
         with self.gate.enter() as place:
             body = await read_body(request, place, limits.body)
             kind = request.headers.get("content-type", "")
-            samples = await loop.run_in_executor(self._readers, parse, body, kind, limits)
-            del body
-            place.samples(len(samples))
-            self._coming += len(samples)
-            found = await asyncio.gather(*(self._one(i, one, coverage) for i, one in enumerate(samples)))
+            self._coming += 1  # it holds one sample at least
+            try:
+                samples, read = await self._in_reader(self._open, body, kind)
+                del body
+                place.samples(len(samples))
+            except BaseException:
+                self._coming -= 1
+                raise
+            self._coming += len(samples) - 1
+            found = await asyncio.gather(*(self._one(i, one, coverage, read) for i, one in enumerate(samples)))
         faults = [fault for _, of_one in found for fault in of_one]
         return Answer([prediction for prediction, _ in found], faults)
 
+    async def _in_reader(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call, *arguments)
+
+    def _open(self, body: bytes, kind: str) -> tuple[list[dict[str, Given]], Read | None]:
+        """A body's samples; of one that is alone also what is read: a way to a thread and back costs time."""
+        samples = parse(body, kind, self.settings.limits)
+        alone = len(samples) == 1 and len(body) <= AT_ONCE
+        return samples, self._read(0, samples[0]) if alone else None
+
+    def _read(self, i: int, given: dict[str, Given]) -> Read:
+        begun = time.thread_time()
+        found = self.reader.read(i, given)
+        self._cores.read(time.thread_time() - begun)
+        return found
+
+    def _predict(
+        self, examples: Sequence[dict[str, Example]], coverages: Sequence[float | None]
+    ) -> list[Prediction]:
+        """A batch's predictions, on as many threads as reading leaves free; in the batcher's thread."""
+        threads = self._cores.for_network(reading=self._coming > len(examples))
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        begun = time.thread_time()
+        found = self.model.predictor.predict(examples, coverages)
+        self._cores.passed(threads * (time.thread_time() - begun) / len(examples))
+        return found
+
     async def _one(
-        self, i: int, given: dict[str, Given], coverage: float | None
+        self, i: int, given: dict[str, Given], coverage: float | None, read: Read | None
     ) -> tuple[Prediction | None, Sequence[Fault]]:
-        loop = asyncio.get_running_loop()
         try:
-            example, faults = await loop.run_in_executor(self._readers, self.reader.read, i, given)
+            example, faults = read or await self._in_reader(self._read, i, given)
             if faults:
                 return self._count(None, faults)
             return self._count(await self.batcher.predict(example, coverage), ())

@@ -10,6 +10,7 @@ import pytest
 
 from u2a.errors import U2AError
 from u2a_serve.batching import Batcher
+from u2a_serve.cores import Cores
 from u2a_serve.gate import Gate
 from u2a_serve.refusals import Refused
 
@@ -19,7 +20,7 @@ class Recorded:
 
     def __init__(self, size: int, delay: float, coming: int) -> None:
         self.batches: list[list[int]] = []
-        self.batcher = Batcher(self._predict, size, delay, lambda: coming, lambda *_: None, lambda: None)
+        self.batcher = Batcher(self._predict, size, delay, lambda: coming, lambda *_: None)
 
     def _predict(self, examples: Sequence[Any], coverages: Sequence[Any]) -> list[Any]:
         self.batches.append(list(examples))
@@ -97,3 +98,18 @@ def test_a_gate_holds_samples_and_bytes_and_gives_them_back() -> None:
     gate.draining = True
     with pytest.raises(Refused, match="503"), gate.enter():
         pass
+
+
+def test_the_network_has_the_cores_that_reading_leaves_free() -> None:
+    cores = Cores(8)
+    assert cores.for_network(reading=True) == 8  # nothing is known yet
+    cores.read(0.030)
+    cores.passed(0.010)
+    assert cores.for_network(reading=True) == 2  # a quarter of the work
+    assert cores.for_network(reading=False) == 8
+    for _ in range(100):
+        cores.passed(0.270)
+    assert cores.for_network(reading=True) == 7  # nine tenths
+    for _ in range(100):
+        cores.passed(0.0001)
+    assert cores.for_network(reading=True) == 1

@@ -34,12 +34,14 @@ def lora_targets(backbone: nn.Module) -> list[list[str]]:
 
 
 def block_list(backbone: Any) -> Any:
-    """The list of a backbone's blocks.
+    """The list of a backbone's blocks; its name is kept, since each pass asks for it.
 
     Raises:
         U2AError: there is not exactly one.
     """
-    return backbone.get_submodule(_blocks(backbone)[0])
+    if not hasattr(backbone, "u2a_blocks"):
+        backbone.u2a_blocks = _blocks(backbone)[0]
+    return backbone.get_submodule(backbone.u2a_blocks)
 
 
 def _blocks(backbone: Any) -> tuple[str, int]:

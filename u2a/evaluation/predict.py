@@ -121,14 +121,14 @@ class Predictor:
             raise BadSample(f"{_short(where)}: {error}") from error
 
     def _member(self, name: str, value: Any) -> bytes:
+        if isinstance(value, bytes):
+            return value
         spec = self.recipe.plugins.spec(self.recipe.modalities[name].kind)
         inline_text = isinstance(value, str) and "txt" in spec.extensions
         if inline_text and looks_like_file(value) and os.path.isfile(value):
             raise U2AError(
                 f"{name}: {short(value)} is a file; to read it: {name}_path (--{name}-path on the command line)"
             )
-        if isinstance(value, bytes):
-            return value
         if isinstance(value, str | Path) and not inline_text:
             return _read_file(name, Path(value))
         if spec.to_member is None:
