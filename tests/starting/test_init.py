@@ -358,6 +358,40 @@ def test_a_column_that_says_the_label_again_is_no_modality(here: Path) -> None:
     assert "--label said" in said
 
 
+def test_ids_that_files_are_called_by_are_no_second_modality(here: Path) -> None:
+    rows = films(here)
+    for number, row in enumerate(rows):
+        row["code"] = f"film-{number:03d}"
+        (here / row["poster"]).rename(here / f"{row['code']}.jpg")
+        row["poster"] = "" if number == 7 else f"{row['code']}.jpg"
+    (here / "film-007.jpg").unlink()
+    write_csv(here / "films.csv", [dict(code=row.pop("code"), **row) for row in rows])
+    recipe, found, said = started("films.csv", "--label", "genre")
+    assert list(recipe["modalities"]) == ["poster", "plot"]
+    assert "column 'code' names the files of 'poster' and is left out" in said
+    assert [row.get("poster_path", "") for row in found] == [row["poster"] for row in rows]
+
+
+@pytest.mark.parametrize("name", ["code", "id"])
+def test_ids_name_files_of_several_kinds(here: Path, name: str) -> None:
+    rows = films(here)
+    (here / "sounds").mkdir()
+    for number in (30, 31):
+        (here / f"img/{number}.png").write_bytes(picture(number))
+    for number, row in enumerate(rows):
+        row[name] = 1000 + number
+        row["age"] = 30 + number % 2  # an amount, though files are called so
+        (here / row.pop("poster")).rename(here / f"img/{row[name]}.png")
+        if number != 7:
+            (here / f"sounds/{row[name]}.wav").write_bytes(tiny.sound_bytes(tiny.tone(hertz=200.0 + number)))
+    write_csv(here / "films.csv", rows)
+    recipe, found, said = started("films.csv", "--label", "genre")
+    assert set(recipe["modalities"]) == {"plot", "image", "audio"}
+    assert f"files are called by column {name!r}: *.png 40, *.wav 39 of 40 samples" in said
+    assert [row["image_path"] for row in found] == [f"img/{row[name]}.png" for row in rows]
+    assert [n for n, row in enumerate(found) if "audio_path" not in row] == [7]
+
+
 def test_several_labels_a_sample(here: Path) -> None:
     rows = films(here / "data")
     for i, row in enumerate(rows):

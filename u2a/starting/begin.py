@@ -15,17 +15,17 @@ from u2a.common.files import write_text
 from u2a.errors import U2AError
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
-from u2a.starting.columns import Column, assign_roles, look
+from u2a.starting.columns import Column, assign_roles
 from u2a.starting.content import Content, Finder
 from u2a.starting.divide import divide
-from u2a.starting.echoes import without_echoes
+from u2a.starting.echoes import without_echoes, without_twins
 from u2a.starting.files import Files
-from u2a.starting.folders import FILES
 from u2a.starting.labels import Labels
 from u2a.starting.manifest import write_manifest
+from u2a.starting.named import with_files
 from u2a.starting.recipe_text import recipe_text
 from u2a.starting.samples import Samples
-from u2a.starting.source import Rows, Source, open_source
+from u2a.starting.source import open_source
 
 #: Share of train that validates where there is a test split and no val.
 HOLDOUT = 0.15
@@ -80,9 +80,8 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     recipe = choices.out / f"{name}.toml"
     if recipe.exists() and not choices.overwrite:
         raise U2AError(f"{recipe} exists already; --overwrite replaces it, --name NAME writes another one")
-    source = _by_extension(open_source(path, choices.root))
     files = Files(source_root(path, choices.root))
-    columns, total = look(source.rows())
+    source, columns, total, notes = with_files(open_source(path, choices.root), files)
     if not total:
         raise U2AError(f"{path}: holds no samples")
     _check_names(path, columns, choices)
@@ -93,9 +92,10 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     if choices.divide_anew or (roles.split and len(columns[roles.split].counts or ()) < 2):
         columns.pop(roles.split or "", None)
         roles.split = None
-    finder = Finder(plugins, files, choices.size, choices.kinds, choices.given, str(path))
+    finder = Finder(plugins, files, choices.size, choices.kinds, choices.given, str(path), notes)
     rest = [c for n, c in columns.items() if n not in roles.taken]
-    contents = finder.find(without_echoes(source, columns, roles, rest, finder.notes))
+    rest = without_echoes(source, columns, roles, rest, finder.notes)
+    contents = finder.find(without_twins(rest, files, choices.kinds, finder.notes))
     labels = Labels(columns[roles.label], str(path))
     samples = Samples(source, roles, contents, labels, files, choices.size)
     plan = _divided(samples, choices, draw=roles.split is None)
@@ -224,16 +224,3 @@ def score_commands(recipe: Path, splits: Container[str]) -> list[str]:
     score = next((split for split in ("test", "val") if split in splits), "train")
     split = "" if score == "test" else f" --split {score}"
     return [f"u2a eval runs/{recipe.stem} --sweep{split}", f"u2a report runs/{recipe.stem}{split}"]
-
-
-def _by_extension(source: Source) -> Source:
-    """Files of class folders in a column for each extension, ``*.jpg``."""
-
-    def read(problems: list[str]) -> Rows:
-        for place, fields in source.read(problems):
-            if isinstance(files := fields.get(FILES), dict):
-                fields = {n: v for n, v in fields.items() if n != FILES}
-                fields |= {f"*.{extension}": path for extension, path in files.items()}
-            yield place, fields
-
-    return Source(source.path, source.root, read, source.what)

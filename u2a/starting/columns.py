@@ -72,6 +72,11 @@ class Column:
         )
 
     @property
+    def unique(self) -> bool:
+        """Whether no value is there twice, as far as they were counted."""
+        return self.counts is None or len(self.counts) == self.filled
+
+    @property
     def numeric(self) -> bool:
         """Whether it holds numbers, also as text."""
         return bool(self.examples) and all(
@@ -153,7 +158,14 @@ def assign_roles(
     chosen = label or _label(columns, path, {split, group})
     taken = {chosen, split, group}
     key = next(
-        (plain[n] for n in KEY_NAMES if n in plain and plain[n] not in taken and _unique(columns[plain[n]])),
+        (
+            plain[n]
+            for n in KEY_NAMES
+            if n in plain
+            and plain[n] not in taken
+            and columns[plain[n]].all_are(str, int)
+            and columns[plain[n]].unique
+        ),
         None,
     )
     return Roles(chosen, split, group, key)
@@ -165,10 +177,6 @@ def _names(columns: Mapping[str, Column]) -> str:
 
 def _is_split(column: Column) -> bool:
     return column.counts is not None and any(split_name(value) for value in column.counts)
-
-
-def _unique(column: Column) -> bool:
-    return column.all_are(str, int) and (column.counts is None or len(column.counts) == column.filled)
 
 
 def _label(columns: Mapping[str, Column], path: str, taken: set[str | None]) -> str:

@@ -1,10 +1,12 @@
-"""Columns that only say the label again: a model would read the answer off them."""
+"""Columns that only say again what another one says: the label, or the same files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
+from u2a.common.values import looks_like_file
 from u2a.starting.columns import Column, Roles, empty
+from u2a.starting.files import Files
 from u2a.starting.source import Source
 
 
@@ -35,3 +37,35 @@ def _same_partition(pairs: Sequence[tuple[str, str]]) -> bool:
     """Whether two columns say the same thing: each value of one goes with one of the other."""
     distinct = set(pairs)
     return len(distinct) == len({a for a, _ in distinct}) == len({b for _, b in distinct}) < len(pairs)
+
+
+def without_twins(
+    columns: Sequence[Column], files: Files, asked: Container[str], notes: list[str]
+) -> list[Column]:
+    """The columns without those whose cells find the files of another one, such as an id.
+
+    Of two, the one whose cells look like files stays, else the first; what the person `asked` for always does.
+    """
+    kept: list[Column] = []
+    for column in sorted(columns, key=_looks, reverse=True):
+        same = next((one for one in kept if same_files(column, one, files)), None)
+        if same is None or column.name in asked:
+            kept.append(column)
+        else:
+            notes.append(f"column {column.name!r} names the files of {same.name!r} and is left out")
+    return [column for column in columns if column in kept]
+
+
+def same_files(one: Column, other: Column, files: Files) -> bool:
+    """Whether most cells of one column find files that the other's find as well."""
+    found, others = (
+        {path for value in column.examples if isinstance(value, str) and (path := files.find(value))}
+        for column in (one, other)
+    )
+    return 2 * len(found & others) > min(len(one.examples), len(other.examples)) > 0
+
+
+def _looks(column: Column) -> float:
+    """The share of cells that look like a file."""
+    looking = sum(isinstance(value, str) and looks_like_file(value) for value in column.examples)
+    return looking / max(len(column.examples), 1)

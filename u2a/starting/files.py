@@ -22,7 +22,7 @@ class Files:
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
         self.by_name = 0
-        self._names: dict[str, str | None] | None = None
+        self._names: dict[str, list[str]] | None = None
 
     def find(self, value: str) -> str | None:
         """The path relative to the folder of the file that a cell names; None if there is none."""
@@ -31,10 +31,16 @@ class Files:
             return None
         if (found := self._inside(plain)) is not None:
             return found
-        name = nfc(plain.rpartition("/")[2]).casefold()
-        found = self._index().get(name) if name else None
-        self.by_name += found is not None
-        return found
+        called = self._called(plain)
+        self.by_name += len(called) == 1
+        return called[0] if len(called) == 1 else None
+
+    def named(self, value: str) -> dict[str, str]:
+        """The files that are called like an id, by extension; none of an extension that several have."""
+        found: dict[str, list[str]] = {}
+        for path in self._called(value.strip()):
+            found.setdefault(os.path.splitext(path)[1].lower().lstrip("."), []).append(path)
+        return {extension: paths[0] for extension, paths in found.items() if extension and len(paths) == 1}
 
     def read(self, relative: str) -> bytes:
         """The bytes of a file that was found."""
@@ -45,10 +51,14 @@ class Files:
         inside = os.path.commonpath((self.root, path)) == str(self.root)
         return os.path.relpath(path, self.root) if inside and os.path.isfile(path) else None
 
-    def _index(self) -> dict[str, str | None]:
-        """Paths by name and by name without extension; None where several files have it."""
+    def _called(self, plain: str) -> list[str]:
+        name = nfc(plain.rpartition("/")[2]).casefold()
+        return self._index().get(name, []) if name else []
+
+    def _index(self) -> dict[str, list[str]]:
+        """Paths by name and by name without extension."""
         if self._names is None:
-            self._names = names = {}
+            self._names = names = dict[str, list[str]]()
             count = 0
             for at, folders, files in os.walk(self.root):
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -56,7 +66,7 @@ class Files:
                     count += 1
                     path = os.path.relpath(os.path.join(at, file), self.root)
                     for name in {nfc(file).casefold(), nfc(os.path.splitext(file)[0]).casefold()}:
-                        names[name] = None if name in names else path
+                        names.setdefault(name, []).append(path)
                 if count > MOST_FILES:
                     break
         return self._names
