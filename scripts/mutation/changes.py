@@ -82,14 +82,12 @@ def _constants(value: object, parent: ast.AST | None) -> Iterator[str]:
         yield repr(value + 1)
     elif isinstance(value, float):
         yield repr(value * 2 or 1.0)
-    elif isinstance(value, str) and isinstance(parent, ast.keyword):  # noqa: SIM114
+    elif isinstance(value, str) and (isinstance(parent, ast.keyword) or _is_seeded(parent)):
         yield repr(value + "!")
-    elif (
-        isinstance(value, str)
-        and isinstance(parent, ast.Call)
-        and name_of(parent.func) in ("stable_seed", "rng")
-    ):
-        yield repr(value + "!")
+
+
+def _is_seeded(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Call) and name_of(node.func) in SEEDED
 
 
 def _calls(node: ast.Call) -> Iterator[str]:

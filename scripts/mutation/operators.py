@@ -88,16 +88,7 @@ class _Module:
     def _visible(self, node: ast.AST) -> Iterator[ast.AST]:
         yield node
         for field, value in ast.iter_fields(node):
-            if field in (
-                "annotation",
-                "returns",
-                "decorator_list",
-                "type_comment",
-                "bases",
-                "msg",
-                "exc",
-                "cause",
-            ):
+            if field in SKIPPED:
                 continue
             for child in value if isinstance(value, list) else [value]:
                 if not isinstance(child, ast.AST) or isinstance(child, ASIDE):

@@ -20,11 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType
+from types import FrameType, FunctionType
 from typing import Any
 
 import pytest
 
+from .living import functions_of, import_file, replace_code
 from .operators import Mutant
 from .tree import in_child, pytest_in, run_tests
 
@@ -97,6 +98,7 @@ class _Plugin:
         self.fixtures: dict[Any, set[Line]] = {}
         #: By test: the changed lines that it runs, and its seconds.
         self.known: dict[str, tuple[set[Line], float]] = {}
+        self.living: dict[str, list[FunctionType]] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
@@ -106,6 +108,11 @@ class _Plugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        paths = {change.path for change in self.changes}
+        for path in paths:
+            import_file(path, self.tree)
+        self.living = functions_of(paths)  # here, since looking at every object makes a fork copy them all
+        gc.freeze()
         fates = {}
         for tests, changes in groupby(self.changes, lambda change: change.tests):
             items = [item for item in session.items if _is_of(item.nodeid, tests)]
@@ -134,7 +141,7 @@ class _Plugin:
         self, session: pytest.Session, change: Change, items: list[pytest.Item], noticed: Path
     ) -> int:
         try:
-            replace_code(change.path, change.mutant)
+            replace_code(change.mutant, str(change.path), self.living)
         except (LookupError, ValueError):  # such as another set of free variables
             return ANEW
         return self._run(session, items, noticed)
@@ -222,30 +229,3 @@ class _Trace:
         if (line := (frame.f_code.co_filename, frame.f_lineno)) in self.wanted:
             self.open[-1].add(line)
         return self._line
-
-
-def replace_code(path: Path, mutant: Mutant) -> None:
-    """Give the living function of a mutant its changed code."""
-    assert mutant.outermost is not None
-    changed = _find(compile(mutant.source, str(path), "exec"), mutant.outermost)
-    living = [
-        f
-        for f in gc.get_objects()
-        if type(f) is FunctionType  # isinstance would wake the proxies that warn
-        and (code := f.__code__).co_filename == str(path)
-        and (code.co_qualname, code.co_firstlineno) == (changed.co_qualname, changed.co_firstlineno)
-    ]
-    if not living:
-        raise LookupError(mutant.outermost)
-    for function in living:
-        function.__code__ = changed
-
-
-def _find(code: CodeType, qualname: str) -> CodeType:
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            if constant.co_qualname == qualname:
-                return constant
-            if qualname.startswith(constant.co_qualname + "."):
-                return _find(constant, qualname)
-    raise LookupError(qualname)
