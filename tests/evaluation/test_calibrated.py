@@ -17,6 +17,8 @@ from u2a.evaluation.calibrated import (
     error_by_chance,
     errors_of_confidence,
     expected_calibration_error,
+    proper_scores,
+    reached_coverage,
 )
 from u2a.evaluation.calibration import GRID, Calibration, PatternCalibration
 from u2a.evaluation.encoding import Encoded
@@ -165,6 +167,14 @@ def test_what_calibration_makes_of_a_pattern_of_several_labels() -> None:
     assert (found["set_from"], found["set_size"], found["coverage"]) == ("a", 1.0, 1.0)
 
 
+def test_a_class_at_the_cut_belongs_to_the_set() -> None:
+    """Two classes that are as probable as the only validation sample's: both are in the set."""
+    fitted = Calibration("single_label", {"a": PatternCalibration(1, scores=(0.5,))})
+    encoded = said([[0.0, 0.0]] * 2, [[0.0, 0.0]] * 2, [0, 1])
+    found = calibration_of(cast(Any, Adding()), encoded, task("single_label", "xy"), fitted, (True, False), 0.5)
+    assert (found["set_from"], found["set_size"], found["coverage"]) == ("a", 2.0, 1.0)
+
+
 def test_what_is_impossible_costs_a_number() -> None:
     """A probability of 0 counts as float32's least normal number, 2 ** -126."""
     least = 126 * np.log(2)
@@ -173,6 +183,19 @@ def test_what_is_impossible_costs_a_number() -> None:
     assert (one["nll"], several["nll"]) == (pytest.approx(least), pytest.approx(least / 2))
 
 
-def test_certain_and_impossible_cases_lie_in_the_outer_bins() -> None:
-    p, target = np.array([[0.0, 0.05], [1.0, 0.95]]), np.array([[1.0, 0.0], [1.0, 0.0]])
-    assert expected_calibration_error(p, target, "multi_label") == pytest.approx((0.95 + 0.95) / 4)
+def test_scores_of_several_labels_are_a_number_a_sample() -> None:
+    p, target = np.array([[0.5, 0.25], [1.0, 0.5]]), np.array([[1.0, 0.0], [1.0, 1.0]])
+    brier_N, nll_N = proper_scores(p, target, "multi_label")
+    assert brier_N.tolist() == [(0.25 + 0.0625) / 2, 0.25 / 2]
+    assert nll_N.tolist() == pytest.approx([-np.log(0.5 * 0.75) / 2, -np.log(0.5) / 2])
+
+
+def test_the_outer_bins_hold_what_is_certain_and_no_more() -> None:
+    """0 lies with 0.05, not with 0.1; 1 with 0.95, not with 0.9."""
+    p, target = np.array([[0.0, 0.05, 0.1], [1.0, 0.95, 0.9]]), np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+    found = expected_calibration_error(p, target, "multi_label")
+    assert found == pytest.approx((0.95 + 0.1 + 0.95 + 0.1) / 6)
+
+
+def test_a_sample_whose_only_label_is_not_in_its_set_is_missed() -> None:
+    assert reached_coverage(np.array([[False, True]]), np.array([[1.0, 0.0]])) == 0

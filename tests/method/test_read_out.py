@@ -85,15 +85,19 @@ def test_what_is_learned_of_proxies_is_two_matrices_each(read_outs: ReadOuts) ->
 
 
 def test_the_head_has_weights_for_each_modality() -> None:
-    """Logits: bias + (W read summed over modalities) / sqrt(4); a narrow one's padding counts for nothing."""
+    """Logits: bias + (W read summed over modalities) / sqrt(9); a narrow one's padding counts for nothing."""
     head = ModalityHead(NAMES, WIDTHS, 2)
+    shapes = {name: tuple(one.shape) for name, one in head.named_parameters()}
+    assert shapes == {"bias": (2,), "weights.text": (2, 2), "weights.image": (2, 4)}
     assert not any(weight.any() for weight in head.parameters())
     head.bias.data = torch.tensor([1.0, -1])
     head.weights["text"].data = torch.tensor([[1.0, 2], [0, 1]])
     head.weights["image"].data = torch.tensor([[1.0, 0, 0, 1], [0, 2, 0, 0]])
-    selected: Tensor = torch.tensor([[[3.0, 4, 99, 99], [5, 6, 7, 8]]])
-    # image: 5 + 8 and 12; text: 3 + 8 and 4
-    assert head(selected).tolist() == [[1 + (13 + 11) / 2, -1 + (12 + 4) / 2]]
-    assert head.beside(selected).tolist() == [[1.5, 2, 2.5, 3, 3.5, 4]]
+    selected: Tensor = torch.full((1, 2, 9), 99.0)
+    selected[0, 0, :2] = torch.tensor([3.0, 4])
+    selected[0, 1, :4] = torch.tensor([6.0, 9, 7, 8])
+    # text: 3 + 8 and 4; image: 6 + 8 and 18
+    assert head(selected)[0].tolist() == pytest.approx([1 + (11 + 14) / 3, -1 + (4 + 18) / 3])
+    assert head.beside(selected)[0].tolist() == pytest.approx([x / 3 for x in (3, 4, 6, 9, 7, 8)])
     head.decay_M.copy_(torch.tensor([10.0, 0.5]))
     assert head.penalty().item() == 10 * (1 + 4 + 1) + 0.5 * (1 + 1 + 4)
