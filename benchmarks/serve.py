@@ -4,8 +4,8 @@ usage: python benchmarks/serve.py RUN [--callers 32] [--seconds 20] [--repeats 3
        python benchmarks/serve.py RUN --rate SAMPLES_A_SECOND [--seconds 60]
 
 Samples a second with so many callers (each sends one sample of the test split, waits, sends the next), and of
-`Model.predict` of the same samples, turn by turn, and their ratio. With Debian's ``hey`` on the path it asks as
-well (one sample again and again): a client written in Python takes much of a small machine.
+`Model.predict` of the same samples, turn by turn, and their ratio; and what the
+three take of processor time. With Debian's ``hey`` on the path it asks as well (one sample again and again).
 ``--rate``: p50, p95 and p99 of callers that come at even times, whether or not the ones before are answered.
 """
 
@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import statistics
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +94,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--serve", default="", help='options of u2a serve: --serve="--readers 1"')
     asked = parser.parse_args()
     model = u2a.load(asked.run)
     samples = samples_of(model)
-    served, bodies = Served(asked.run), [form(sample) for sample in samples]
+    served, bodies = Served(asked.run, *asked.serve.split()), [form(sample) for sample in samples]
     try:
         if asked.rate is None:
             load(served, model, samples, bodies, asked)
@@ -110,25 +113,37 @@ def main() -> None:
 
 def load(served: Served, model: u2a.Model, samples: Any, bodies: list[bytes], asked: Any) -> None:
     """Turn by turn."""
-    ratios: list[float] = []
+    ratios: dict[str, list[float]] = {}
     model.predict(samples)
     asyncio.run(under_load(served.port, bodies, asked.callers, 3))
+    clients: dict[str, tuple[Any, Callable[[], float]]] = {
+        "Python": (samples, lambda: asyncio.run(under_load(served.port, bodies, asked.callers, asked.seconds)))
+    }
+    if shutil.which("hey"):
+        one = samples[:1] * len(samples)
+        clients["hey"] = (one, lambda: by_hey(served.port, bodies[0], asked.callers, asked.seconds))
     for _ in range(asked.repeats):
-        before = time.process_time()
-        alone = predicted(model, samples, asked.seconds)
-        own, before = time.process_time() - before, served.cpu()
-        rate = asyncio.run(under_load(served.port, bodies, asked.callers, asked.seconds))
-        its = served.cpu() - before
-        ratios.append(rate / alone)
-        line = f"Model.predict {alone:.1f}/s, {asked.callers} callers {rate:.1f}/s: {rate / alone:.2f}"
-        line += f"; processor time a sample {1000 * own / alone / asked.seconds:.1f} ms and "
-        line += f"{1000 * its / rate / asked.seconds:.1f} ms"
-        if shutil.which("hey"):
-            again = by_hey(served.port, bodies[0], asked.callers, asked.seconds)
-            same_one = predicted(model, samples[:1] * len(samples), asked.seconds)
-            line += f"; hey {again:.1f}/s of {same_one:.1f}/s: {again / same_one:.2f}"
-        print(line, flush=True)
-    print(f"median ratio {statistics.median(ratios):.2f}")
+        for name, (same, ask) in clients.items():
+            alone, _, own = timed(lambda same=same: predicted(model, same, asked.seconds), served)
+            rate, its, client = timed(ask, served)
+            ratios.setdefault(name, []).append(rate / alone)
+            line = (
+                f"{name}: {rate:.1f}/s of Model.predict's {alone:.1f}/s: {rate / alone:.2f}; processor time a "
+            )
+            line += (
+                f"sample {own:.1f} ms of Model.predict, {its:.1f} of the service, {client:.1f} of the client"
+            )
+            print(line, flush=True)
+    for name, found in ratios.items():
+        print(f"{name}: median ratio {statistics.median(found):.2f}")
+
+
+def timed(work: Callable[[], float], served: Served) -> tuple[float, float, float]:
+    """Its samples a second; ms of processor time a sample, of the service, and here (with what is started)."""
+    begun, before, its = time.monotonic(), os.times(), served.cpu()
+    rate = work()
+    after, samples = os.times(), rate * (time.monotonic() - begun)
+    return rate, 1000 * (served.cpu() - its) / samples, 1000 * (sum(after[:4]) - sum(before[:4])) / samples
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from u2a_export.tracing import trace
 TEXTS = ("the old town", "sea", "two friends who find a small red boat")
 
 
-def parts(encoders: dict[str, Any], fusion: str = "per_modality") -> tuple[U2A, dict[str, Any]]:
+def parts(encoders: dict[str, Any], fusion: str = "per_modality", **model: Any) -> tuple[U2A, dict[str, Any]]:
     """A model whose every learnable tensor does something, and its preprocessors."""
     recipe = as_recipe(
         {
@@ -30,16 +30,16 @@ def parts(encoders: dict[str, Any], fusion: str = "per_modality") -> tuple[U2A, 
             "data": {"shards": "none"},
             "task": {"classes": ["a", "b", "c"]},
             "modalities": encoders,
-            "model": {"fusion": fusion, "mask_tokens": "per_target", "lora_rank": 2},
+            "model": {"fusion": fusion, "mask_tokens": "per_target", "lora_rank": 2, **model},
             "training": {"device": "cpu"},
         }
     )
-    model = build_model(recipe).eval()
+    network = build_model(recipe).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in (p for p in model.parameters() if p.requires_grad):
+        for parameter in (p for p in network.parameters() if p.requires_grad):
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    return model, build_preprocessors(recipe)
+    return network, build_preprocessors(recipe)
 
 
 def three(checkpoints: dict[str, Path]) -> dict[str, Any]:
@@ -95,8 +95,12 @@ def test_which_dimensions_are_free(checkpoints: dict[str, Path]) -> None:
         as_given("video", uneven)
 
 
-def test_a_traced_graph_takes_any_batch_and_length(checkpoints: dict[str, Path]) -> None:
-    model, preprocessors = parts({"text": {"encoder": str(checkpoints["bert"])}})
+@pytest.mark.parametrize("adapted", [{}, {"adapt_blocks": 1}], ids=str)
+def test_a_traced_graph_takes_any_batch_and_length(
+    checkpoints: dict[str, Path], adapted: dict[str, Any]
+) -> None:
+    model, preprocessors = parts({"text": {"encoder": str(checkpoints["bert"])}}, **adapted)
+    assert next(model.each_branch()).n_frozen == len(adapted)
     read = examples(preprocessors)["text"]
     made = trace(model, {"text": given("text", preprocessors["text"], read)})
     assert list(made) == ["text", "head"]
