@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from u2a.common.cores import cores
 from u2a.errors import U2AError
 from u2a_serve.batching import Batcher
 from u2a_serve.bodies import Given, parse, read_body
@@ -89,7 +89,7 @@ class Service:
         self.model, self.settings = model, settings
         self.gate = Gate(settings.waiting, settings.bodies)
         self.reader = Reader(model, settings.limits)
-        readers = settings.readers or max(2, len(os.sched_getaffinity(0)))
+        readers = settings.readers or max(2, cores())
         self._readers = ThreadPoolExecutor(readers, "read", torch.set_num_threads, (1,))
         self._cores = Cores(torch.get_num_threads())
         self.batcher = Batcher(self._predict, settings.batch, settings.delay, lambda: self._coming, self._done)

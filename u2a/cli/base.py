@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from u2a.cli import ranges
 from u2a.common.files import without_nan
 from u2a.common.streams import can_print
 from u2a.errors import U2AError
@@ -79,6 +80,14 @@ def _told(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
             raise
         click.echo(f"interrupted {stop}".strip(), err=True)
         sys.exit(130)
+    except (click.ClickException, click.Abort, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        told = [] if ctx.meta.get("debug") else ranges.lines(error)
+        if not told:
+            raise
+        click.echo("\n".join(f"error: {line}" for line in told), err=True)
+        sys.exit(2)
 
 
 def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:

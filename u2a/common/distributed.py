@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from u2a.common.cores import cores
 from u2a.common.launchers import REMEDY, check_copies, check_meeting_place, launched
 from u2a.errors import LostTouch, U2AError, one_line
 
@@ -126,18 +127,13 @@ def set_threads(local_size: int) -> None:
     """Share this machine's cores among its processes (torchrun's own default is one thread each)."""
     if local_size == 1 and "OMP_NUM_THREADS" in os.environ:
         return  # the user's choice; under torchrun the variable is torchrun's
-    torch.set_num_threads(max(1, _cores() // local_size))
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, cores() // local_size))
 
 
 def default_workers(place: World) -> int:
     """Loader processes where the recipe names none: enough to feed a GPU; one beside a CPU's own compute."""
-    cores = _cores() // place.local_size
-    return min(8, cores) if place.device.type == "cuda" else int(cores > 1)
+    mine = cores() // place.local_size
+    return min(8, mine) if place.device.type == "cuda" else int(mine > 1)
 
 
 def sum_over_processes(values: Tensor, place: World) -> Tensor:

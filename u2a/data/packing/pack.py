@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from u2a.common.cores import cores
 from u2a.common.files import write_text
 from u2a.common.terminal import console
 from u2a.contract.modality import Preprocessor
@@ -219,8 +220,7 @@ class _Work:
             return 0  # nothing to compute: another process would only be in the way
         most = self.options.workers
         if most is None:
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            most = min(cores, self.total // ROWS_PER_WORKER)
+            most = min(cores(), self.total // ROWS_PER_WORKER)
         return most if most > 1 else 0
 
     def _step(self) -> None:

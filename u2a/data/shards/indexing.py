@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from pathlib import Path
 
+from u2a.common.cores import cores
 from u2a.data.shards.foreign import ForeignReader
 from u2a.data.shards.index import IndexInfo, Mapping, check_ours, index_path, write_index
 from u2a.data.shards.labels import LabelRule
@@ -54,7 +54,7 @@ def index_shards(
     if mapping is not None and mapping.label and classes:
         _decide(shards, mapping, rule)
     infos = []
-    with ThreadPoolExecutor(cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for shard, (info, names) in zip(shards, pool.map(one, shards, paths), strict=True):
             on_shard(shard, info)
             infos.append(info)
