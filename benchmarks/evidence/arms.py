@@ -15,6 +15,7 @@ PAPER = (
     "training.warmup_epochs=2",
     "training.weight_decay=0.02",
     "task.select_on=complete",
+    "task.select_by=metric",
 )
 
 

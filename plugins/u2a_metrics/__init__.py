@@ -26,7 +26,6 @@ def u2a_register_metrics(register: Callable[[u2a.MetricSpec], None]) -> None:
             help="share of the samples that are right",
             form="hits",
             headline_of=one,
-            selects_for=one,
         )
     )
     register(

@@ -63,27 +63,35 @@ def logits_by_hand(network: U2A, side: Encoded, n: int, has: list[int]) -> torch
 
 def score_by_hand(network: U2A, side: Encoded, metric: str, lost: int | None) -> float | None:
     """Of the samples that keep something without a modality; None if none does."""
-    values = []
-    for n, present in enumerate(side.present_NM.tolist()):
-        has = [m for m, there in enumerate(present) if there and m != lost]
-        if has:
-            p_C, truth = logits_by_hand(network, side, n, has).softmax(0), int(side.target[n])
-            values.append(float(p_C.argmax() == truth) if metric == "accuracy" else float(1 - p_C[truth]))
-    return sum(values) / len(values) if values else None
+    kept = [
+        (n, has)
+        for n, present in enumerate(side.present_NM.tolist())
+        if (has := [m for m, there in enumerate(present) if there and m != lost])
+    ]
+    if not kept:
+        return None
+    logits_NC = torch.stack([logits_by_hand(network, side, n, has) for n, has in kept])
+    target_N, p_NC = side.target[[n for n, _ in kept]], logits_NC.softmax(1)
+    if metric == "loss":  # at the best of 20,000 temperatures
+        hot = (logits_NC.double() / T for T in torch.linspace(-3, 3, 20_001, dtype=torch.float64).exp())
+        return min(float(nn.functional.cross_entropy(one, target_N)) for one in hot)
+    right_N = p_NC.argmax(1) == target_N if metric == "accuracy" else 1 - p_NC.gather(1, target_N[:, None])
+    return float(right_N.float().mean())
 
 
 ALL, GAPS = [(1, 1, 1)] * 7, [(1, 1, 1), (1, 0, 0), (1, 1, 0), (1, 0, 1), (1, 0, 0), (1, 1, 1), (1, 0, 0)]
 ONLY_A = [(1, 0, 0)] * 7
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "surprise"])  # of which the second should fall
+@pytest.mark.parametrize("metric", ["accuracy", "surprise", "loss"])  # of which the last two should fall
 @pytest.mark.parametrize("select_on", ["mean", "worst", "complete"])
 @pytest.mark.parametrize("present", [ALL, GAPS, ONLY_A])
 def test_a_checkpoint_is_judged_by_the_patterns_that_select_on_names(
     golden_plugin: Path, network: U2A, present: list[tuple[int, int, int]], select_on: str, metric: str
 ) -> None:
+    by = {} if metric == "loss" else {"metric": metric}
     task = TaskSection.model_validate(
-        {"classes": CLASSES, "select_on": select_on, "metric": metric}, context={"plugins": registry()}
+        {"classes": CLASSES, "select_on": select_on, **by}, context={"plugins": registry()}
     )
     side = encoded(present, torch.tensor([0, 1, 2, 0, 1, 1, 2]))
     found = judge(network, side, task)
@@ -92,7 +100,7 @@ def test_a_checkpoint_is_judged_by_the_patterns_that_select_on_names(
     worst = min(known) if metric == "accuracy" else max(known)
     wanted = {"mean": sum(known) / len(known), "worst": worst, "complete": each[0]}
     assert found.selected == pytest.approx(wanted[select_on], abs=1e-6)
-    assert found.scores[metric] == pytest.approx(each[0], abs=1e-6)
+    assert metric == "loss" or found.scores[metric] == pytest.approx(each[0], abs=1e-6)
     if present is GAPS:  # else the case would not tell one choice from another
         assert len(set(wanted.values())) == 3
 
@@ -161,7 +169,25 @@ def test_labels_are_picked_by_average_precision_unless_a_metric_is_named() -> No
     assert task().selection_metric == "accuracy"
 
 
-def keeper(network: U2A, folder: Path, metric: str, total: int = 9) -> Keeper:
+@pytest.mark.parametrize(
+    ("more", "by", "highest"),
+    [
+        ({}, "loss", False),
+        ({"metric": "accuracy"}, "accuracy", True),
+        ({"select_by": "metric"}, "accuracy", True),
+        ({"metric": "f1_macro", "select_by": "loss"}, "loss", False),
+        ({"kind": "multi_label"}, "map", True),
+        ({"kind": "multi_label", "select_by": "loss"}, "loss", False),
+    ],
+)
+def test_the_loss_picks_unless_a_metric_is_named_or_selects(
+    more: dict[str, str], by: str, highest: bool
+) -> None:
+    task = TaskSection.model_validate({"classes": CLASSES, **more}, context={"plugins": registry()})
+    assert (task.selected_by, task.selects_highest) == (by, highest)
+
+
+def keeper(network: U2A, folder: Path, metric: str | None, total: int = 9) -> Keeper:
     task = TaskSection.model_validate({"classes": CLASSES, "metric": metric}, context={"plugins": registry()})
     optimizer = torch.optim.SGD(network.head.parameters(), lr=1.0)
     return Keeper(Run(folder), network, optimizer, task, SECOND, Facts(3, total, "data", "validation"))
@@ -208,6 +234,7 @@ NAN = float("nan")
     [
         ("accuracy", [0.5, 0.4, 0.5, 0.4, 0.3, 0.6, 0.1], [*[0.5] * 5, 0.6, 0.6], [0, 1, 0, 1, 2, 0, 1]),
         ("surprise", [0.5, 0.6, 0.5, 0.6, 0.7, 0.4, 0.9], [*[0.5] * 5, 0.4, 0.4], [0, 1, 0, 1, 2, 0, 1]),
+        (None, [1.5, 1.6, 1.5, 1.6, 1.7, 1.4, 1.9], [*[1.5] * 5, 1.4, 1.4], [0, 1, 0, 1, 2, 0, 1]),
         ("accuracy", [NAN, 0.2, NAN, 0.2], [NAN, 0.2, 0.2, 0.2], [0, 0, 1, 0]),
     ],
 )
@@ -215,7 +242,7 @@ def test_the_best_and_how_long_nothing_was_better(
     golden_plugin: Path,
     network: U2A,
     tmp_path: Path,
-    metric: str,
+    metric: str | None,
     values: list[float],
     best: list[float],
     stale: list[int],
@@ -246,6 +273,11 @@ def test_a_resumed_training_stands_where_the_checkpoint_was_saved(network: U2A, 
     assert (longer.saved, longer.best, longer.stale) == (6, 0.7, 0)  # who asks for more does not want it to end
     same.follow({"step": 6, "best": 0.7, "steps_per_epoch": 3, "total_steps": 9})  # of an older version
     assert same.stale == 0
+    by_loss = keeper(network, tmp_path, None)
+    by_loss.follow(meta)  # 0.7 was an accuracy
+    assert by_loss.best is None
+    by_loss.follow({**meta, "selected_by": "loss"})
+    assert by_loss.best == 0.7
 
 
 def test_a_longer_training_says_how_fast_it_goes_on() -> None:

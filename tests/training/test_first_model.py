@@ -70,7 +70,7 @@ def test_the_best_checkpoint_is_never_worse_than_the_head_start(plain: Path, tmp
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     selected = {line["step"]: line["selected"] for line in lines if line["type"] == "validation"}
     best = json.loads((checkpoint.current(tmp_path / "run/checkpoints", "BEST") / "adapter.json").read_text())
-    assert best["selected"] == max(selected.values()) >= selected[0]
+    assert best["selected"] == min(selected.values()) <= selected[0]  # losses
 
 
 def test_training_goes_on_from_the_head_start_exactly_after_a_stop(plain: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_patience_ends_a_training_and_it_stays_ended(plain: Path, tmp_path: Path
     assert made.done < made.total
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     values = [line["selected"] for line in lines if line["type"] == "validation"]
-    worse = [n for n, value in enumerate(values) if n and value < max(values[:n])]
+    worse = [n for n, value in enumerate(values) if n and value > min(values[:n])]  # losses
     assert worse == [len(values) - 1] == [made.epoch]  # the first that is not better is the last
     again = trainer(plain, tmp_path / "run", "training.epochs=9", "training.lr=0.5", "training.patience=1")
     again.resume()

@@ -121,6 +121,12 @@ def _temperature(data: Iterable[tuple[np.ndarray, np.ndarray]], kind: Kind, comm
     return math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-4}).x)
 
 
+def tempered_loss(logits_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:
+    """Negative log-likelihood at the temperature that makes it least: what calibration cannot mend."""
+    temperature = _temperature([(logits_NC, target)], kind, None)
+    return negative_log_likelihood(logits_NC / temperature, target, kind)
+
+
 def negative_log_likelihood(logits_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:
     """Mean over the samples; for multi-label tasks the mean over the classes of each."""
     logits_NC = np.asarray(logits_NC, np.float64)

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from u2a.errors import U2AError
 from u2a.evaluation.calibration import Calibration
-from u2a.evaluation.calibration_fit import fit_calibration
+from u2a.evaluation.calibration_fit import fit_calibration, tempered_loss
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.scenarios import Pattern, patterns
-from u2a.evaluation.scoring import Scenario, Scorer, classify
+from u2a.evaluation.scoring import Scorer, classify
 from u2a.method.model import U2A
 from u2a.recipe.task import TaskSection
 
@@ -29,7 +30,7 @@ class Validation:
 
     Attributes:
         scores: metric to value on the data as it is.
-        selected: what `task.select_on` makes of the scores by pattern.
+        selected: what `task.select_on` makes of the losses or scores by pattern (`task.select_by`).
         calibration: temperatures, thresholds and conformal scores of every pattern.
     """
 
@@ -41,20 +42,36 @@ class Validation:
 def judge(model: U2A, encoded: Encoded, task: TaskSection) -> Validation:
     """Validate on an encoded split."""
     scorer = Scorer(model, encoded, task)
-    scenarios = [scorer.drop(), *_each_missing(scorer)]
-    values = [scenario.scores[task.selection_metric] for scenario in scenarios]
+    values = _losses(model, encoded, task) if task.selects_by_loss else _scores(scorer, task)
     found = fit_calibration(model.names, pattern_logits(model, encoded), task.kind)
-    return Validation(scenarios[0].scores, _selected(values, task), found)
+    return Validation(scorer.drop().scores, _selected(values, task), found)
 
 
-def _each_missing(scorer: Scorer) -> list[Scenario]:
+def _losses(model: U2A, encoded: Encoded, task: TaskSection) -> list[float]:
+    """The loss of the data as it is, and of what each modality missing leaves of it."""
     found = []
+    for present_NM in (encoded.present_NM, *_each_missing(encoded.present_NM)):
+        usable_N = present_NM.any(1)
+        if usable_N.any():
+            logits_NC = classify(model, encoded, present_NM)[usable_N]
+            found.append(tempered_loss(logits_NC.numpy(), encoded.target[usable_N].numpy(), task.kind))
+    return found
+
+
+def _each_missing(present_NM: Tensor) -> list[Tensor]:
+    M = present_NM.shape[1]
+    return [present_NM & ~gone_M for gone_M in torch.eye(M, dtype=torch.bool)] if M > 1 else []
+
+
+def _scores(scorer: Scorer, task: TaskSection) -> list[float]:
+    """The metric of the data as it is, and of what each modality missing leaves of it."""
+    scenarios = [scorer.drop()]
     for name in scorer.model.names if len(scorer.model.names) > 1 else ():
         try:
-            found.append(scorer.drop([name]))
+            scenarios.append(scorer.drop([name]))
         except U2AError:  # no sample has anything else
             continue
-    return found
+    return [scenario.scores[task.selection_metric] for scenario in scenarios]
 
 
 def _selected(values: list[float], task: TaskSection) -> float:
@@ -62,7 +79,7 @@ def _selected(values: list[float], task: TaskSection) -> float:
     if not known or task.select_on == "complete":
         return values[0]
     if task.select_on == "worst":
-        return min(known) if task.spec(task.selection_metric).higher_is_better else max(known)
+        return min(known) if task.selects_highest else max(known)
     return sum(known) / len(known)
 
 

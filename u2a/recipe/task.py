@@ -49,6 +49,11 @@ class TaskSection(PluginSection):
         description="what picks the best checkpoint: the mean or the worst of the complete pattern and each "
         "modality missing, or the complete pattern alone",
     )
+    select_by: Literal["loss", "metric"] | None = Field(
+        None,
+        description="by what: the loss at its best temperature, which few samples tell apart, "
+        "or the metric; if left out the loss where neither a metric is named nor one selects for the kind",
+    )
 
     @property
     def metrics(self) -> Shelf[MetricSpec]:
@@ -62,8 +67,25 @@ class TaskSection(PluginSection):
 
     @property
     def selection_metric(self) -> str:
-        """The metric that picks the best checkpoint."""
+        """The metric that picks the best checkpoint, unless the loss does."""
         return self.metric or next(iter(_with_part(self.metrics, "selects_for", self.kind)), self.headline)
+
+    @property
+    def selects_by_loss(self) -> bool:
+        """Whether the loss picks the best checkpoint, rather than `selection_metric`."""
+        if self.select_by is not None:
+            return self.select_by == "loss"
+        return self.metric is None and not _with_part(self.metrics, "selects_for", self.kind)
+
+    @property
+    def selected_by(self) -> str:
+        """``loss``, or the metric that picks the best checkpoint."""
+        return "loss" if self.selects_by_loss else self.selection_metric
+
+    @property
+    def selects_highest(self) -> bool:
+        """Whether the best checkpoint has the highest of what it is picked by."""
+        return not self.selects_by_loss and self.spec(self.selection_metric).higher_is_better
 
     def spec(self, metric: str | None = None) -> MetricSpec:
         """A metric of `metrics`, the headline if None."""

@@ -74,7 +74,7 @@ class Keeper:
 
     Attributes:
         saved: step of the last checkpoint; -1 = none yet.
-        best: the best validation so far, by ``task.select_on``; None = none yet.
+        best: the best validation so far, by ``task.select_on`` and ``select_by``; None = none yet.
         stale: validations since the best one.
     """
 
@@ -108,6 +108,7 @@ class Keeper:
             known = {
                 **self.facts.recorded(),
                 "best": self.best,
+                "selected_by": self.task.selected_by,
                 "stale": self.stale,
                 "validation": validation.scores if validation else {},
                 "selected": validation.selected if validation else None,
@@ -145,11 +146,12 @@ class Keeper:
     def follow(self, meta: Mapping[str, Any]) -> None:
         """Stand where the checkpoint that `restore` read was saved."""
         self.saved, self.best, self.stale = meta["step"], meta["best"], meta.get("stale", 0)
+        if meta.get("selected_by", self.task.selection_metric) != self.task.selected_by:
+            self.best = None  # not comparable: the next validation begins anew
         if self.facts.extends(meta):  # whoever asks for more epochs does not want them to end at once
             self.stale = 0
 
     def _is_better(self, value: float) -> bool:
         if self.best is None or math.isnan(self.best):
             return True
-        higher = self.task.spec(self.task.selection_metric).higher_is_better
-        return value >= self.best if higher else value <= self.best
+        return value >= self.best if self.task.selects_highest else value <= self.best

@@ -116,14 +116,12 @@ def _race(recipes: Sequence[Recipe]) -> Race:
     """What the trainings of a grid can be compared by.
 
     Raises:
-        U2AError: they are judged by different metrics.
+        U2AError: they are judged by different things.
     """
-    judged = {f"{recipe.task.select_on} {recipe.task.selection_metric}" for recipe in recipes}
+    judged = {f"{recipe.task.select_on} {recipe.task.selected_by}" for recipe in recipes}
     if len(judged) > 1:
         raise U2AError(
             f"--engine: trainings judged by {' and '.join(sorted(judged))} cannot be compared while they run; "
             "sweep without --engine, or over other keys"
         )
-    task = recipes[0].task
-    higher = task.spec(task.selection_metric).higher_is_better
-    return Race(max(recipe.training.epochs for recipe in recipes), higher)
+    return Race(max(recipe.training.epochs for recipe in recipes), recipes[0].task.selects_highest)
