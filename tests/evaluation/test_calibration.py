@@ -6,12 +6,20 @@ import json
 
 import numpy as np
 import pytest
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
 from sklearn.metrics import f1_score, log_loss
 
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
 from u2a.evaluation.calibration import GRID, Calibration, PatternCalibration, decide
-from u2a.evaluation.calibration_fit import fit_calibration, negative_log_likelihood
+from u2a.evaluation.calibration_fit import (
+    _f1,
+    _misses,
+    _one_threshold,
+    _thinned,
+    _thresholds,
+    fit_calibration,
+    negative_log_likelihood,
+)
 
 NAMES = ("image", "text")
 BOTH, IMAGE, TEXT = (True, True), (True, False), (False, True)
@@ -111,6 +119,50 @@ def test_a_rare_classs_threshold_stays_near_the_patterns() -> None:
     logits[:2, 3] = 9.0  # its own best threshold would be near 1
     cuts = fit_calibration(NAMES, {BOTH: (logits, target)}, "multi_label").thresholds("image+text", 2, 4)
     assert abs(cuts[3] - np.median(cuts[:3])) < 0.2
+
+
+def test_a_pattern_that_no_sample_can_have_is_left_out() -> None:
+    nobody = np.zeros((0, 5)), np.zeros(0, int)
+    there = {BOTH: classes(40, 1, 0)}
+    assert fit_calibration(NAMES, {**there, IMAGE: nobody}, "single_label") == fit_calibration(
+        NAMES, there, "single_label"
+    )
+    assert fit_calibration(NAMES, {IMAGE: nobody}, "single_label") == Calibration("single_label")
+
+
+def test_thresholds_lie_inside_the_grid_whatever_is_certain() -> None:
+    """One threshold for all classes is the first of the best, a class's own the middle of its best."""
+    p_NC, target_NC = np.array([[0.0175, 0.5], [0.9, 0.0225]]), np.ones((2, 2))  # all have all: low is right
+    assert _one_threshold(p_NC, target_NC) == 0.005
+    own = logit([0.01, 0.015])  # of 0.005 to 0.015, and of 0.005 to 0.02
+    wanted = expit((2 * own + 10 * logit(0.005)) / 12)
+    assert _thresholds(p_NC, target_NC, 0.005) == pytest.approx(tuple(wanted), abs=1e-6)
+    p_NC, target_NC = np.array([[1.0], [0.999]]), np.array([[1.0], [0.0]])  # only 1 itself would be right
+    assert _one_threshold(p_NC, target_NC) == 0.005
+    assert _thresholds(p_NC, target_NC, 0.005) == pytest.approx((expit(10 / 11 * logit(0.005)),), abs=1e-6)
+
+
+def test_f1_counts_what_is_at_the_threshold_as_guessed() -> None:
+    found = _f1(np.array([0.5, 0.25, 0.1]), np.array([1.0, 0.0, 0.0]), np.array([0.1, 0.25, 0.5, 0.6]))
+    assert found.tolist() == [2 / 4, 2 / 3, 1, 0]
+
+
+def test_twice_as_many_scores_as_are_kept_leave_every_second() -> None:
+    assert _thinned(np.arange(1000, 0, -1) / 1000) == tuple(np.arange(2, 1001, 2) / 1000)
+
+
+def test_a_temperature_stays_between_two_bounds() -> None:
+    """e^-3 and e^3, however wrong the logits are."""
+    logits, target = classes(50, 1, 0)
+    for sharpness, bound in ((1e-3, -3), (1e3, 3)):
+        found = fit_calibration(NAMES, {BOTH: (sharpness * logits, target)}, "single_label")
+        assert np.log(found.of("any", 2).temperature) == pytest.approx(bound, abs=1e-3)
+
+
+def test_a_label_at_the_threshold_itself_is_not_missed() -> None:
+    """Two labels of one sample; the other sample has none."""
+    p_NC, target_NC = np.array([[GRID[50], GRID[180]], [0.1, 0.2]]), np.array([[1.0, 1.0], [0.0, 0.0]])
+    assert _misses(p_NC, target_NC) == (*[0.0] * 51, *[0.25] * 130, *[0.5] * 20)
 
 
 def test_the_likelihood_is_a_mean_over_samples_and_classes() -> None:

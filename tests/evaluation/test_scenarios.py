@@ -217,8 +217,9 @@ def test_keep_on_the_command_line_lies_between_complete_and_dropped(run: str):
     ("value", "message"),
     [
         ("plot", "expected MODALITY=SHARE"),
+        ("=0.3", "expected MODALITY=SHARE"),
         ("depth=0.3", "no such modality"),
-        ("plot=30", "from 0 to 1"),
+        ("plot=1.01", "from 0 to 1"),
         ("plot=nan", "from 0 to 1"),
         ("plot=some", "from 0 to 1"),
     ],

@@ -41,7 +41,7 @@ def patterns(n_modalities: int, seed: int = 0) -> list[Pattern]:
     M, everything = n_modalities, 2**n_modalities - 1
     chosen = {everything} | {everything ^ 1 << m for m in range(M)} | {1 << m for m in range(M)}
     draw = rng("patterns", seed, M)
-    while len(chosen) < max(2**EXACT - 1, 2 * M + 1):
+    while len(chosen) < 2**EXACT - 1:  # of 32 and more modalities, more are there already
         chosen.add(draw.randrange(1, everything))
     found = [tuple(bool(s >> m & 1) for m in range(M)) for s in chosen]
     return sorted(found, key=lambda p: (-sum(p), [not kept for kept in p]))
