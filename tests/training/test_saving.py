@@ -46,7 +46,7 @@ def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
     monkeypatch.setattr(timed.time, "monotonic", lambda: now[0])
     case: Case = {"training": {**TRAINING, "batch_size": 1, "epochs": 1, "warmup_epochs": 0}}
     file = write_recipe(tmp_path, settings(case), with_validation(golden_data["complete"]))
-    recipe = load_recipe(file, ["training.save_minutes=3"])
+    recipe = load_recipe(file, ["training.save_minutes=3", "task.select_by=metric"])
     made = Trainer(recipe, Run(tmp_path / "run"), ALONE)
     request.addfinalizer(partial(os.umask, os.umask(0o027)))  # the group may read it, all of it
     made.run.create(recipe)

@@ -354,6 +354,25 @@ def test_skipped_steps_are_counted_over_the_run_and_end_it_beyond_one_percent(
     assert meta["skipped_steps"] == allowed + 1
 
 
+@pytest.mark.parametrize(
+    ("precision", "clip_norm", "ways"),
+    [
+        ("fp32", 1, "lower training.lr"),
+        ("bf16", 0, "lower training.lr, or use training.precision = fp32, or set training.clip_norm"),
+    ],
+)
+def test_what_to_do_about_a_skipped_step_is_what_the_recipe_does_not_do_yet(
+    precision: str, clip_norm: int, ways: str, toy: Path, tmp_path: Path
+) -> None:
+    sets = (f"training.precision={precision}", f"training.clip_norm={clip_norm}", "training.epochs=100")
+    made = trainer(toy, tmp_path / "run", *sets)
+    made._skipped({"loss": 1.0}, [])
+    assert made.skipped.said == [
+        "step 0: skipped, its gradient is not finite: every loss is finite, its derivative is not; "
+        f"{ways} (1 of {made.total} steps so far)"
+    ]
+
+
 def test_metrics_of_a_step_that_went_wrong_are_still_json(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.log({"step": 1, "loss": float("nan"), "grad_norm": float("inf"), "lr": 0.5})
