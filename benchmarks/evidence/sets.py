@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from benchmarks.evidence import stamps
+from benchmarks.evidence import emoji, stamps
 
 SHARED = Path(os.environ.get("U2A_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 DINO, MINILM, AST = (
@@ -34,7 +34,8 @@ class DataSet:
     """One set of the study.
 
     Attributes:
-        source: its folder under ``data/`` of the development folder; "" for the quickstart; or ``stamps``.
+        source: its folder under ``data/`` of the development folder; "" for the quickstart; or the
+            module of this package that makes them.
         modalities: modality to its table in the recipe.
         sizes: how many samples of each split are taken, in a seeded order; a split that is not named: all.
         noise: deviation of white noise added to sounds, relative to their own, and to pictures, of 255.
@@ -54,8 +55,8 @@ class DataSet:
     @property
     def there(self) -> bool:
         """Whether its samples are at hand."""
-        if self.source == "stamps":
-            return stamps.STAMPS.is_dir()
+        if self.source in MADE:
+            return MADE[self.source][0].is_dir()
         return not self.source or (SHARED / "data" / self.source / "manifest.jsonl").is_file()
 
 
@@ -73,7 +74,9 @@ POSTERS = {
     "image": {"encoder": DINO, "resolution": 112},
     "text": {"encoder": MINILM, "max_length": 128},
 }
+TAGGED = {**IMAGE_TEXT, "text": {"encoder": MINILM, "max_length": 32}}
 STAMPED = {**IMAGE_TEXT, "audio": {"encoder": AST}}
+MADE = {"stamps": (stamps.STAMPS, stamps.manifest), "emoji": (emoji.EMOJI, emoji.manifest)}
 FEW = {"train": 500, "val": 300, "test": 1000}
 SETS = (
     DataSet("digits_few", "av_digits", DIGITS, sizes=FEW),
@@ -81,6 +84,7 @@ SETS = (
     DataSet("digits_noisy", "av_digits", DIGITS, sizes=FEW, noise=0.5, arms=MAIN),
     DataSet("quickstart", "", {}, arms=MAIN),
     DataSet("stamps", "stamps", STAMPED, arms=("head start", "default"), seeds=(0,)),
+    DataSet("emoji", "emoji", TAGGED, arms=("head start", "default", "dedicated"), seeds=(0,)),
     DataSet("clips", "clips", FILM, arms=MAIN),
     DataSet("movies", "movies", POSTERS, kind="multi_label", seeds=(0,), arms=("head start", "default")),
     DataSet("av_digits", "av_digits", DIGITS, seeds=(0,), arms=("head start", "default")),
@@ -94,8 +98,8 @@ def prepare(data: DataSet, work: Path) -> Path:
     if not data.source:
         return _quickstart(recipe, shards)
     manifest = SHARED / "data" / data.source / "manifest.jsonl"
-    if data.source == "stamps":
-        manifest = stamps.manifest(work / "rows" / data.name)
+    if data.source in MADE:
+        manifest = MADE[data.source][1](work / "rows" / data.name)
     rows = list(_rows(data, manifest))
     if data.sizes or data.noise:
         manifest = _own_manifest(data, rows, work / "rows" / data.name)

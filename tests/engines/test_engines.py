@@ -147,7 +147,7 @@ def test_in_a_sweep_cells_race_with_their_first_seed(toy: Path, tmp_path: Path) 
     grid = ("--seeds", "0,1", "--grid", "training.lr=1e-2,1e-3", "--out", tmp_path, "--engine", "here")
     done = u2a_("sweep", toy, *grid, "--workers", 2)
     assert done.exit_code == 0, done.output
-    race = u2a.Race(epochs=2, higher_is_better=True)
+    race = u2a.Race(epochs=2, higher_is_better=False)  # losses
     assert asked() == [("sweep", (2, race)), ("sweep", (1, None))]
     assert "training.lr=1e-3, seed 0: ended early, behind others in validation" in done.stderr
     result = json.loads((tmp_path / "sweep.json").read_text())
