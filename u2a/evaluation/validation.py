@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from u2a.errors import U2AError
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.calibration_fit import fit_calibration, tempered_loss
 from u2a.evaluation.encoding import Encoded
@@ -42,36 +41,27 @@ class Validation:
 def judge(model: U2A, encoded: Encoded, task: TaskSection) -> Validation:
     """Validate on an encoded split."""
     scorer = Scorer(model, encoded, task)
-    values = _losses(model, encoded, task) if task.selects_by_loss else _scores(scorer, task)
+    whole = scorer.drop().scores
+    left = _left(encoded.present_NM)
+    if task.selects_by_loss:
+        values = [_loss(model, encoded, present_NM, task) for present_NM in left]
+    else:
+        values = [scorer.keep(present_NM).scores[task.selection_metric] for present_NM in left]
     found = fit_calibration(model.names, pattern_logits(model, encoded), task.kind)
-    return Validation(scorer.drop().scores, _selected(values, task), found)
+    return Validation(whole, _selected(values, task), found)
 
 
-def _losses(model: U2A, encoded: Encoded, task: TaskSection) -> list[float]:
-    """The loss of the data as it is, and of what each modality missing leaves of it."""
-    found = []
-    for present_NM in (encoded.present_NM, *_each_missing(encoded.present_NM)):
-        usable_N = present_NM.any(1)
-        if usable_N.any():
-            logits_NC = classify(model, encoded, present_NM)[usable_N]
-            found.append(tempered_loss(logits_NC.numpy(), encoded.target[usable_N].numpy(), task.kind))
-    return found
+def _left(present_NM: Tensor) -> list[Tensor]:
+    """The data as it is, and what each modality missing leaves of it, where that is anything."""
+    each = torch.eye(present_NM.shape[1], dtype=torch.bool)
+    return [left_NM for left_NM in (present_NM, *(present_NM & ~gone_M for gone_M in each)) if left_NM.any()]
 
 
-def _each_missing(present_NM: Tensor) -> list[Tensor]:
-    M = present_NM.shape[1]
-    return [present_NM & ~gone_M for gone_M in torch.eye(M, dtype=torch.bool)] if M > 1 else []
-
-
-def _scores(scorer: Scorer, task: TaskSection) -> list[float]:
-    """The metric of the data as it is, and of what each modality missing leaves of it."""
-    scenarios = [scorer.drop()]
-    for name in scorer.model.names if len(scorer.model.names) > 1 else ():
-        try:
-            scenarios.append(scorer.drop([name]))
-        except U2AError:  # no sample has anything else
-            continue
-    return [scenario.scores[task.selection_metric] for scenario in scenarios]
+def _loss(model: U2A, encoded: Encoded, present_NM: Tensor, task: TaskSection) -> float:
+    """Of the samples that have anything left."""
+    usable_N = present_NM.any(1)
+    logits_NC = classify(model, encoded, present_NM)[usable_N]
+    return tempered_loss(logits_NC.numpy(), encoded.target[usable_N].numpy(), task.kind)
 
 
 def _selected(values: list[float], task: TaskSection) -> float:
