@@ -376,11 +376,11 @@ def test_ids_that_files_are_called_by_are_no_second_modality(here: Path) -> None
 def test_ids_name_files_of_several_kinds(here: Path, name: str) -> None:
     rows = films(here)
     (here / "sounds").mkdir()
-    for number in (30, 31):
+    for number in (30, 31, 32):
         (here / f"img/{number}.png").write_bytes(picture(number))
     for number, row in enumerate(rows):
         row[name] = 1000 + number
-        row["age"] = 30 + number % 2  # an amount, though files are called so
+        row["age"] = 30 + number % 3  # an amount, though files are called so
         (here / row.pop("poster")).rename(here / f"img/{row[name]}.png")
         if number != 7:
             (here / f"sounds/{row[name]}.wav").write_bytes(tiny.sound_bytes(tiny.tone(hertz=200.0 + number)))
