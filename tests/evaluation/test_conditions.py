@@ -56,7 +56,7 @@ def scorer() -> Scorer:
 
 
 def test_names_are_one_text_with_commas_or_several() -> None:
-    assert names_in("left, right ,") == ("left", "right")
+    assert names_in("left, right , ") == ("left", "right")
     assert names_in("left") == names_in(["left"]) == ("left",)
     assert names_in("") == names_in(()) == ()
 

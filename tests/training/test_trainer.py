@@ -117,9 +117,11 @@ def test_resumed_training_equals_one_that_never_stopped(toy: Path, tmp_path: Pat
     for _ in range(3):
         first.train_step([unwrap(next(batches))])
     first._save()
+    first.run.log({"type": "train", "step": 4, "loss": 9.25})  # a step that a crash loses
     second = trainer(toy, tmp_path / "parts", *sets)
     second.resume()
     assert second.done == 3
+    assert "9.25" not in second.run.metrics_file.read_text()
     second.fit()
     for name, tensor in checkpoint.adapter_state(second.model).items():
         assert torch.equal(tensor, checkpoint.adapter_state(whole.model)[name]), name
@@ -190,7 +192,9 @@ def test_workers_do_not_change_the_losses(toy: Path, tmp_path: Path) -> None:
     assert losses[0] == losses[1]
 
 
-def test_bad_data_in_the_middle_saves_what_is_done(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_bad_data_in_the_middle_saves_what_is_done(
+    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = toys.make(tmp_path, checkpoints)
     shard = next((tmp_path / "shards").glob("train-*1.tar"))
     png = shard.read_bytes().rindex(b"\x89PNG")
@@ -201,6 +205,9 @@ def test_bad_data_in_the_middle_saves_what_is_done(checkpoints: dict[str, Path],
     with pytest.raises(U2AError, match=rf"{shard.name}.*train-\d+.*image"):
         made.fit()
     assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "LAST"))["step"] == made.done
+    told = capsys.readouterr()
+    told_once = f"stopped after step {made.done}; saved; continue with u2a train {made.run} --resume"
+    assert (told.out + told.err).replace("\n", " ").count(told_once) == 1
 
 
 def test_bad_validation_data_costs_nothing_once_it_is_mended(
@@ -221,6 +228,7 @@ def test_bad_validation_data_costs_nothing_once_it_is_mended(
     again.resume()
     assert again.done == 2
     again.fit()
+    assert again.finished
     assert again.keeper.best == whole.keeper.best
     first, second = (
         [
@@ -362,15 +370,22 @@ def test_skipped_steps_are_counted_over_the_run_and_end_it_beyond_one_percent(
     ],
 )
 def test_what_to_do_about_a_skipped_step_is_what_the_recipe_does_not_do_yet(
-    precision: str, clip_norm: int, ways: str, toy: Path, tmp_path: Path
+    precision: str, clip_norm: int, ways: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sets = (f"training.precision={precision}", f"training.clip_norm={clip_norm}", "training.epochs=100")
     made = trainer(toy, tmp_path / "run", *sets)
     made._skipped({"loss": 1.0}, [])
-    assert made.skipped.said == [
+    said = (
         "step 0: skipped, its gradient is not finite: every loss is finite, its derivative is not; "
         f"{ways} (1 of {made.total} steps so far)"
-    ]
+    )
+    assert made.skipped.said == [said]
+    for _ in range(2):
+        made._report({})
+    told = capsys.readouterr()
+    assert " ".join((told.out + told.err).split()).count(said) == 1  # once, however many steps follow
+    lines = [json.loads(line) for line in made.run.metrics_file.read_text().splitlines()]
+    assert [line["skipped_steps"] for line in lines] == [1, 1]
 
 
 def test_metrics_of_a_step_that_went_wrong_are_still_json(tmp_path: Path) -> None:
