@@ -140,6 +140,17 @@ def test_statistics_are_of_the_present_samples_and_of_the_read_out_alone(kind: s
         np.testing.assert_allclose(read_outs.scales[name].scale.numpy(), used / own.std(0), rtol=1e-5)
 
 
+def test_a_mask_token_that_hardly_varies_yet_is_not_blown_up_beyond_the_others() -> None:
+    train = with_gaps(drawn(50, 3))
+    read_outs, _ = fitted(train, train, RANK)
+    for m, (name, H) in enumerate(zip(NAMES, WIDTHS, strict=True)):
+        own = columns(rows(train, m, train.present_NM[:, m]))
+        scale = 1 / own.std(0)
+        scale[:H] = np.minimum(scale[:H], np.sqrt((scale[H:] ** 2).mean()))
+        np.testing.assert_allclose(read_outs.sources[name].scale[0].numpy(), scale, rtol=1e-5)
+        np.testing.assert_allclose(read_outs.sources[name].mean[0].numpy(), own.mean(0), rtol=1e-5)
+
+
 @pytest.mark.parametrize("tells", ["cls", "mean"])
 def test_the_read_out_is_the_one_whose_probe_has_the_least_validation_loss(tells: str) -> None:
     def side(n: int, seed: int) -> FrozenTokens:
