@@ -102,6 +102,9 @@ def test_accuracy_and_f1_by_hand() -> None:
     found = scores(logits_NC, torch.tensor([0, 0, 0, 0, 1, 2]), task("single_label", classes="abc"))
     assert found["accuracy"] == pytest.approx(5 / 6)
     assert found["f1_macro"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    logits_NC = torch.eye(3)[torch.tensor([0, 0, 1])] * 9  # of c there is nothing: it does not count
+    found = scores(logits_NC, torch.tensor([0, 1, 1]), task("single_label", classes="abc"))
+    assert found["f1_macro"] == pytest.approx((2 / 3 + 2 / 3) / 2)
     sure_NC, truth_NC = torch.tensor([[9.0, -9], [9, 9], [-9, 9]]), torch.tensor([[1.0, 1], [1, 0], [0, 1]])
     found = scores(sure_NC, truth_NC, task("multi_label", classes="ab"))
     assert found["f1_micro"] == pytest.approx(6 / 8)

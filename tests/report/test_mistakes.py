@@ -181,7 +181,7 @@ def test_samples_are_shown_small_and_within_a_limit(monkeypatch: pytest.MonkeyPa
     assert np.abs(heard).max() == pytest.approx(0.5 * 127, abs=3)
     assert len(text["text"]) <= samples.MOST_TEXT + 3
     assert [tile["name"] for tile in second["tiles"]] == ["image"]
-    monkeypatch.setattr(samples, "MOST_BYTES", len(image["image"]) + 10)
+    monkeypatch.setattr(samples, "MOST_BYTES", len(image["image"]) * 3 // 2)
     first, second = samples.show_samples([{"place": 0}, {"place": 1}], [7, 9], split, recipe)
     assert "image" in first["tiles"][0]
     assert "left out" in first["tiles"][1]["text"]
