@@ -57,28 +57,13 @@ def _attend(q_NHLE: Tensor, k_NHLE: Tensor, v_NHLE: Tensor, bias: Tensor | None,
     return attended.transpose(1, 2).flatten(2)
 
 
-def _wavlm(
-    self: Any, hidden_NLD: Tensor, mask: Tensor | None, bias: Tensor, *ignored: Any
-) -> tuple[Tensor, None]:
+def _wavlm(self: Any, hidden_NLD: Tensor, mask: Tensor | None, bias: Tensor) -> tuple[Tensor, None]:
     """WavLM's attention through its projections; transformers reads their weights past adapters."""
     N, L, _ = hidden_NLD.shape
     q, k, v = (_heads(layer(hidden_NLD), self.head_dim) for layer in (self.q_proj, self.k_proj, self.v_proj))
     bias_NHLL = bias.view(N, self.num_heads, L, L).to(q.dtype)
     attended = _attend(q, k, v, bias_NHLL, mask, self.dropout if self.training else 0.0)
     return self.out_proj(attended), None
-
-
-def _t5(
-    self: Any,
-    hidden_states: Tensor,
-    mask: Tensor | None = None,
-    position_bias: Tensor | None = None,
-    **more: Any,
-) -> Any:
-    """T5's attention; transformers before 5.15 expects the mask within a bias that it is handed."""
-    if mask is not None and position_bias is not None and not hasattr(self, "scaling"):
-        position_bias = position_bias + mask
-    return type(self).forward(self, hidden_states, mask=mask, position_bias=position_bias, **more)
 
 
 def _conformer_attention(
@@ -98,31 +83,17 @@ def _conformer_attention(
     layers = ((self.linear_q, placed), (self.linear_k, placed), (self.linear_v, hidden_states))
     q, k, v = (_heads(layer(x), self.head_size) for layer, x in layers)
     bias = None
+    functions: Any = sys.modules[type(self).__module__]
     if kind == "relative_key":
-        bias = _bias_of_distances(self, q[:, :, :L])
+        _, bias = functions._apply_relative_key_position_encoding(self, q[:, :, :L], k[:, :, :L])
     elif kind == "relative":
-        bias = _bias_of_positions(self, q[:, :, :L], k[:, :, :L], relative_position_embeddings)
+        _, bias = functions._apply_relative_position_encoding(
+            self, q[:, :, :L], k[:, :, :L], relative_position_embeddings
+        )
         q = q + self.pos_bias_u[None, :, None, :]
     bias = None if bias is None else pad(bias, (0, K, 0, K))
     attended = _attend(q, k, v, bias, attention_mask, self.dropout.p if self.training else 0.0)
     return self.linear_out(attended), None
-
-
-def _bias_of_distances(self: Any, q_NHLE: Tensor) -> Tensor:
-    """Each query with a learned vector per distance, [N, H, L, L]."""
-    place_L, left = torch.arange(q_NHLE.shape[2], device=q_NHLE.device), self.left_max_position_embeddings
-    distance_LL = (place_L - place_L[:, None]).clamp(-left, self.right_max_position_embeddings)
-    vectors_LLE = self.distance_embedding(distance_LL + left).to(q_NHLE.dtype)
-    return torch.einsum("nhqe,qke->nhqk", q_NHLE, vectors_LLE) / self.head_size**0.5
-
-
-def _bias_of_positions(self: Any, q_NHLE: Tensor, k_NHLE: Tensor, placed: Tensor | None) -> Tensor:
-    """Each query with the vector of a sine per distance, [N, H, L, L], as transformers computes it."""
-    before_5_16 = getattr(self, "_apply_relative_embeddings", None)  # with the scores of the keys in it
-    if before_5_16 is not None:
-        return before_5_16(query=q_NHLE, key=torch.zeros_like(k_NHLE), relative_position_embeddings=placed)
-    functions: Any = sys.modules[type(self).__module__]
-    return functions._apply_relative_position_encoding(self, q_NHLE, k_NHLE, placed)[1]
 
 
 def _conformer_convolution(self: Any, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -147,7 +118,6 @@ def _unturned(self: Any, qk_NHLE: Tensor, pos_ids: tuple[Tensor, ...]) -> Tensor
 
 
 _NEW: dict[str, dict[str, Any]] = {
-    "T5Attention": {"forward": _t5},
     "WavLMAttention": {"torch_multi_head_self_attention": _wavlm},
     "Wav2Vec2BertSelfAttention": {"forward": _conformer_attention},
     "Wav2Vec2BertConvolutionModule": {"forward": _conformer_convolution},
