@@ -4,8 +4,9 @@ usage: python benchmarks/serve.py RUN [--callers 32] [--seconds 20] [--repeats 3
        python benchmarks/serve.py RUN --rate SAMPLES_A_SECOND [--seconds 60]
 
 Samples a second with so many callers (each sends one sample of the test split, waits, sends the next), and of
-`Model.predict` of the same samples, turn by turn, and their ratio; and what the
-three take of processor time. With Debian's ``hey`` on the path it asks as well (one sample again and again).
+`Model.predict` of the same samples, turn by turn, their ratio, and what client, service and
+`Model.predict` take of processor time. With Debian's ``hey`` on the path it asks as well (one sample again
+and again).
 ``--rate``: p50, p95 and p99 of callers that come at even times, whether or not the ones before are answered.
 """
 

@@ -1,4 +1,6 @@
-"""Random class tokens, mask tokens and presence, for tests of the method's functions."""
+"""Random class tokens, mask tokens and presence, for tests of the method's functions; a model of the least."""
+
+from dataclasses import dataclass
 
 import torch
 
@@ -12,3 +14,16 @@ def random_case(M: int, seed: int, per_target: bool) -> tuple[torch.Tensor, torc
     present = torch.rand(B, M, generator=g) < 0.5
     present[torch.arange(B), torch.randint(M, (B,), generator=g)] = True
     return cls, mask, present
+
+
+@dataclass
+class Adding:
+    """As much of a model as scoring needs: logits are the sum of what modalities a and b say by themselves."""
+
+    names: tuple[str, ...] = ("a", "b")
+    device: str = "cpu"
+
+    def classify(
+        self, cls_NMD: torch.Tensor, mask_NMMD: torch.Tensor, present_NM: torch.Tensor
+    ) -> torch.Tensor:
+        return (cls_NMD * present_NM[:, :, None]).sum(1)

@@ -11,27 +11,21 @@ from __future__ import annotations
 
 import json
 import os
-import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence import made
+
 EMOJI = Path(os.environ.get("OPENMOJI", "/usr/share/openmoji"))
-SHARES = (("train", 0.55), ("val", 0.15))
 #: Classes of fewer drawings are left out.
 FEWEST = 20
 
 
 def manifest(folder: Path) -> Path:
     """Write the samples' pictures and their manifest to `folder`, unless they are there."""
-    path = folder / "manifest.jsonl"
-    if path.is_file():
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [_row(split, one, folder) for split, one in _divided()]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return made.manifest(folder, lambda: (_row(split, one, folder) for split, one in _divided()))
 
 
 def _divided() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -39,17 +33,7 @@ def _divided() -> Iterator[tuple[str, dict[str, Any]]]:
     for one in json.loads((EMOJI / "data/openmoji.json").read_text(encoding="utf-8")):
         if not one["skintone"]:
             found[one["subgroups"]].append(one)
-    draw = random.Random(1)
-    for _, drawings in sorted(found.items()):
-        if len(drawings) < FEWEST:
-            continue
-        draw.shuffle(drawings)
-        ends, split = Counter({"test": len(drawings)}), 0
-        for name, share in SHARES:
-            split += round(len(drawings) * share)
-            ends[name] = split
-        for place, one in enumerate(drawings):
-            yield next(name for name in ("train", "val", "test") if place < ends[name]), one
+    return made.divided(found, FEWEST)
 
 
 def _row(split: str, one: dict[str, Any], folder: Path) -> dict[str, Any]:

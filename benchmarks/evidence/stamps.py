@@ -10,30 +10,25 @@ description, the sound what the stamp plays, else its name as somebody says it (
 
 from __future__ import annotations
 
-import json
-import random
 import shutil
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence import made
+
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 SOUNDS = (".ogg", "_desc.ogg", ".wav", "_desc_es.ogg", "_desc_fr.ogg")
-SHARES = (("train", 0.55), ("val", 0.15))
 #: Classes of fewer stamps are left out.
 FEWEST = 5
 
 
 def manifest(folder: Path) -> Path:
     """Write the samples' files and their manifest to `folder`, unless they are there."""
-    path = folder / "manifest.jsonl"
-    if path.is_file():
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [_row(number, split, picture, folder) for number, (split, picture) in enumerate(_divided())]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return made.manifest(
+        folder, lambda: (_row(n, split, picture, folder) for n, (split, picture) in enumerate(_divided()))
+    )
 
 
 def _pictures() -> Iterator[Path]:
@@ -49,17 +44,7 @@ def _divided() -> Iterator[tuple[str, Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
     for picture in _pictures():
         found[picture.relative_to(STAMPS).parts[0]].append(picture)
-    draw = random.Random(1)
-    for _, pictures in sorted(found.items()):
-        if len(pictures) < FEWEST:
-            continue
-        draw.shuffle(pictures)
-        ends, split = Counter({"test": len(pictures)}), 0
-        for name, share in SHARES:
-            split += round(len(pictures) * share)
-            ends[name] = split
-        for place, picture in enumerate(pictures):
-            yield next(name for name in ("train", "val", "test") if place < ends[name]), picture
+    return made.divided(found, FEWEST)
 
 
 def _row(number: int, split: str, picture: Path, folder: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import brier_score_loss, log_loss
+from tasks import make_task
+from tokens import Adding
 
 from u2a.evaluation import rising
 from u2a.evaluation.calibrated import (
@@ -23,8 +24,6 @@ from u2a.evaluation.calibrated import (
 from u2a.evaluation.calibration import GRID, Calibration, PatternCalibration
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.rising import rising_confidence
-from u2a.plugins.loading import registry
-from u2a.recipe.task import TaskSection
 
 
 def test_proper_scores_are_scikit_learns() -> None:
@@ -72,19 +71,6 @@ def test_a_confidence_rises_against_what_the_sample_had_before(monkeypatch: pyte
     assert rising_confidence(model, encoded, tempered, (True, False)) == 0
 
 
-@dataclass
-class Adding:
-    """Logits are the sum of what modalities a and b say by themselves."""
-
-    names: tuple[str, ...] = ("a", "b")
-    device: str = "cpu"
-
-    def classify(
-        self, cls_NMD: torch.Tensor, mask_NMMD: torch.Tensor, present_NM: torch.Tensor
-    ) -> torch.Tensor:
-        return (cls_NMD * present_NM[:, :, None]).sum(1)
-
-
 def said(a: list[list[float]], b: list[list[float]], target: list[Any]) -> Encoded:
     """Samples by what a and b say; the last has only b."""
     present = torch.ones(len(a), 2, dtype=torch.bool)
@@ -93,11 +79,6 @@ def said(a: list[list[float]], b: list[list[float]], target: list[Any]) -> Encod
     mask = torch.zeros(len(a), 2, 2, cls_NMD.shape[2])
     keys = tuple(map(str, range(len(a))))
     return Encoded(cls_NMD, mask, present, torch.tensor(target), torch.arange(len(a)), keys)
-
-
-def task(kind: str, classes: str) -> TaskSection:
-    given = {"kind": kind, "classes": list(classes)}
-    return TaskSection.model_validate(given, context={"plugins": registry()})
 
 
 def test_what_calibration_makes_of_a_pattern_of_one_label() -> None:
@@ -114,7 +95,7 @@ def test_what_calibration_makes_of_a_pattern_of_one_label() -> None:
         "a": PatternCalibration(3, 2.0, scores=(0.1, 0.3, 0.6)),
         "any": PatternCalibration(3, 100.0, scores=(0.1, 0.3, 0.6)),
     }
-    of_one, calibration = task("single_label", "xyz"), Calibration("single_label", fitted)
+    of_one, calibration = make_task("single_label", "xyz"), Calibration("single_label", fitted)
     found = calibration_of(cast(Any, Adding()), encoded, of_one, calibration, (True, False), 0.75)
     rank_3 = {"coverage": 2 / 3, "set_size": 1.0, "set_from": "a"}  # of three: 1 - 0.6 and more
     assert found == {
@@ -153,7 +134,7 @@ def test_what_calibration_makes_of_a_pattern_of_several_labels() -> None:
     found = calibration_of(
         cast(Any, Adding()),
         encoded,
-        task("multi_label", "xy"),
+        make_task("multi_label", "xy"),
         Calibration("multi_label", fitted),
         (True, False),
     )
@@ -171,7 +152,9 @@ def test_a_class_at_the_cut_belongs_to_the_set() -> None:
     """Two classes that are as probable as the only validation sample's: both are in the set."""
     fitted = Calibration("single_label", {"a": PatternCalibration(1, scores=(0.5,))})
     encoded = said([[0.0, 0.0]] * 2, [[0.0, 0.0]] * 2, [0, 1])
-    found = calibration_of(cast(Any, Adding()), encoded, task("single_label", "xy"), fitted, (True, False), 0.5)
+    found = calibration_of(
+        cast(Any, Adding()), encoded, make_task("single_label", "xy"), fitted, (True, False), 0.5
+    )
     assert (found["set_from"], found["set_size"], found["coverage"]) == ("a", 2.0, 1.0)
 
 

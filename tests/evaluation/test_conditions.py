@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
 
 import pytest
 import torch
+from tasks import make_task
+from tokens import Adding
 
 from u2a.errors import U2AError
 from u2a.evaluation.calibrated import calibration_of
@@ -23,21 +25,6 @@ from u2a.evaluation.scenarios import (
     with_calibration,
 )
 from u2a.evaluation.scoring import Scorer
-from u2a.plugins.loading import registry
-from u2a.recipe.task import TaskSection
-
-
-@dataclass
-class Adding:
-    """Logits are the sum of what modalities a and b say by themselves."""
-
-    names: tuple[str, ...] = ("a", "b")
-    device: str = "cpu"
-
-    def classify(
-        self, cls_NMD: torch.Tensor, mask_NMMD: torch.Tensor, present_NM: torch.Tensor
-    ) -> torch.Tensor:
-        return (cls_NMD * present_NM[:, :, None]).sum(1)
 
 
 @pytest.fixture
@@ -51,8 +38,7 @@ def scorer() -> Scorer:
         torch.arange(6),
         tuple("uvwxyz"),
     )
-    task = TaskSection.model_validate({"classes": ["p", "q", "r"]}, context={"plugins": registry()})
-    return Scorer(cast(Any, Adding()), encoded, task)
+    return Scorer(cast(Any, Adding()), encoded, make_task(classes="pqr"))
 
 
 def test_names_are_one_text_with_commas_or_several() -> None:

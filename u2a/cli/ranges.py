@@ -28,7 +28,7 @@ def lines(error: Exception) -> list[str]:
     """What to say instead of an error's traceback; nothing where all libraries fit."""
     try:
         found = unfit()
-    except (ImportError, PackageNotFoundError, ValueError):
+    except (ImportError, ValueError):
         return []
     what = f"{type(error).__name__}: {one_line(error, 200)}; --debug shows where"
     return [f"u2a does not run with what is installed: {one}" for one in found] + [what] if found else []

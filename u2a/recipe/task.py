@@ -51,7 +51,7 @@ class TaskSection(PluginSection):
     )
     select_by: Literal["loss", "metric"] | None = Field(
         None,
-        description="by what: the loss at its best temperature, which few samples tell apart, "
+        description="by what: the loss at its best temperature (few samples suffice to tell losses apart) "
         "or the metric; if left out the loss where neither a metric is named nor one selects for the kind",
     )
 

@@ -86,6 +86,11 @@ class Column:
         )
 
     @property
+    def amounts(self) -> bool:
+        """Whether it holds numbers that repeat: they are never names of files, even if there are such files."""
+        return self.numeric and not self.unique
+
+    @property
     def addresses(self) -> bool:
         """Whether it holds web addresses."""
         return self.all_are(str) and sum(bool(_ADDRESS.match(v)) for v in self.examples) > 0.9 * len(
@@ -157,17 +162,8 @@ def assign_roles(
     group = group or plain.get("group")
     chosen = label or _label(columns, path, {split, group})
     taken = {chosen, split, group}
-    key = next(
-        (
-            plain[n]
-            for n in KEY_NAMES
-            if n in plain
-            and plain[n] not in taken
-            and columns[plain[n]].all_are(str, int)
-            and columns[plain[n]].unique
-        ),
-        None,
-    )
+    free = (plain[n] for n in KEY_NAMES if n in plain and plain[n] not in taken)
+    key = next((name for name in free if _may_be_key(columns[name])), None)
     return Roles(chosen, split, group, key)
 
 
@@ -193,6 +189,10 @@ def _label(columns: Mapping[str, Column], path: str, taken: set[str | None]) -> 
         f"{path}: which column is to be predicted? {said}; say it with --label COLUMN "
         f"(columns: {_names(columns)})"
     )
+
+
+def _may_be_key(column: Column) -> bool:
+    return column.all_are(str, int) and column.unique
 
 
 def _may_be_label(column: Column) -> bool:

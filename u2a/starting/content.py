@@ -103,8 +103,8 @@ class Finder:
 
     def _members(self, column: Column) -> Iterator[tuple[tuple[int, str], bytes]]:
         """Bytes of the first cells, with their extension."""
-        if column.numeric and not column.unique:
-            return  # amounts, even if there are files of such names
+        if column.amounts:
+            return
         names = [value for value in column.examples if isinstance(value, str)]
         found = [(value, self.files.find(value)) for value in names]
         missing = [value for value, path in found if path is None]

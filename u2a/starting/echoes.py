@@ -46,9 +46,10 @@ def without_twins(
 
     Of two, the one whose cells look like files stays, else the first; what the person `asked` for always does.
     """
+    found = files_of(columns, files)
     kept: list[Column] = []
     for column in sorted(columns, key=_looks, reverse=True):
-        same = next((one for one in kept if same_files(column, one, files)), None)
+        same = next((one for one in kept if same_files(column, one, found)), None)
         if same is None or column.name in asked:
             kept.append(column)
         else:
@@ -56,13 +57,19 @@ def without_twins(
     return [column for column in columns if column in kept]
 
 
-def same_files(one: Column, other: Column, files: Files) -> bool:
-    """Whether most cells of one column find files that the other's find as well."""
-    found, others = (
-        {path for value in column.examples if isinstance(value, str) and (path := files.find(value))}
-        for column in (one, other)
-    )
-    return 2 * len(found & others) > min(len(one.examples), len(other.examples)) > 0
+def files_of(columns: Sequence[Column], files: Files) -> dict[str, set[str]]:
+    """The files that each column's first cells find."""
+    return {
+        column.name: {path for v in column.examples if isinstance(v, str) and (path := files.find(v))}
+        for column in columns
+        if not column.amounts
+    }
+
+
+def same_files(one: Column, other: Column, found: Mapping[str, set[str]]) -> bool:
+    """Whether most cells of one column find files that the other's find as well (`files_of`)."""
+    common = found.get(one.name, set()) & found.get(other.name, set())
+    return 2 * len(common) > min(len(one.examples), len(other.examples)) > 0
 
 
 def _looks(column: Column) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from u2a.common.values import looks_like_file
 from u2a.starting.columns import KEY_NAMES, Column, empty, look
-from u2a.starting.echoes import same_files
+from u2a.starting.echoes import files_of, same_files
 from u2a.starting.files import Files
 from u2a.starting.folders import FILES
 from u2a.starting.source import Rows, Source
@@ -34,7 +34,8 @@ def _ids(columns: Sequence[Column], files: Files) -> Column | None:
         return None
     called = [column for column in columns if _names_files(column, files)]
     others = [column for column in columns if column not in called]
-    alone = (one for one in called if not any(same_files(one, other, files) for other in others))
+    found = files_of(columns, files) if called else {}
+    alone = (one for one in called if not any(same_files(one, other, found) for other in others))
     return next(alone, None)
 
 
@@ -70,8 +71,8 @@ def _with(fields: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, Any]
 
 
 def _names_files(column: Column, files: Files) -> bool:
-    """Whether most cells are names of files without extension; numbers that repeat are amounts."""
-    if not column.all_are(str, int) or (column.numeric and not column.unique):
+    """Whether most cells are names of files without extension."""
+    if not column.all_are(str, int) or column.amounts:
         return False
     bare = [str(value) for value in column.examples if column.numeric or not looks_like_file(str(value))]
     return 2 * sum(bool(files.named(value)) for value in bare) > len(column.examples)
