@@ -16,7 +16,9 @@ from processes import as_forks
 import u2a
 from u2a.cli.baselines import print_baselines
 from u2a.cli.main import main
+from u2a.data.packing.pack import pack_manifest
 from u2a.errors import U2AError
+from u2a.recipe.file import load_recipe
 from u2a.report.baselines import LABELS
 from u2a.runs.dedicated import dedicated_run, finished
 from u2a.runs.folder import Run
@@ -34,6 +36,7 @@ def run(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     gaps = lambda i: (i % 8 != 3, i % 8 != 6)  # noqa: E731
     recipe = toys.make(folder / "toy", checkpoints, counts=COUNTS, presence=gaps)
     text = recipe.read_text()
+    pack_with_notes(recipe)
     recipe.write_text(text[: text.index("[model]")].replace('select_on = "complete"\n', ""))
     whole = u2a.train(recipe, run=folder / "run", sets=FAST).run.folder
     start, end = recipe.read_text().index("[modalities.image]"), recipe.read_text().index("[modalities.text]")
@@ -41,6 +44,19 @@ def run(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     alone.write_text(recipe.read_text()[:start] + recipe.read_text()[end:])
     u2a.train(alone, run=whole / "dedicated/text", sets=FAST)
     return whole
+
+
+def pack_with_notes(recipe: Path) -> None:
+    """Pack anew, with a modality that is not the recipe's: each split begins with two samples of it alone."""
+    manifest, wide = recipe.with_name("manifest.jsonl"), recipe.with_name("wide.toml")
+    wide.write_text(recipe.read_text() + '[modalities.note]\nkind = "text"\nencoder = "./bert"\n')
+    noted = [
+        json.dumps({"key": f"{split}-note-{i}", "split": split, "label": "sea", "note": "ahoy"}) + "\n"
+        for split in COUNTS
+        for i in range(2)
+    ]
+    manifest.write_text("".join(noted) + manifest.read_text())
+    pack_manifest(load_recipe(wide), manifest, recipe.with_name("shards"), overwrite=True, shard_size=10)
 
 
 def test_models_of_another_recipe_do_not_count(run: Path) -> None:
