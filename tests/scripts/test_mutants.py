@@ -75,3 +75,34 @@ def test_a_break_changes_the_function_that_its_text_stands_in(
     assert (found.name, found.outermost) == ("a name", outermost)
     assert (found.lines[0], found.lines[-1]) == (lines[0], lines[-1])
     assert found.source == CLASS.replace(old, old.replace("t", "u"))
+
+
+RATE_TESTS = """
+from pathlib import Path
+
+from rates import rate
+
+def test_doubles():
+    assert rate(3) == 6
+"""
+LEFT_BEHIND = """
+def test_makes_a_folder():
+    rate(0)
+    (Path(__file__).parent / "shared").mkdir()
+"""
+
+
+@pytest.mark.parametrize("twice", [True, False], ids=["passes-twice", "fails-the-second-time"])
+def test_a_test_that_fails_the_second_time_kills_nothing(twice: bool, tmp_path: Path) -> None:
+    from mutation.running import FAILING, Change, run_changes  # torch, for all forks: not while collecting
+
+    source = "def rate(n):\n    n = n * 1\n    return n * 2\n"
+    (tmp_path / "rates.py").write_text(source)
+    (tmp_path / "test_rates.py").write_text(RATE_TESTS + ("" if twice else LEFT_BEHIND))
+    changes = [
+        Change(tmp_path / "rates.py", change_of(source, old, new, f"{old} => {new}"), ("test_rates.py",))
+        for old, new in [("n * 1", "n / 1"), ("n * 2", "n * 3")]
+    ]
+    fates = run_changes(tmp_path, changes, lambda name, fate: None, again=False)
+    noticed = ["survived", "killed: test_rates.py::test_doubles"] if twice else [FAILING, FAILING]
+    assert list(fates.values()) == noticed
