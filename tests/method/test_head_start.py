@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
 
 from u2a.method.head_start import FrozenTokens, fit_head_start, joint
+from u2a.method.head_start.frozen import minimise
 from u2a.method.head_start.joint import Patterns, fit_head, minimise_head
 from u2a.method.head_start.probes import DECAYS, choose_read_outs, set_scale
 from u2a.method.head_start.proxies import fit_proxies
@@ -82,6 +83,13 @@ def drawn(train: FrozenTokens) -> tuple[ReadOuts, ModalityHead]:
         for parameter in head.parameters():
             parameter.normal_()
     return read_outs, head
+
+
+def test_a_fit_goes_on_until_it_is_at_the_minimum() -> None:
+    """Along Rosenbrock's bent valley, whose minimum is at (1, 1): 20 and 30 steps do not reach it."""
+    x = torch.tensor([-1.2, 1.0], requires_grad=True)
+    minimise([x], lambda: (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2)
+    assert x.tolist() == pytest.approx([1, 1], abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["cls", "mean", "both"])

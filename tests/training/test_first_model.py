@@ -91,10 +91,15 @@ def test_training_goes_on_from_the_head_start_exactly_after_a_stop(plain: Path, 
         assert torch.equal(tensor, checkpoint.adapter_state(whole.model)[name]), name
 
 
-def test_patience_ends_a_training_and_it_stays_ended(plain: Path, tmp_path: Path) -> None:
+def test_patience_ends_a_training_and_it_stays_ended(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = trainer(plain, tmp_path / "run", "training.epochs=9", "training.lr=0.5", "training.patience=1")
     made.fit()
     assert made.done < made.total
+    told = " ".join("".join(capsys.readouterr()).split())
+    assert told.count("no better validation in 1 epochs: the training ends here") == 1
+    assert told.count("head start: ") == 1
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     values = [line["selected"] for line in lines if line["type"] == "validation"]
     worse = [n for n, value in enumerate(values) if n and value > min(values[:n])]  # losses

@@ -44,7 +44,7 @@ def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(timed.time, "monotonic", lambda: now[0])
-    case: Case = {"training": {**TRAINING, "batch_size": 1, "epochs": 1, "warmup_epochs": 0}}
+    case: Case = {"training": {**TRAINING, "batch_size": 1, "epochs": 2, "warmup_epochs": 0}}
     file = write_recipe(tmp_path, settings(case), with_validation(golden_data["complete"]))
     recipe = load_recipe(file, ["training.save_minutes=3", "task.select_by=metric"])
     made = Trainer(recipe, Run(tmp_path / "run"), ALONE)
@@ -62,16 +62,18 @@ def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
 
     monkeypatch.setattr(made, "train_step", slow)
     made.fit()
-    assert [s[0] for s in saved] == [-1, -1, -1, 3, 3, 3, 6, 6, 6, 9]
-    assert [s[1:] for s in saved] == [(False, False)] * 3 + [(True, False)] * 7
-    for name in ("LAST", "BEST"):
-        assert (made.run.checkpoints / name).read_text().strip() == "step-00000010"
-    assert made.done == 10
+    epoch = [3, 3, 3, 6, 6, 6, 9]
+    after = [10, *(10 + step for step in epoch)]  # an epoch's end was saved as well
+    assert [s[0] for s in saved] == [-1, -1, -1, *epoch, 10, 10, *after]
+    assert [s[1:] for s in saved] == [(False, False)] * 3 + [(True, False)] * 7 + [(True, True)] * 10
+    assert made.done == 20
+    for name, step_of in (("LAST", 20), ("BEST", 10)):
+        assert (made.run.checkpoints / name).read_text().strip() == f"step-{step_of:08d}"
     last = checkpoint.verify(checkpoint.current(made.run.checkpoints, "LAST"))
     files = [path for path in made.run.folder.rglob("*") if path.is_file()]
     assert len(files) >= 8
     assert {path.name: path.stat().st_mode & 0o777 for path in files} == {path.name: 0o640 for path in files}
-    assert [meta["step"] for meta in (*told, last)] == [3, 3, 3, 10]
+    assert [meta["step"] for meta in (*told, last)] == [3, 3, 3, 20]
     for meta in told:  # nothing was validated there
         assert (meta["validation"], meta["selected"], meta["calibration"], meta["best"]) == (
             {},
@@ -79,7 +81,8 @@ def test_a_long_epoch_is_saved_every_few_minutes_and_the_best_stays(
             None,
             None,
         )
-    assert last["selected"] == last["best"] == last["validation"]["accuracy"]
+    best = checkpoint.verify(checkpoint.current(made.run.checkpoints, "BEST"))
+    assert last["selected"] == last["validation"]["accuracy"] < last["best"] == best["selected"]
     assert set(last["calibration"]["patterns"]) == {"a+b", "a", "b", "2 of 2", "1 of 2", "any"}
     assert last["classes"] == list(CLASSES)
     assert set(last["modalities"]) == {"a", "b"}

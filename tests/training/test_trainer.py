@@ -107,10 +107,13 @@ def test_training_learns_and_the_run_folder_holds_what_it_should(toy: Path, tmp_
     assert size < 100_000
 
 
-def test_resumed_training_equals_one_that_never_stopped(toy: Path, tmp_path: Path) -> None:
+def test_resumed_training_equals_one_that_never_stopped(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sets = ["training.epochs=4", "model.lora_dropout=0.1"]
     whole = trainer(toy, tmp_path / "whole", *sets)
     whole.fit()
+    assert f"step {whole.total}/{whole.total}  epoch 4  loss " in "".join(capsys.readouterr())
     first = trainer(toy, tmp_path / "parts", *sets)
     batches = iter(first.data.loader(0, first.total))
     first.objective.train()
@@ -123,8 +126,17 @@ def test_resumed_training_equals_one_that_never_stopped(toy: Path, tmp_path: Pat
     assert second.done == 3
     assert "9.25" not in second.run.metrics_file.read_text()
     second.fit()
+    assert second.progress.first == 3  # a rate is of the steps since then
+    assert "extended" not in "".join(capsys.readouterr())
     for name, tensor in checkpoint.adapter_state(second.model).items():
         assert torch.equal(tensor, checkpoint.adapter_state(whole.model)[name]), name
+
+
+def test_a_finished_training_that_validates_nothing_stays_finished(gappy: Path, tmp_path: Path) -> None:
+    trainer(gappy, tmp_path / "run").fit()
+    again = trainer(gappy, tmp_path / "run")
+    again.resume()
+    assert again.finished
 
 
 def test_kill_9_loses_no_saved_epoch(toy: Path, tmp_path: Path) -> None:
