@@ -93,7 +93,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
         columns.pop(roles.split or "", None)
         roles.split = None
     finder = Finder(plugins, files, choices.size, choices.kinds, choices.given, str(path), notes)
-    rest = [c for n, c in columns.items() if n not in roles.taken]
+    rest = [c for n, c in columns.items() if n not in roles.taken or (n == roles.key and finder.names_files(c))]
     rest = without_echoes(source, columns, roles, rest, finder.notes)
     contents = finder.find(without_twins(rest, files, choices.kinds, finder.notes))
     labels = Labels(columns[roles.label], str(path))
@@ -109,7 +109,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
         *(_told(content) for content in contents),
         *(f"left out: {count} samples {why}" for why, count in samples.left_out.items()),
         *(
-            [f"{files.by_name} files were found by their name alone, below {files.root}"]
+            [f"{files.by_name} files were found by their name or the end of their path, below {files.root}"]
             if files.by_name
             else []
         ),

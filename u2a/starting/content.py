@@ -19,7 +19,9 @@ from u2a.starting.files import Files
 
 #: Members of a column that plugins look at, and how large one may be.
 LOOKED_AT, MOST_BYTES = 48, 64 << 20
-_GENERIC = re.compile(r"(file|path|filename|file_?name|file_?path|img|image_?path|uri)s?|.*[./].*")
+_GENERIC = re.compile(
+    r"(file|path|filename|file_?name|file_?path|img|image_?path|uri|((image|sample|item)_?)?id|name|key)s?|.*[./].*"
+)
 
 
 @dataclass
@@ -81,6 +83,15 @@ class Finder:
         self._name(found)
         return found
 
+    def names_files(self, column: Column) -> bool:
+        """Whether most cells are names of files that plugins read, be they there or not."""
+        names = [value for value in column.examples if isinstance(value, str)]
+        return 2 * sum(map(self._file_name, names)) > len(column.examples)
+
+    def _file_name(self, value: str) -> bool:
+        known = {e for spec in self.plugins.specs.values() for e in spec.extensions}
+        return looks_like_file(value) and value.rpartition(".")[2].lower() in known
+
     def _contents(self, column: Column) -> Iterator[Content]:
         if not column.filled:
             self.notes.append(f"column {column.name!r} is empty and is left out")
@@ -109,12 +120,12 @@ class Finder:
         found = [(value, self.files.find(value)) for value in names]
         missing = [value for value, path in found if path is None]
         if names and len(missing) > len(names) / 2:
-            known = {e for spec in self.plugins.specs.values() for e in spec.extensions}
-            named = [v for v in missing if looks_like_file(v) and v.rpartition(".")[2].lower() in known]
+            named = [value for value in missing if self._file_name(value)]
             if len(named) > 0.9 * len(names) and not column.addresses and self.kinds.get(column.name) != "text":
                 raise U2AError(
-                    f"{self.path}: column {column.name!r} names files that are not below {self.files.root} "
-                    f"(for example {short(named[0])}); say where they are with --root DIR"
+                    f"{self.path}: column {column.name!r} names files that cannot be found (for example "
+                    f"{short(named[0])}: {self.files.why(named[0])}); say where they are with --root DIR, or "
+                    f"leave it out with --ignore {column.name!r}"
                 )
             return
         for number, value in enumerate(column.examples):

@@ -1,14 +1,24 @@
-"""Files that cells name: as they stand, else by the file's name alone where that is unique below the folder."""
+"""Files that cells name: as they stand, else by the end of their path, at last by a name that is unique."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from u2a.common.values import nfc
 
 #: Files that are looked at to find one by its name.
 MOST_FILES = 500_000
+_NAMED = re.compile(r".*[^.\s]\.[A-Za-z][A-Za-z0-9]{1,4}", re.DOTALL)
+_DIGITS = re.compile(r"0*([0-9]+)(\.0+)?")
+
+
+def several(value: str) -> bool:
+    """Whether a cell names more than one file: ``a.jpg,b.jpg``."""
+    parts = re.split(r"\s*[,;|]\s*", value)
+    return len(parts) > 1 and all(_NAMED.fullmatch(part) for part in parts)
 
 
 class Files:
@@ -16,7 +26,7 @@ class Files:
 
     Attributes:
         root: the folder.
-        by_name: cells whose file was found by its name, somewhere else than they say.
+        by_name: cells whose file was found by its name or the end of its path, somewhere else than they say.
     """
 
     def __init__(self, root: Path) -> None:
@@ -29,18 +39,42 @@ class Files:
         plain = value.strip().removeprefix("file://").replace("\\", "/")
         if not plain or len(plain) > 1000 or "\n" in plain or "\0" in plain or "://" in plain:
             return None
-        if (found := self._inside(plain)) is not None:
+        forms = dict.fromkeys((plain, unquote(plain)))
+        if (found := next(filter(None, map(self._inside, forms)), None)) is not None:
             return found
-        called = self._called(plain)
-        self.by_name += len(called) == 1
-        return called[0] if len(called) == 1 else None
+        found = next(filter(None, map(self._elsewhere, forms)), None)
+        self.by_name += found is not None
+        return found
+
+    def _elsewhere(self, plain: str) -> str | None:
+        """The file that the path's end names, the longest end first; else the only one of its name."""
+        if several(plain):
+            return None
+        parts = plain.split("/")
+        ends = ("/".join(parts[cut:]) for cut in range(1, len(parts)))
+        found = next(filter(None, map(self._inside, ends)), None)
+        called = self._called(plain) or self._numbered(plain)
+        return found or (called[0] if len(called) == 1 else None)
+
+    def why(self, value: str) -> str:
+        """Why `find` gave no file."""
+        if several(value):
+            return "names several files; a cell names one, so give each a column of its own"
+        if len(called := self._called(value.strip().replace("\\", "/"))) > 1:
+            return f"there are {len(called)} such files below {self.root}: {', '.join(sorted(called)[:3])}"
+        return f"no such file below {self.root}"
 
     def named(self, value: str) -> dict[str, str]:
         """The files that are called like an id, by extension; none of an extension that several have."""
         found: dict[str, list[str]] = {}
-        for path in self._called(value.strip()):
+        for path in self._called(value.strip()) or self._numbered(value):
             found.setdefault(os.path.splitext(path)[1].lower().lstrip("."), []).append(path)
         return {extension: paths[0] for extension, paths in found.items() if extension and len(paths) == 1}
+
+    def _numbered(self, value: str) -> list[str]:
+        """Files that are called by the same number: tables lose zeros in front, and gain a ``.0`` behind."""
+        number = _DIGITS.fullmatch(value.strip())
+        return self._index().get(f"/{number[1]}", []) if number else []
 
     def read(self, relative: str) -> bytes:
         """The bytes of a file that was found."""
@@ -56,7 +90,7 @@ class Files:
         return self._index().get(name, []) if name else []
 
     def _index(self) -> dict[str, list[str]]:
-        """Paths by name and by name without extension."""
+        """Paths by name, by name without extension, and by number (behind a slash, which no name has)."""
         if self._names is None:
             self._names = names = dict[str, list[str]]()
             count = 0
@@ -65,7 +99,9 @@ class Files:
                 for file in files:
                     count += 1
                     path = os.path.relpath(os.path.join(at, file), self.root)
-                    for name in {nfc(file).casefold(), nfc(os.path.splitext(file)[0]).casefold()}:
+                    stem = nfc(os.path.splitext(file)[0]).casefold()
+                    number = _DIGITS.fullmatch(stem) if stem.isdigit() else None
+                    for name in {nfc(file).casefold(), stem, *([f"/{number[1]}"] if number else [])}:
                         names.setdefault(name, []).append(path)
                 if count > MOST_FILES:
                     break

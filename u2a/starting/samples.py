@@ -126,7 +126,7 @@ class Samples:
                 cell = self._cell(content, value)
                 if cell is None:
                     lost.append(
-                        f"{place}: column {column!r}: {str(value)[:60]!r}: no such file below {self.files.root}"
+                        f"{place}: column {column!r}: {str(value)[:60]!r}: {self.files.why(str(value))}"
                     )
                 elif not content.asked or self._is_of(content, cell):
                     found.setdefault(content.name, []).append(cell)

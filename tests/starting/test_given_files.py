@@ -1,0 +1,125 @@
+"""``u2a init`` on the files of others: which files and labels their tables and folders name."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from click.testing import CliRunner
+
+from u2a.cli.main import main
+from u2a.starting.files import Files
+
+CLASSES = ("cat", "dog", "fox")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def init(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["init", *words], catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def started(*words: str) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
+    """The recipe, the manifest's rows, and what was printed."""
+    code, said = init(*words)
+    assert code == 0, said
+    recipe = next(Path().glob("*.toml"))
+    rows = [json.loads(line) for line in next(Path().glob("*.manifest.jsonl")).read_text().splitlines()]
+    return tomllib.loads(recipe.read_text()), rows, said
+
+
+def refused(*words: str) -> str:
+    code, said = init(*words)
+    assert code == 2, said
+    assert not list(Path().glob("*.manifest.*"))
+    return said
+
+
+def pictures(*paths: str) -> None:
+    """A picture of its own in each place."""
+    for seed, path in enumerate(paths):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(tiny.image_bytes(tiny.picture(24, 20, seed)))
+
+
+def table(path: str, rows: Sequence[dict[str, Any]]) -> str:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def rows_of(count: int = 12, **columns: Any) -> list[dict[str, Any]]:
+    """Rows of three classes; columns are functions of the row's number."""
+    made = ({name: value(i) for name, value in columns.items()} for i in range(count))
+    return [{**row, "label": CLASSES[i % 3]} for i, row in enumerate(made)]
+
+
+@pytest.mark.parametrize("column", ["id", "image_id", "name"])
+def test_a_key_that_names_a_file_is_the_picture_as_well(here: Path, column: str) -> None:
+    pictures(*(f"train_images/{i}.png" for i in range(12)))
+    table("t.csv", rows_of(**{column: "{}.png".format, "text": "the boat number {} is red".format}))
+    recipe, rows, _ = started("t.csv")
+    assert list(recipe["modalities"]) == ["image", "text"]
+    assert [row["image_path"] for row in rows] == [f"train_images/{i}.png" for i in range(12)]
+    assert [row["key"] for row in rows] == [f"{i}.png" for i in range(12)]
+
+
+@pytest.mark.parametrize(("column", "modality"), [("code", "code"), ("id", "image")])
+@pytest.mark.parametrize("written", ["{}", "{}.0"])
+def test_numbers_that_lost_their_zeros_name_their_files(
+    here: Path, written: str, column: str, modality: str
+) -> None:
+    pictures(*(f"img/{i:05d}.png" for i in range(12)))
+    table("t.csv", rows_of(**{column: written.format, "text": "the boat number {} is red".format}))
+    recipe, rows, _ = started("t.csv")
+    assert set(recipe["modalities"]) == {modality, "text"}
+    assert [row[f"{modality}_path"] for row in rows] == [f"img/{i:05d}.png" for i in range(12)]
+
+
+def test_row_numbers_are_no_second_picture_beside_the_files(here: Path) -> None:
+    pictures(*(f"img/{i:05d}.png" for i in range(12)))
+    table("t.csv", rows_of(row=str, file=lambda i: f"{(5 * i) % 12:05d}.png"))
+    recipe, rows, _ = started("t.csv")
+    assert list(recipe["modalities"]) == ["image"]
+    assert rows[1]["image_path"] == "img/00005.png"
+
+
+@pytest.mark.parametrize("written", ["C:\\Users\\Me\\My pets\\{}\\{}.png", "/content/drive/pets/{}/{}.png"])
+def test_paths_of_another_machine_are_found_by_their_end(here: Path, written: str) -> None:
+    places = [(split, i) for split in ("train", "test") for i in range(6)]
+    pictures(*(f"{split}/{i}.png" for split, i in places))
+    table("t.csv", rows_of(file=lambda i: written.format(*places[i])))
+    _, rows, said = started("t.csv")
+    assert [row["image_path"] for row in rows] == [f"{split}/{i}.png" for split, i in places]
+    assert "12 files were found by their name or the end of their path" in said
+
+
+def test_a_cell_of_several_files_is_never_one_of_them(here: Path) -> None:
+    pictures(*(f"img/{i}.png" for i in range(13)), "img/a, b.png")
+    table("t.csv", rows_of(file=lambda i: f"img/{i}.png, img/{i + 1}.png"))
+    assert "'img/0.png, img/1.png': names several files" in refused("t.csv")
+    files = Files(here)
+    assert files.find("img/a, b.png") == "img/a, b.png"
+    assert files.find("img/a%2C%20b.png") == "img/a, b.png"
+
+
+def test_a_name_that_is_there_twice_is_said_with_its_places(here: Path) -> None:
+    pictures(*(f"{folder}/{i}.png" for folder in ("train_images", "test_images") for i in range(12)))
+    table("t.csv", rows_of(file="{}.png".format))
+    assert "there are 2 such files below" in (said := refused("t.csv"))
+    assert "test_images/0.png, train_images/0.png" in said
+    started("t.csv", "--root", "train_images")
