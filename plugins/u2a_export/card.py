@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from u2a.common.values import code_span
+from u2a_export.graphs import MASK
+
 PAGE = """# {name}: {names}
 
 A classifier of {count} classes ({kind}) that works with any of its modalities missing. Exported by
@@ -12,7 +15,7 @@ u2a {u2a} from step {step} of a training ({which} checkpoint); adapters are merg
 single precision.
 
 ```sh
-pip install onnxruntime numpy pillow
+pip install {needs}
 python run.py {example}
 ```
 
@@ -45,6 +48,7 @@ _EXAMPLES = {"image": "picture.png", "wordpiece": '"some text"', "tokenizer": '"
 def card(manifest: Mapping[str, Any]) -> str:
     """A page in Markdown."""
     task, modalities = manifest["task"], manifest["modalities"]
+    readers = {name: (one["preprocessing"] or {}).get("reader", "") for name, one in modalities.items()}
     rows = (
         f"| {name} ({one['kind']}) | {_inputs(one)} | {_base(one['base'])} |"
         for name, one in modalities.items()
@@ -57,16 +61,17 @@ def card(manifest: Mapping[str, Any]) -> str:
         u2a=manifest["u2a"],
         step=manifest["checkpoint"]["step"],
         which=manifest["checkpoint"]["which"],
-        example=_example(modalities),
+        needs="onnxruntime numpy pillow" + " tokenizers" * ("tokenizer" in readers.values()),
+        example=" ".join(_example(name, readers[name], one["inputs"]) for name, one in modalities.items()),
         rows="\n".join(rows),
         scores=_scores(manifest["validation"]),
-        classes=", ".join(task["classes"]),
+        classes=", ".join(map(code_span, task["classes"])),
     )
 
 
-def _example(modalities: Mapping[str, Any]) -> str:
-    readers = {name: (one["preprocessing"] or {}).get("reader", "") for name, one in modalities.items()}
-    return " ".join(f"{name}={_EXAMPLES.get(reader, f'{name}.npy')}" for name, reader in readers.items())
+def _example(name: str, reader: str, inputs: Mapping[str, Any]) -> str:
+    arrays = "npy" if len({*inputs} - {MASK}) == 1 else "npz"
+    return f"{name}={_EXAMPLES.get(reader, f'{name}.{arrays}')}"
 
 
 def _inputs(one: Mapping[str, Any]) -> str:

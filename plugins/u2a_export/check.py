@@ -24,7 +24,7 @@ from u2a.evaluation.calibration import pattern_name
 from u2a.evaluation.trained import Model, load
 from u2a.method.selection import subsets
 from u2a_export.bundle import MANIFEST, PROGRAM, SETS
-from u2a_export.graphs import as_given
+from u2a_export.graphs import MASK, as_given, with_mask
 
 TOLERANCE = 1e-4
 #: Pillow's and torchvision's resampling may round a pixel otherwise; a text is read alike.
@@ -128,7 +128,7 @@ class _Graphs:
     def __init__(self, exported: Any, folder: Path, batch: Any) -> None:
         self.exported = exported
         self.inputs = {
-            name: {key: value.numpy() for key, value in as_given(name, one)[0].items()}
+            name: _arrays(name, one, exported.spec["modalities"][name]["inputs"])
             for name, one in batch.inputs.items()
         }
         self.present = batch.present_BM.numpy()
@@ -163,6 +163,24 @@ class _Graphs:
             return self.exported.run("head", {"cls": cls, "mask": mask, "present": present})[0]
         with torch.inference_mode():
             return self.programs["head"](*map(torch.from_numpy, (cls, mask, present))).numpy()
+
+
+def _arrays(name: str, inputs: Any, stated: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A batch's inputs in the graph's order.
+
+    Raises:
+        U2AError: they are others than those that it was traced with.
+    """
+    tensors, _ = as_given(name, inputs)
+    series = [key for key, one in stated.items() if key != MASK and None in one["shape"][1:2]]
+    if MASK in stated and series:
+        tensors = with_mask(tensors, series[0])
+    if tensors.keys() != stated.keys():
+        raise U2AError(
+            f"{name}: these samples have the inputs {', '.join(tensors)}, and the graph takes "
+            f"{', '.join(stated)}: it was traced with samples of one length; export again with another --split"
+        )
+    return {key: tensors[key].numpy() for key in stated}
 
 
 def _compare(

@@ -46,6 +46,9 @@ def given(name: str, preprocessor: Preprocessor, examples: Sequence[Example]) ->
     """
     tensors, frames = as_given(name, preprocessor.collate(examples))
     alone = [as_given(name, preprocessor.collate([one]))[0] for one in examples]
+    if MASK in tensors and any(MASK not in one for one in alone):
+        series = next(key for key in alone[0] if len({one[key].shape for one in alone}) > 1)
+        alone = [with_mask(one, series) for one in alone]
     return Given(tensors, frames, {key: _free(key, tensors, alone) for key in tensors})
 
 
@@ -61,6 +64,17 @@ def as_given(name: str, inputs: Inputs) -> tuple[dict[str, Tensor], int]:
         raise U2AError(f"{name}: its samples have {sorted(counts)} rows; a graph takes one number of them")
     F = counts.pop()
     return {key: value.unflatten(0, (-1, F)) for key, value in inputs.items() if key != ROWS}, F
+
+
+def with_mask(tensors: dict[str, Tensor], series: str) -> dict[str, Tensor]:
+    """With the mask that a collate leaves out where all samples are of one length, as `PaddingCollate` does.
+
+    Args:
+        series: the input ``[P, L, ...]`` that it is of.
+    """
+    if MASK in tensors:
+        return tensors
+    return {**tensors, MASK: torch.ones(tensors[series].shape[:2], dtype=torch.long)}
 
 
 def _free(key: str, tensors: Mapping[str, Tensor], alone: Sequence[Mapping[str, Tensor]]) -> tuple[int, ...]:

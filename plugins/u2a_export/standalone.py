@@ -1,7 +1,8 @@
 """Predict with an exported model: onnxruntime, numpy and pillow, nothing else.
 
 usage: python run.py image=poster.png text="two friends find a boat"
-Any of the modalities will do; what is neither picture nor text is given as its graph's input, audio=FILE.npy.
+Any of the modalities will do; what is neither picture nor text is given as its graph's input, audio=FILE.npy,
+or as all of its inputs by name, rows=FILE.npz.
 """
 
 import json
@@ -64,6 +65,8 @@ def pieces(word, vocabulary, model):
 
 def tokens(text, c, file):
     """A text as ``input_ids`` and ``attention_mask`` [1, L]."""
+    if not any(unicodedata.category(letter)[0] not in "CZ" for letter in text):
+        raise ValueError("the text is empty; leave it out instead")
     if c["reader"] == "wordpiece":
         made = json.loads(file.read_text(encoding="utf-8"))
         vocabulary, (first, last) = made["model"]["vocab"], c["special"]
@@ -115,7 +118,10 @@ class Exported:
             return picture(value, c)
         if c["reader"] in ("wordpiece", "tokenizer"):
             return tokens(value, c, self.folder / f"{name}.tokenizer.json")
-        return {next(iter(self.spec["modalities"][name]["inputs"])): np.load(value)[None]}
+        inputs, given = self.spec["modalities"][name]["inputs"], np.load(value)
+        if not hasattr(given, "files"):  # one array; a series is whole
+            given = {next(iter(inputs)): given, "attention_mask": np.ones(len(given), np.int64)}
+        return {key: given[key][None] for key in inputs}
 
     def logits(self, inputs, present):
         """[B, C], from each modality's inputs of the samples that have it; present [B, M], bool."""
@@ -133,8 +139,10 @@ class Exported:
         groups = [g for g in (pattern, f"{sum(there)} of {len(there)}", "any") if g in known]
         return known[groups[0]] if groups else {"temperature": 1, "slope": 1, "shift": 0, "thresholds": []}
 
-    def predict(self, **values):
+    def predict(self, /, **values):
         """The labels, and each class's probability, the most probable first."""
+        if not values or not values.keys() <= set(self.names):
+            raise ValueError(f"give any of {', '.join(self.names)}, and nothing else: NAME=VALUE")
         there, task = [name in values for name in self.names], self.spec["task"]
         inputs = {name: self.read(name, value) for name, value in values.items()}
         fit, many = self.fit(there), task["kind"] == "multi_label"
@@ -145,9 +153,12 @@ class Exported:
 
 
 if __name__ == "__main__":
-    labels, ranked = Exported(Path(__file__).parent).predict(
-        **dict(word.split("=", 1) for word in sys.argv[1:])
-    )
+    sys.stdout.reconfigure(errors="replace")  # where the terminal lacks a class name's letters
+    try:
+        given = dict(word.partition("=")[::2] for word in sys.argv[1:])
+        labels, ranked = Exported(Path(__file__).parent).predict(**given)
+    except (LookupError, ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
     print("label:", ", ".join(labels) or "none")
     for name, value in list(ranked.items())[:5]:
         print(f"{value:7.4f}  {name}")

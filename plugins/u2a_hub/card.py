@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import u2a
+from u2a.common.values import code_span
 from u2a.evaluation.scoring import Scenario
 from u2a.evaluation.trained import Model
 
@@ -82,7 +83,7 @@ def card(
         scores=_scores(names, scenarios, split, task.headline),
         bases="\n".join(rows),
         plugins="\n".join(of_plugins),
-        classes=", ".join(task.classes),
+        classes=", ".join(map(code_span, task.classes)),
     )
 
 

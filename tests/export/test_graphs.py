@@ -14,9 +14,10 @@ from u2a.data.preprocessors import build_preprocessors
 from u2a.errors import U2AError
 from u2a.method.model import U2A
 from u2a.method.selection import subsets
+from u2a.plugins.loading import registry
 from u2a.recipe.file import as_recipe
 from u2a.runs.build import build_model
-from u2a_export.graphs import BranchGraph, HeadGraph, as_given, given
+from u2a_export.graphs import MASK, BranchGraph, HeadGraph, as_given, given, with_mask
 from u2a_export.tracing import trace
 
 TEXTS = ("the old town", "sea", "two friends who find a small red boat")
@@ -111,6 +112,43 @@ def test_a_traced_graph_takes_any_batch_and_length(
             cls_BMD, _ = model.encode({"text": inputs}, torch.ones(len(some), 1, dtype=torch.bool))
             cls_PD, _ = graph(*as_given("text", inputs)[0].values())
         torch.testing.assert_close(cls_PD, cls_BMD[:, 0], atol=1e-5, rtol=1e-5)
+
+
+ROWS = {"age": {"mean": 40, "std": 10}, "city": {"values": ["Lima", "Oslo"]}}
+#: Kinds of plugins that are distributions of their own: their options, and samples.
+OTHERS: dict[str, tuple[dict[str, Any], list[Any]]] = {
+    "tabular": (
+        {"columns": ROWS, "width": 16, "layers": 1},
+        [{"age": 30}, {"city": "Oslo"}, {"age": 51, "city": "Lima"}],
+    ),
+    "features": (
+        {"size": 2, "width": 16, "layers": 1, "longest": 8},
+        [[[1, 2], [3, 4]], [[0, 1]], [[5, 6], [7, 8], [9, 9]]],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_graph_of_another_distributions_kind_takes_any_batch(kind: str) -> None:
+    if kind not in registry().specs:
+        pytest.skip(f"u2a-plugin-{kind} is not installed")
+    options, values = OTHERS[kind]
+    to_member: Any = registry().specs[kind].to_member
+    model, preprocessors = parts({kind: options})
+    read = [preprocessors[kind](to_member(value), train=False, seed=0) for value in values]
+    traced = given(kind, preprocessors[kind], read)
+    assert traced.free == (
+        {"values": (0, 1), MASK: (0, 1)} if kind == "features" else dict.fromkeys(traced.tensors, (0,))
+    )
+    graph: Any = trace(model, {kind: traced})[kind].module()
+    for some in (read[:1], read[:2], [*read, *read]):
+        inputs = preprocessors[kind].collate(some)
+        tensors = as_given(kind, inputs)[0]
+        arguments = with_mask(tensors, "values") if kind == "features" else tensors
+        with torch.no_grad():
+            wanted, _ = model.encode({kind: inputs}, torch.ones(len(some), 1, dtype=torch.bool))
+            found, _ = graph(*arguments.values())
+        torch.testing.assert_close(found, wanted[:, 0], atol=1e-5, rtol=1e-5)
 
 
 def test_what_has_no_graph_is_said_with_its_plugin(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 import tiny
 from PIL import Image
 
+from u2a.errors import U2AError
 from u2a.plugins.loading import registry
+from u2a_export.card import card
 
 standalone = pytest.importorskip("u2a_export.standalone", reason="onnxruntime is not installed: u2a[export]")
 
@@ -126,3 +129,54 @@ def test_probabilities_are_u2as(kind: Any) -> None:
         for logits in (draw.normal(0, 3, 5).astype(np.float32), np.float32([40, 0, 0, -40, 0])):
             found = standalone.calibrated(logits, vars(one), kind == "multi_label")
             np.testing.assert_allclose(found, own.probabilities(logits[None], "image", 2)[0], atol=1e-12)
+
+
+def test_what_it_refuses_and_arrays_by_name(bert: Any, tmp_path: Path) -> None:
+    """What u2a refuses: from nothing, and from a text of nothing, it would name a class all the same."""
+    wanted = {"reader": "wordpiece"}
+    rows = {"preprocessing": None, "inputs": {"numbers": {}, "categories": {}}}
+    one = {"preprocessing": None, "inputs": {"wave": {}, "attention_mask": {}}}
+    modalities = {"self": {"preprocessing": wanted}, "rows": rows, "sound": one}
+    (tmp_path / "u2a_export.json").write_text(json.dumps({"modalities": modalities, "task": {}}))
+    exported = standalone.Exported(tmp_path)
+    for given in ({}, {"pitcure": "a.png"}, {"self": "a boat", "a.png": ""}):
+        with pytest.raises(ValueError, match="give any of self, rows, sound, and nothing else: NAME=VALUE"):
+            exported.predict(**given)
+    for text in ("", " \n", "\u200b\u00ad"):
+        with pytest.raises(ValueError, match="the text is empty"):
+            exported.predict(self=text)
+        with pytest.raises(U2AError, match="text is empty"):
+            bert(text.encode(), train=False, seed=0)
+    arrays = {"numbers": np.float32([1, 2]), "categories": np.array([3])}
+    np.savez(tmp_path / "rows.npz", **arrays)
+    np.save(tmp_path / "wave.npy", arrays["numbers"])
+    found = exported.read("rows", tmp_path / "rows.npz")
+    assert {name: value.tolist() for name, value in found.items()} == {"numbers": [[1, 2]], "categories": [[3]]}
+    found = exported.read("sound", tmp_path / "wave.npy")
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "wave": [[1, 2]],
+        "attention_mask": [[1, 1]],
+    }
+
+
+def test_the_card_shows_names_as_they_are_and_what_to_install() -> None:
+    def one(reader: str | None, **inputs: Any) -> dict[str, Any]:
+        preprocessing = reader and {"reader": reader}
+        stated = {name: {"dtype": "float32", "shape": [None, 3]} for name in inputs}
+        return {"kind": "k", "base": {}, "preprocessing": preprocessing, "inputs": stated}
+
+    manifest: dict[str, Any] = {
+        "name": "odd",
+        "u2a": "1",
+        "checkpoint": {"which": "best", "step": 3},
+        "width": 4,
+    }
+    manifest |= {"validation": {}, "task": {"kind": "single_label", "classes": ["<b>", "a, b", "`", "x``y"]}}
+    manifest["modalities"] = {"plot": one("wordpiece"), "row": one(None, n=1, c=1), "wave": one(None, w=1)}
+    said = card(manifest)
+    assert said.endswith("\n## Classes\n\n`<b>`, `a, b`, `` ` ``, ```x``y```\n")
+    assert (
+        'pip install onnxruntime numpy pillow\npython run.py plot="some text" row=row.npz wave=wave.npy' in said
+    )
+    manifest["modalities"]["plot"] = one("tokenizer")
+    assert "pip install onnxruntime numpy pillow tokenizers\n" in card(manifest)

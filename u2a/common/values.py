@@ -98,6 +98,13 @@ def looks(text: str) -> str:
     return " ".join("".join(c for c in plain if unicodedata.category(c) not in ("Cf", "Cc")).split())
 
 
+def code_span(text: str) -> str:
+    """A text as Markdown's code: shown as it is, whatever markup it holds."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    room = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{room}{text}{room}{ticks}"
+
+
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose names are all different; json itself would keep the last value of a name."""
     found = dict(pairs)

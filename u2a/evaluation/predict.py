@@ -16,6 +16,7 @@ from u2a.common.values import is_missing, looks_like_file, short
 from u2a.contract.blame import blame
 from u2a.contract.modality import Example, Preprocessor
 from u2a.data.feeding.batches import Batch, Collator, Sample, unwrap
+from u2a.data.packing.values import standing
 from u2a.errors import BadSample, U2AError
 from u2a.evaluation.calibration import Calibration, pattern_name
 from u2a.evaluation.shown import table
@@ -94,7 +95,7 @@ class Predictor:
         """One sample's values (paths, bytes, arrays, text), preprocessed. None and NaN mean missing.
 
         What a value is does not depend on what it says: of a modality of texts it is the text, and under the
-        name with ``_path`` a path, as in manifests.
+        name with ``_path`` a path, as in manifests. As there, JSON stands for itself where a modality reads it.
 
         Raises:
             U2AError: an unknown modality, none at all, an unreadable file or value; it is named.
@@ -124,6 +125,8 @@ class Predictor:
         if isinstance(value, bytes):
             return value
         spec = self.recipe.plugins.spec(self.recipe.modalities[name].kind)
+        if isinstance(value, str) and (made := _standing(name, value, spec.extensions)):
+            return made
         inline_text = isinstance(value, str) and "txt" in spec.extensions
         if inline_text and looks_like_file(value) and os.path.isfile(value):
             raise U2AError(
@@ -222,6 +225,15 @@ class Predictor:
             chosen,
             group,
         )
+
+
+def _standing(name: str, value: str, extensions: Sequence[str]) -> bytes | None:
+    """The object or numbers that a text is, where it is no file's name."""
+    try:
+        made = None if os.path.exists(value) else standing(name, value, extensions)
+    except ValueError as error:
+        raise BadSample(str(error).removeprefix(f"column {name!r}: ")) from None
+    return made and made[1]
 
 
 def _read_file(name: str, path: Path) -> bytes:

@@ -53,7 +53,7 @@ class FeatureTransformer(nn.Module):
     def embed(self, values: Tensor, attention_mask: Tensor | None = None) -> u2a.Tokens:
         """``values`` [N, T, F] and ``attention_mask`` [N, T] to tokens."""
         tokens_NTD = self.project(values) + self.positions_TD[: values.shape[1]]
-        cls_N1D = self.cls_D.to(tokens_NTD.dtype).expand(len(values), 1, -1)
+        cls_N1D = self.cls_D.to(tokens_NTD.dtype).expand(values.shape[0], 1, -1)
         hidden_NLD = torch.cat([cls_N1D, tokens_NTD], 1)
         if attention_mask is None:
             return u2a.Tokens(hidden_NLD)

@@ -64,7 +64,7 @@ class KeywordTransformer(nn.Module):
     def embed(self, coefficients_NTC: Tensor) -> Tensor:
         """Float [N, T, MFCC] to ``hidden_NLD``: class token first, positions added."""
         frames_NTD = self.proj(coefficients_NTC)
-        cls_N1D = self.cls_token.to(frames_NTD.dtype).expand(len(frames_NTD), -1, -1)
+        cls_N1D = self.cls_token.to(frames_NTD.dtype).expand(frames_NTD.shape[0], -1, -1)
         return torch.cat([cls_N1D, frames_NTD], 1) + self.pos_emb
 
     def encode(self, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Tensor:

@@ -12,9 +12,12 @@ from u2a_plugin_tabular.checkpoint import build, save
 from u2a_plugin_tabular.preprocess import MISSING, UNKNOWN
 from u2a_plugin_tabular.spec import TABULAR
 
+from u2a.common.distributed import World
+from u2a.data.preprocessors import build_preprocessors
 from u2a.errors import BadSample, CheckpointError, U2AError
+from u2a.evaluation.predict import Predictor
 from u2a.plugins.loading import load_registry
-from u2a.recipe.file import load_recipe
+from u2a.recipe.file import as_recipe, load_recipe
 from u2a.runs.build import build_model
 
 COLUMNS = {"age": {"mean": 40, "std": 10}, "city": {"values": ["Lima", "Oslo"]}, "size": {"mean": 0, "std": 2}}
@@ -179,6 +182,27 @@ def test_rows_from_python():
         TABULAR.to_member([3])
     with pytest.raises(BadSample, match="numbers, texts and None"):
         TABULAR.to_member({"age": object()})
+
+
+def test_prediction_takes_a_row_as_a_manifest_does(tmp_path):
+    recipe = as_recipe(
+        {
+            "name": "rows",
+            "data": {"shards": "none"},
+            "task": {"classes": ["a", "b"]},
+            "modalities": {"tabular": {"columns": COLUMNS, "width": 16, "layers": 1}},
+        }
+    )
+    place = World(0, 1, 0, 1, torch.device("cpu"))
+    predictor = Predictor(build_model(recipe).eval(), recipe, build_preprocessors(recipe), place)
+    row = {"age": 31, "city": "Oslo"}
+    (tmp_path / "row.json").write_text(json.dumps(row))
+    for given in (row, json.dumps(row), f" {json.dumps(row)}", str(tmp_path / "row.json")):
+        found = predictor.read({"tabular": given})["tabular"]
+        assert (found["numbers"][0], found["categories"].tolist()) == (torch.tensor(-0.9), [3])
+    for given, said in (('{"age": }', "is not JSON"), ("row.json", "row.json: no such file")):
+        with pytest.raises(U2AError, match=said):
+            predictor.read({"tabular": given})
 
 
 def test_the_installed_distribution_registers_tabular():

@@ -81,7 +81,7 @@ class TabularTransformer(nn.Module):
         values_NF1 = numbers_NF.nan_to_num(0.0)[..., None]
         numbers_NFD = (values_NF1 * self.slope_FD + self.bias_FD).where(known_NF1, self.missing_FD)
         categories_NGD = self.categories(categories_NG + self.first_G)
-        cls_N1D = self.cls_D.expand(len(numbers_NF), 1, -1)
+        cls_N1D = self.cls_D.expand(numbers_NF.shape[0], 1, -1)
         return torch.cat([cls_N1D, numbers_NFD, categories_NGD], 1)
 
     def encode(self, hidden_NLD: Tensor, valid_NL: Tensor | None) -> Tensor:

@@ -8,19 +8,17 @@ of numbers itself. A column ``<modality>_path`` always holds a path. An empty ce
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from u2a.common.values import is_missing, missing_word, nfc, number_text, short
-from u2a.data.packing.arrays import is_array, npy_bytes
 from u2a.data.packing.columns import Columns
 from u2a.data.packing.paths import Paths
 from u2a.data.packing.sources import Cell, Row
 from u2a.data.packing.tables import not_utf8, reader
-from u2a.data.packing.values import encoded, is_object, labels_of, text_of, unwrapped
+from u2a.data.packing.values import encoded, labels_of, standing, text_of, unwrapped
 from u2a.data.packing.words import MissingWords
 from u2a.data.shards.names import check_split
 from u2a.errors import U2AError
@@ -148,11 +146,8 @@ class Manifest:
             if not value:
                 raise ValueError(f"column {column!r}: holds 0 bytes; null means missing")
             return Cell(extension_of(value, extensions), value)
-        if column == modality and "json" in extensions and is_object(value):
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            return Cell("json", encoded(column, text))
-        if column == modality and "npy" in extensions and is_array(value):
-            return Cell("npy", npy_bytes(column, value))
+        if column == modality and (made := standing(column, value, extensions)):
+            return Cell(*made)
         if not isinstance(value, str):
             raise ValueError(f"column {column!r}: must be text, not {short(value)}")
         if not value.strip():

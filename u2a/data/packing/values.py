@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from u2a.common.values import is_missing, number_text, short
+from u2a.data.packing.arrays import is_array, npy_bytes
 from u2a.data.shards.labels import is_number, label_texts, listed
 
 #: The fields of a struct that holds a file, as ``datasets`` writes pictures and sounds.
@@ -29,6 +31,20 @@ def _is_file(value: Mapping[str, Any]) -> bool:
 def is_object(value: Any) -> bool:
     """An object of a JSONL manifest, or the text of one (no file's name starts with a brace and a quote)."""
     return isinstance(value, dict) or (isinstance(value, str) and re.match(r"\s*\{\s*[\"}]", value) is not None)
+
+
+def standing(column: str, value: Any, extensions: Collection[str]) -> tuple[str, bytes] | None:
+    """What stands in a cell itself, as extension and bytes: an object or numbers, where a modality reads such.
+
+    Raises:
+        ValueError: they cannot be written as a file; names the column.
+    """
+    if "json" in extensions and is_object(value):
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        return "json", encoded(column, text)
+    if "npy" in extensions and is_array(value):
+        return "npy", npy_bytes(column, value)
+    return None
 
 
 def encoded(column: str, value: str) -> bytes:
