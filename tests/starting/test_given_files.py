@@ -123,3 +123,86 @@ def test_a_name_that_is_there_twice_is_said_with_its_places(here: Path) -> None:
     assert "there are 2 such files below" in (said := refused("t.csv"))
     assert "test_images/0.png, train_images/0.png" in said
     started("t.csv", "--root", "train_images")
+
+
+SPLIT_FOLDERS = {
+    "words": ("train_images/{}", "val2017/{}", "TestSet/{}"),
+    "twice": ("seg_train/seg_train/{}", "seg_valid/seg_valid/{}", "seg_test/seg_test/{}"),
+    "images": ("train/images/{}", "val/images/{}", "test/images/{}"),
+}
+
+
+@pytest.mark.parametrize("kind", SPLIT_FOLDERS)
+def test_folders_of_splits_are_known_by_their_words(here: Path, kind: str) -> None:
+    pictures(
+        *(f"s/{where.format(c)}/{i}.png" for where in SPLIT_FOLDERS[kind] for c in CLASSES for i in range(4))
+    )
+    recipe, rows, _ = started("s")
+    assert recipe["task"]["classes"] == list(CLASSES)
+    assert {(row["split"], row["image_path"].split("/")[0]) for row in rows} == {
+        (split, where.split("/")[0])
+        for split, where in zip(("train", "val", "test"), SPLIT_FOLDERS[kind], strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    "place", ["s/{kind}/{label}/{i}", "s/{label}/{kind}/{i}", "s/train/{kind}/{label}/{i}"]
+)
+def test_folders_of_modalities_hold_the_same_samples(here: Path, place: str) -> None:
+    for kind, extension in (("images", "png"), ("captions", "txt")):
+        for number in range(12):
+            label, i = CLASSES[number % 3], number // 3
+            path = Path(place.format(kind=kind, label=label, i=i) + f".{extension}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(
+                tiny.image_bytes(tiny.picture(24, 20, number)) if kind == "images" else b"a boat %d" % number
+            )
+    recipe, rows, _ = started("s")
+    assert recipe["task"]["classes"] == list(CLASSES)
+    assert len(rows) == 12
+    for row in rows:
+        assert row["image_path"].replace("images", "captions").replace(".png", ".txt") == row["text_path"]
+
+
+def test_folders_of_other_kinds_of_files_are_no_classes(here: Path) -> None:
+    pictures(*(f"s/images/{c}/{i}.png" for c in CLASSES for i in range(4)))
+    Path("s/meta").mkdir()
+    Path("s/meta/train.json").write_text("{}")
+    assert "its folders (images and meta) hold different kinds of files, so they are no classes" in refused("s")
+    recipe, _, _ = started("s/images")
+    assert recipe["task"]["classes"] == list(CLASSES)
+
+
+def test_what_lies_beside_class_folders_is_told(here: Path) -> None:
+    pictures(*(f"s/train/{c}/{i}.png" for c in CLASSES for i in range(4)), "s/test/1.png", "s/1.png")
+    pictures("s/train/cat/0_mask.png", "s/train/cat/bare")
+    table("s/captions.csv", rows_of(file=str))
+    _, rows, said = started("s")
+    assert len(rows) == 12
+    assert "1 masks of other files are left out (train/cat/0_mask)" in said
+    assert "test holds no class folders: its files have no label and are left out" in said
+    assert "1 files beside the class folders are left out (1.png)" in said
+    assert "1 files whose names have no extension are left out (train/cat/bare)" in said
+    assert "captions.csv is not read; to take the table instead: u2a init s/captions.csv" in said
+
+
+def test_two_folders_of_one_split_are_refused(here: Path) -> None:
+    pictures(
+        *(f"s/{split}/{c}/{i}.png" for split in ("train", "train_old", "test") for c in CLASSES for i in (1, 2))
+    )
+    assert "has several folders of split train" in refused("s")
+
+
+def test_a_folder_of_a_table_for_each_split(here: Path) -> None:
+    for split, count in (("train", 12), ("dev", 6), ("test", 3)):
+        pictures(*(f"memes/img/{split}{i}.png" for i in range(count)))
+        rows = rows_of(
+            count, img=lambda i, s=split: f"img/{s}{i}.png", text=f"the {split} boat {{}} is red".format
+        )
+        rows = [{**row, "label": ""} if split == "test" else row for row in rows]
+        table(f"memes/{split}.csv", rows)
+    recipe, rows, said = started("memes")
+    assert set(recipe["modalities"]) == {"image", "text"}
+    assert {(row["split"], row["image_path"][:6]) for row in rows} == {("train", "img/tr"), ("val", "img/de")}
+    assert len(rows) == 18
+    assert "left out: 3 samples without a label" in said

@@ -83,7 +83,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     files = Files(source_root(path, choices.root))
     source, columns, total, notes = with_files(open_source(path, choices.root), files)
     if not total:
-        raise U2AError(f"{path}: holds no samples")
+        raise U2AError("; ".join((f"{path}: holds no samples", *source.notes.values())))
     _check_names(path, columns, choices)
     columns = {n: c for n, c in columns.items() if n not in choices.ignore}
     roles = assign_roles(
@@ -113,6 +113,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
             if files.by_name
             else []
         ),
+        *source.notes.values(),
         *finder.notes,
         *plan.lines,
     ]

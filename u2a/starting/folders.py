@@ -1,21 +1,26 @@
-"""Folders of class folders, with or without folders of splits above them, and ``metadata.csv`` beside files."""
+"""Folders of class folders, with or without folders of splits above them, and tables beside files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from u2a.common.values import nfc
-from u2a.data.shards.names import BESIDE, BESIDE_FOLDERS, SPLITS
+from u2a.data.shards.names import SPLITS
 from u2a.errors import U2AError
+from u2a.starting.trees import Tree, kinds_apart
 
 METADATA = "a folder with a metadata table"
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "metadata.tsv")
 _SPLITS = {other: name for name, others in SPLITS.items() for other in (name, *others)}
 _SPLITS |= {"eval": "val", "evaluation": "val"}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_MASK = re.compile(r"[_-](mask|masks|seg|segmentation|gt)([_-]?\d+)?$", re.IGNORECASE)
 #: The column of files that have an extension, in rows of class folders.
 FILES = "files"
 
@@ -25,97 +30,150 @@ def split_name(value: Any) -> str | None:
     return _SPLITS.get(str(value).strip().casefold())
 
 
+def split_in(name: str) -> str | None:
+    """The split that one word of a name says: ``val2017``, ``seg_test``, ``TestSet``; else None."""
+    words = (word.lower().removesuffix("set") for word in _WORD.findall(name))
+    found = {split for word in words if (split := split_name(word))}
+    return found.pop() if len(found) == 1 else None
+
+
 def metadata_tables(path: Path) -> dict[Path, str | None]:
     """Tables that describe the files beside them, with the split that their folder names."""
     found: dict[Path, str | None] = {path / n: None for n in _NAMES if (path / n).is_file()}
-    for folder in _folders(path):
+    for folder in Tree((path,)).folders():
         if split := split_name(folder.name):
-            found |= {folder / name: split for name in _NAMES if (folder / name).is_file()}
+            found |= {path / folder.name / n: split for n in _NAMES if (path / folder.name / n).is_file()}
     return found
 
 
-def has_class_folders(path: Path) -> bool:
-    """Whether a folder, or one that is alone in it, holds folders."""
-    return bool(_folders(_top(path)))
-
-
-def class_rows(path: Path, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """A row a sample: label, split if there are such folders, key, and its files by extension.
-
-    Files of one folder that differ in their extension alone are one sample.
-
-    Raises:
-        U2AError: files lie where no class is named.
-    """
-    top = _top(path)
-    folders = _folders(top)
-    splits = {folder: split_name(folder.name) for folder in folders}
-    parted = [folder for folder in folders if splits[folder]]
-    if parted and len(parted) == len(folders):
-        for folder in folders:
-            if not _folders(folder):
-                raise U2AError(
-                    f"{folder}: holds no class folders, so its files have no label; put a folder for each "
-                    "class into it, or make a table with the columns file and label"
-                )
-            yield from _classes(path, folder, splits[folder])
-        return
-    if parted and len(folders) > 1:
-        others = [folder.name for folder in folders if not splits[folder]]
-        raise U2AError(
-            f"{top}: holds folders of splits ({parted[0].name}) beside others ({others[0]}); move one kind away"
+def split_tables(path: Path) -> dict[Path, str | None]:
+    """A table for each split, as ``train.jsonl`` and ``test.jsonl``; none where that is not clear."""
+    for folder in (path, path / "data"):
+        tables = (
+            [file for file in Tree((folder,)).loose() if file.suffix.lower() in TABLES]
+            if folder.is_dir()
+            else []
         )
-    yield from _classes(path, top, None)
+        for named in (split_name, split_in):
+            found = {table: split for table in tables if (split := named(table.stem))}
+            if "train" in found.values() and len(set(found.values())) == len(found):
+                return dict(found)
+    return {}
 
 
-def _classes(root: Path, top: Path, split: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for folder in _folders(top):
+@dataclass
+class Layout:
+    """Which folders are classes.
+
+    Attributes:
+        root: the folder that a person named.
+        parts: folders of class folders, with their splits.
+        notes: what a person should know, by subject.
+    """
+
+    root: Path
+    parts: list[tuple[Tree, str | None]]
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def rows(self, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """A row a sample: label, split if there are such folders, key, and its files by extension.
+
+        Files of one folder that differ in their extension alone are one sample.
+
+        Raises:
+            U2AError: a file is there twice.
+        """
+        bare: list[str] = []
+        masks: list[str] = []
+        for part, split in self.parts:
+            for folder in part.folders():
+                samples = self._samples(folder.opened(split=True), bare)
+                masks += (own := [key for key in samples if _MASK.sub("", key) in samples.keys() - {key}])
+                for key in own:
+                    del samples[key]
+                for key, files in samples.items():
+                    row = {"key": nfc(key), "label": nfc(folder.name), FILES: files}
+                    yield str(next(iter(files.values()))), row | ({"split": split} if split else {})
+        if masks:
+            self.notes["masks"] = f"{len(masks)} masks of other files are left out ({masks[0]})"
+        if bare:
+            what = f"{len(bare)} files whose names have no extension are left out ({bare[0]}); give them theirs"
+            self.notes["bare"] = f"{what}, .jpg for example"
+
+    def _samples(self, folder: Tree, bare: list[str]) -> dict[str, dict[str, str]]:
         samples: dict[str, dict[str, str]] = {}
-        for file in _files(folder):
-            stem, extension = _cut(file.name)
-            place = str(file.relative_to(root))
-            files = samples.setdefault(str(file.parent.relative_to(root) / stem), {})
+        for path, key in folder.files():
+            place = str(path.relative_to(self.root))
+            extension = os.path.splitext(path.name)[1].lower().lstrip(".")
+            if not extension:
+                bare.append(place)
+                continue
+            files = samples.setdefault(key, {})
             if extension in files:
-                raise U2AError(f"{root / place}: is there twice, with another case: {files[extension]}")
+                raise U2AError(f"{path}: is there twice, with another case: {files[extension]}")
             files[extension] = place
-        for key, files in samples.items():
-            row = {"key": nfc(key), "label": nfc(folder.name), FILES: files}
-            yield str(next(iter(files.values()))), row | ({"split": split} if split else {})
+        return samples
 
 
-def _cut(name: str) -> tuple[str, str]:
-    stem, extension = os.path.splitext(name)
-    return stem, extension.lower().lstrip(".")
+def find_layout(path: Path) -> Layout | str:
+    """Which folders of a folder are classes, or why there are none."""
+    top = Tree((path,))
+    top = top if split_name(_alone(top)) else top.opened()
+    folders = top.folders()
+    if named := _split_folders([folder.name for folder in folders]):
+        return _parted(path, top, named)
+    if len(folders) < 2:
+        return "holds no class folders"
+    if kinds_apart(folders):
+        names = " and ".join(folder.name for folder in folders[:3])
+        return f"its folders ({names}) hold different kinds of files, so they are no classes; name one of them"
+    return _noted(Layout(path, [(top, None)]), top)
 
 
-def _top(path: Path) -> Path:
-    """What an archive was unpacked to: a folder that is alone in its folder, and has folders in it."""
-    folders = _folders(path)
-    if len(folders) == 1 and not _any_file(path) and _folders(folders[0]) and not split_name(folders[0].name):
-        return _top(folders[0])
-    return path
+def _split_folders(names: Sequence[str]) -> dict[str, str | None]:
+    """The split of each folder, if some are splits: by name, else by a word where that tells several apart."""
+    exact = {name: split_name(name) for name in names}
+    loose = {name: split_in(name) for name in names}
+    if any(exact.values()):
+        return loose if all(loose.values()) else exact
+    return loose if len({split for split in loose.values() if split}) > 1 else {}
 
 
-def _any_file(path: Path) -> bool:
-    return any(entry.is_file() and not beside(entry.name) for entry in path.iterdir())
+def _alone(tree: Tree) -> str:
+    folders = tree.folders()
+    return folders[0].name if len(folders) == 1 else ""
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not beside(entry.name))
+def _parted(path: Path, top: Tree, named: Mapping[str, str | None]) -> Layout | str:
+    """The layout of folders of splits; those without class folders have no labels and are left out."""
+    opened = {folder.name: folder.opened(split=True) for folder in top.folders()}
+    holding = [name for name, folder in opened.items() if folder.folders()]
+    parts = [(opened[name], named[name]) for name in holding if named[name]]
+    if others := [name for name in holding if not named[name]]:
+        split = next(name for name in named if named[name])
+        return f"holds folders of splits ({split}) beside others ({others[0]}); move one kind away"
+    if twice := next((n for n in holding if [s for _, s in parts].count(named[n]) > 1), None):
+        return f"has several folders of split {named[twice]}, one of them {twice}; move the others away"
+    if "train" not in (split for _, split in parts):
+        without = next((n for n in opened if n not in holding and named[n] == "train"), next(iter(opened)))
+        return (
+            f"{without} holds no class folders, so its files have no label; put a folder for each class into "
+            "it, or make a table with the columns file and label"
+        )
+    layout = Layout(path, parts)
+    for name in opened.keys() - set(holding):
+        layout.notes[name] = f"{name} holds no class folders: its files have no label and are left out"
+    return _noted(layout, top)
 
 
-def _files(folder: Path) -> list[Path]:
-    found = []
-    for at, folders, names in os.walk(folder, followlinks=True):
-        if at.count(os.sep) - str(folder).count(os.sep) > 20:
-            raise U2AError(f"{at}: folders within folders without end; is there a link in a circle?")
-        folders[:] = sorted(name for name in folders if not beside(name))
-        found += [Path(at) / name for name in sorted(names) if not beside(name) and "." in name]
-    return found
-
-
-def beside(name: str) -> bool:
-    """Whether a name is one that file managers and archivers leave beside people's files."""
-    plain = name.lower()
-    left = plain.startswith((".", "__")) or plain in BESIDE_FOLDERS
-    return left or any(fnmatchcase(plain, pattern) for pattern in BESIDE)
+def _noted(layout: Layout, top: Tree) -> Layout:
+    """Say what lies beside the folders and is not read."""
+    loose = top.loose()
+    tables = [file for file in loose if file.suffix.lower() in TABLES]
+    if tables:
+        layout.notes["tables"] = (
+            f"{tables[0].name} is not read; to take the table instead: u2a init {tables[0]}"
+        )
+    if others := [file.name for file in loose if file not in tables and file.suffix]:
+        layout.notes["loose"] = f"{len(others)} files beside the class folders are left out ({others[0]})"
+    return layout

@@ -71,8 +71,9 @@ def _with(fields: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, Any]
 
 
 def _names_files(column: Column, files: Files) -> bool:
-    """Whether most cells are names of files without extension."""
-    if not column.all_are(str, int, float) or column.amounts:
+    """Whether most cells are names of files without extension; names of classes and splits are no such."""
+    few = column.repeats and len(column.counts or ()) <= max(20, column.filled // 20)
+    if not column.all_are(str, int, float) or column.amounts or few:
         return False
     bare = [str(value) for value in column.examples if column.numeric or not looks_like_file(str(value))]
     return 2 * sum(bool(files.named(value)) for value in bare) > len(column.examples)

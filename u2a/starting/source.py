@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from u2a.data.packing.tables import not_utf8, reader
 from u2a.data.packing.values import unwrapped
 from u2a.errors import U2AError
 from u2a.starting.arrow import is_datasets_folder, read_datasets
-from u2a.starting.folders import METADATA, class_rows, has_class_folders, metadata_tables
+from u2a.starting.folders import METADATA, TABLES, Layout, find_layout, metadata_tables, split_tables
 
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
 
@@ -25,12 +25,14 @@ class Source:
         root: the folder that files are looked for in.
         read: gives each row with the place that messages name ("line 3"); faults go to the list.
         what: in a few words, for the person.
+        notes: what the person should know, by subject; whole once all rows were read.
     """
 
     path: Path
     root: Path
     read: Callable[[list[str]], Rows]
     what: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self) -> Rows:
         """Every row, structs of bytes unwrapped.
@@ -65,14 +67,29 @@ def open_source(path: Path, root: Path | None = None) -> Source:
         return Source(path, root or path, lambda problems: read_datasets(path, problems), "a datasets folder")
     if tables := metadata_tables(path):
         return Source(path, root or path, lambda problems: _metadata(path, tables, problems), METADATA)
-    if has_class_folders(path):
-        return Source(path, path, lambda problems: class_rows(path, problems), "a folder of class folders")
-    others = [p for p in sorted(path.iterdir()) if p.suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet")]
-    hint = f"; name its table: u2a init {others[0]}" if others else ""
+    layout = find_layout(path)
+    if isinstance(layout, Layout):
+        return Source(path, path, layout.rows, "a folder of class folders", layout.notes)
+    if tables := split_tables(path):
+        names = ", ".join(table.name for table in tables)
+        return Source(
+            path, root or path, lambda problems: _metadata(path, tables, problems), f"tables ({names})"
+        )
     raise U2AError(
         f"{path}: is no folder of class folders (one folder a class, with files in it, perhaps below "
-        f"train/ and test/) and no datasets folder{hint}"
+        f"train/ and test/) and no datasets folder: {layout}{_hint(path)}"
     )
+
+
+def _hint(path: Path) -> str:
+    """What else there is that can be read."""
+    files = sorted(path.iterdir())
+    if tables := [file for file in files if file.suffix.lower() in TABLES]:
+        return f"; name its table: u2a init {tables[0]}"
+    packed = [
+        file.name for file in files if file.suffix.lower() in (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar")
+    ]
+    return f"; unpack {packed[0]} first" if packed else ""
 
 
 def _table(path: Path) -> Callable[[list[str]], Rows]:

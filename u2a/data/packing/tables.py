@@ -27,6 +27,11 @@ _OTHERS = {
     b"PAR1": "a Parquet file, whatever its name says; name it .parquet",
 }
 
+_HINTS = {
+    (".xls", ".xlsx", ".ods"): "save the sheet as CSV",
+    (".zip", ".gz", ".bz2", ".xz", ".tar", ".tgz", ".7z", ".rar"): "unpack it first",
+}
+
 #: Reads a file row by row: the number of the line (array and Parquet: of the row), and its fields by column. A
 #: row that is none is appended to the list of problems instead.
 Reader = Callable[[Path, list[str]], Iterator[tuple[int, Mapping[str, Any]]]]
@@ -50,8 +55,8 @@ def reader(path: Path, required: Sequence[str], wanted: Callable[[str], bool] = 
         **dict.fromkeys((".parquet", ".pq"), partial(read_parquet, required, wanted)),
     }
     if path.suffix.lower() not in readers:
-        excel = "; save the sheet as CSV" if path.suffix.lower() in (".xls", ".xlsx", ".ods") else ""
-        raise U2AError(f"{path}: manifests are .jsonl, .json, .csv, .tsv or .parquet files{excel}")
+        hint = next((f"; {what}" for ends, what in _HINTS.items() if path.suffix.lower() in ends), "")
+        raise U2AError(f"{path}: manifests are .jsonl, .json, .csv, .tsv or .parquet files{hint}")
     return readers[path.suffix.lower()]
 
 
