@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,28 @@ def test_training_goes_on_from_the_head_start_exactly_after_a_stop(plain: Path, 
     second.fit()
     for name, tensor in checkpoint.adapter_state(second.model).items():
         assert torch.equal(tensor, checkpoint.adapter_state(whole.model)[name]), name
+
+
+def test_a_head_start_that_was_stopped_before_its_validation_owes_it(plain: Path, tmp_path: Path) -> None:
+    made = trainer(plain, tmp_path / "run", "training.epochs=0")
+    made._save()
+    again = trainer(plain, tmp_path / "run", "training.epochs=0")
+    again.resume()
+    assert again.owes_validation
+    assert not again.finished
+
+
+def test_more_epochs_after_the_head_start_do_not_make_it_again(
+    started: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(started, tmp_path / "run")
+    made = trainer(plain, run, "training.epochs=1", "training.lr=0.5", "training.patience=1")
+    made.resume()
+    made.fit()
+    assert made.keeper.stale == 1
+    assert "no better validation" not in "".join(capsys.readouterr())  # it was the last one anyway
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["type"] == "validation"] == [0, made.total]
 
 
 def test_patience_ends_a_training_and_it_stays_ended(

@@ -113,7 +113,10 @@ def test_resumed_training_equals_one_that_never_stopped(
     sets = ["training.epochs=4", "model.lora_dropout=0.1"]
     whole = trainer(toy, tmp_path / "whole", *sets)
     whole.fit()
-    assert f"step {whole.total}/{whole.total}  epoch 4  loss " in "".join(capsys.readouterr())
+    told = "".join(capsys.readouterr())
+    assert "20 training samples, 0 with a missing modality" in told
+    assert f"step {whole.total}/{whole.total}  epoch 4  loss " in told
+    assert "epoch 4/4  validation  accuracy " in told
     first = trainer(toy, tmp_path / "parts", *sets)
     batches = iter(first.data.loader(0, first.total))
     first.objective.train()
@@ -126,7 +129,8 @@ def test_resumed_training_equals_one_that_never_stopped(
     assert second.done == 3
     assert "9.25" not in second.run.metrics_file.read_text()
     second.fit()
-    assert second.progress.first == 3  # a rate is of the steps since then
+    assert second.progress.first == 3  # a rate is of the steps since then,
+    assert second.progress.elsewhere > 0  # without validation's time
     assert "extended" not in "".join(capsys.readouterr())
     for name, tensor in checkpoint.adapter_state(second.model).items():
         assert torch.equal(tensor, checkpoint.adapter_state(whole.model)[name]), name
@@ -227,18 +231,19 @@ def test_bad_validation_data_costs_nothing_once_it_is_mended(
 ) -> None:
     counts = {"train": 16, "val": 8, "test": 8}
     recipe = toys.make(tmp_path, checkpoints, counts=counts)
-    whole = trainer(recipe, tmp_path / "whole")
+    whole = trainer(recipe, tmp_path / "whole", "training.epochs=1")
     whole.fit()
     shard = next((tmp_path / "shards").glob("val-*.tar"))
     good = shard.read_bytes()
     shard.write_bytes(good.replace(b"\x89PNG", b"\0\0\0\0"))
-    made = trainer(recipe, tmp_path / "run")
+    made = trainer(recipe, tmp_path / "run", "training.epochs=1")
     with pytest.raises(U2AError, match=rf"{shard.name}.*val-\d+.*image"):
         made.fit()
     shard.write_bytes(good)
-    again = trainer(recipe, tmp_path / "run")
+    again = trainer(recipe, tmp_path / "run", "training.epochs=1")
     again.resume()
-    assert again.done == 2
+    assert again.done == again.total == 2
+    assert not again.finished
     again.fit()
     assert again.finished
     assert again.keeper.best == whole.keeper.best
@@ -326,6 +331,8 @@ def test_a_checkpoint_is_replaced_or_kept_whole(toy: Path, tmp_path: Path) -> No
     made = trainer(toy, tmp_path / "run")
     made.keeper.keep(0, None, {})
     first = checkpoint.current(made.run.checkpoints, "LAST")
+    made.resume()
+    assert not made.owes_validation  # nothing is learned yet that it could be of
     assert first.stat().st_mode & 0o055 == 0o055  # others may read it, as they may the rest of the run
     half = Validation({"accuracy": 0.5}, 0.5, Calibration("single_label"))
     made.keeper.save(0, half, {})
