@@ -206,3 +206,85 @@ def test_a_folder_of_a_table_for_each_split(here: Path) -> None:
     assert {(row["split"], row["image_path"][:6]) for row in rows} == {("train", "img/tr"), ("val", "img/de")}
     assert len(rows) == 18
     assert "left out: 3 samples without a label" in said
+
+
+@pytest.mark.parametrize("word", ["none", "NA", "-"])
+def test_a_class_that_is_called_like_nothing_is_told_and_taken(here: Path, word: str) -> None:
+    rows = rows_of(text="the boat number {} is red".format)
+    table("t.csv", [{**row, "label": word if i % 3 == 1 else row["label"]} for i, row in enumerate(rows)])
+    recipe, found, said = started("t.csv")
+    assert recipe["task"]["classes"] == ["cat", "fox"]
+    assert f"labels that say {word!r} (4) were taken as none; if that is a class: --class {word!r}" in said
+    recipe, found, said = started("t.csv", "--class", word, "--overwrite")
+    assert sorted(recipe["task"]["classes"]) == sorted([word, "cat", "fox"])
+    assert len(found) == 12
+    assert "taken as none" not in said
+
+
+def test_a_single_class_beside_a_word_for_nothing_says_what_to_do(here: Path) -> None:
+    table("t.csv", [{"text": f"the boat number {i} is red", "gram": "+-"[i % 2]} for i in range(12)])
+    assert "--class '-'" in refused("t.csv", "--label", "gram")
+
+
+def test_booleans_of_any_program_are_two_classes(here: Path) -> None:
+    words = ("True", "FALSE", "true", "False")
+    table("t.csv", [{"text": f"the boat number {i} is red", "label": words[i % 4]} for i in range(12)])
+    recipe, _, _ = started("t.csv")
+    assert recipe["task"]["classes"] == ["false", "true"]
+
+
+def test_samples_of_one_patient_are_never_parted(here: Path) -> None:
+    rows = rows_of(60, text="the boat number {} is red".format, Patient_ID=lambda i: f"P{i // 4}")
+    table("t.csv", rows)
+    _, found, said = started("t.csv")
+    splits = {row["group"]: row["split"] for row in found}
+    assert [splits[row["group"]] for row in found] == [row["split"] for row in found]
+    assert set(splits.values()) == {"train", "val", "test"}
+    assert "samples of one 'Patient_ID' and equal files stay together" in said
+    _, found, _ = started("t.csv", "--ignore", "Patient_ID", "--overwrite")
+    assert "group" not in found[0]
+
+
+def test_speakers_that_are_what_is_to_be_predicted_are_no_groups(here: Path) -> None:
+    rows = [
+        {"text": f"the boat number {i} is red", "speaker": f"S{i % 12}", "label": i % 12} for i in range(48)
+    ]
+    table("t.csv", rows)
+    _, found, _ = started("t.csv")
+    assert "group" not in found[0]
+    assert {row["label"] for row in found if row["split"] == "train"} == {str(n) for n in range(12)}
+
+
+def test_a_column_of_splits_is_known_by_its_values(here: Path) -> None:
+    names = ("Train", "train", "TRAIN ", "dev", "Test", "train")
+    table("t.csv", rows_of(text="the boat number {} is red".format, dataset=lambda i: names[i % 6]))
+    _, found, said = started("t.csv")
+    assert "splits as they are: train 8, val 2, test 2" in said
+    assert [row["split"] for row in found[:6]] == ["train", "train", "train", "val", "test", "train"]
+
+
+def test_a_test_split_without_labels_leaves_one_to_be_drawn(here: Path) -> None:
+    rows = rows_of(60, text="the boat number {} is red".format, split=lambda i: "test" if i > 39 else "train")
+    table("t.csv", [{**row, "label": "" if row["split"] == "test" else row["label"]} for row in rows])
+    _, found, said = started("t.csv")
+    assert "only the split train has labels" in said
+    assert {row["split"] for row in found} == {"train", "val", "test"}
+    assert len(found) == 40
+
+
+def test_a_table_without_a_header_is_refused(here: Path) -> None:
+    pictures(*(f"img/{i}.png" for i in range(12)))
+    path = Path(table("t.csv", rows_of(file="img/{}.png".format)))
+    path.write_text(path.read_text().split("\n", 1)[1])
+    assert "has no header: its first line holds 'img/0.png', a file" in refused("t.csv")
+
+
+@pytest.mark.parametrize("text", ["แมวดำนอนอยู่บนโซฟา", "ແມວດຳນອນຢູ່", "ឆ្មាខ្មៅដេក", "黒猫が寝ている"])
+def test_texts_of_scripts_without_spaces_are_texts(here: Path, text: str) -> None:
+    table("t.csv", rows_of(plot=lambda i: f"{text}{i}"))
+    assert list(started("t.csv")[0]["modalities"]) == ["plot"]
+
+
+def test_single_words_under_the_name_text_are_texts(here: Path) -> None:
+    table("t.csv", rows_of(Text=lambda i: f"Casablanca{i}", code=lambda i: f"abc{i}"))
+    assert list(started("t.csv")[0]["modalities"]) == ["text"]

@@ -32,6 +32,9 @@ def init_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--group", metavar="COLUMN", help="Samples of one value stay in one split."),
         click.option("--split-column", metavar="COLUMN", help="Names each sample's split."),
         click.option("--divide", "divide_anew", is_flag=True, help="Draw a split even if there is one."),
+        click.option(
+            "--class", "named", multiple=True, metavar="WORD", help="A class, though it says none, NA or -."
+        ),
         click.option("--kind", "kinds", multiple=True, metavar="COLUMN=KIND", help="What reads a column."),
         click.option(
             "--ignore", multiple=True, callback=comma_list, metavar="NAME[,NAME]", help="Columns to leave out."

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.files import write_text
+from u2a.common.values import looks_like_file
 from u2a.errors import U2AError
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
@@ -43,6 +44,7 @@ class Choices:
         kinds: modality kinds by column.
         ignore: columns that are left out.
         divide_anew: whether the splits that are there are forgotten.
+        named: words for nothing that are classes.
     """
 
     out: Path = Path()
@@ -57,6 +59,7 @@ class Choices:
     kinds: Mapping[str, str] = field(default_factory=dict)
     ignore: Sequence[str] = ()
     divide_anew: bool = False
+    named: Sequence[str] = ()
     overwrite: bool = False
 
 
@@ -84,7 +87,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     source, columns, total, notes = with_files(open_source(path, choices.root), files)
     if not total:
         raise U2AError("; ".join((f"{path}: holds no samples", *source.notes.values())))
-    _check_names(path, columns, choices)
+    _check_names(path, columns, choices, files)
     columns = {n: c for n, c in columns.items() if n not in choices.ignore}
     roles = assign_roles(
         columns, str(path), label=choices.label, split=choices.split_column, group=choices.group
@@ -96,7 +99,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     rest = [c for n, c in columns.items() if n not in roles.taken or (n == roles.key and finder.names_files(c))]
     rest = without_echoes(source, columns, roles, rest, finder.notes)
     contents = finder.find(without_twins(rest, files, choices.kinds, finder.notes))
-    labels = Labels(columns[roles.label], str(path))
+    labels = Labels(columns[roles.label], str(path), choices.named)
     samples = Samples(source, roles, contents, labels, files, choices.size)
     plan = _divided(samples, choices, draw=roles.split is None)
     classes = {label: labels.counts[label] for label in labels.classes()}
@@ -139,7 +142,9 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     return Started(recipe, manifest, lines, commands)
 
 
-def _check_names(path: Path, columns: Mapping[str, Column], choices: Choices) -> None:
+def _check_names(path: Path, columns: Mapping[str, Column], choices: Choices, files: Files) -> None:
+    if data := next((name for name in columns if looks_like_file(name) and files.find(name)), None):
+        raise U2AError(f"{path}: has no header: its first line holds {data!r}, a file; write one above it")
     for option, names in (("--ignore", choices.ignore), ("--kind", choices.kinds)):
         for name in names:
             if name not in columns:
@@ -163,11 +168,14 @@ def _divided(samples: Samples, choices: Choices, *, draw: bool) -> _Division:
             ties.append(samples.digests(sample))
     if draw:
         drawn = divide(labels, ties, choices.seed)
-        groups = "groups and " if samples.roles.group else ""
+        groups = f"samples of one {samples.roles.group!r} and " if samples.roles.group else ""
         said = (
             f"split drawn by class (seed {choices.seed}): {_counted(drawn)}; {groups}equal files stay together"
         )
         return _Division(drawn, [said])
+    if set(splits) == {"train"}:
+        drawn_anew = _divided(samples, choices, draw=True)
+        return _Division(drawn_anew.splits, ["only the split train has labels", *drawn_anew.lines])
     counts = Counter(splits)
     anew = "; fill it in, or divide all anew: --divide"
     if counts[None]:

@@ -101,7 +101,8 @@ class Finder:
             yield from self._of_members(column, list(members.values()), [key[1] for key in members])
             return
         forced = self.kinds.get(column.name)
-        kind = forced or ("txt" if column.prose else None)
+        meant = column.prose or (column.name.casefold() == "text" and column.all_are(str))
+        kind = forced or ("txt" if meant else None)
         if kind is None:
             self.notes.append(f"column {column.name!r} ({_what(column)}) is left out")
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from u2a.common.values import missing_word, short
@@ -14,13 +15,18 @@ from u2a.starting.columns import Column, empty
 class Labels:
     """Label cells as class names, in one reading of all rows.
 
+    Args:
+        named: words for nothing that are classes.
+
     Attributes:
         many: whether a sample may have several.
         counts: samples by class.
+        words: cells that were taken as no label, by the word for nothing that they hold.
     """
 
-    def __init__(self, column: Column, path: str) -> None:
-        self.column, self.path = column, path
+    def __init__(self, column: Column, path: str, named: Collection[str] = ()) -> None:
+        self.column, self.path, self.named = column, path, named
+        self.words: Counter[str] = Counter()
         self.separator = self._separator()
         lists = any(
             isinstance(v, list | tuple) or (isinstance(v, str) and v.strip()[:1] == "[")
@@ -42,18 +48,28 @@ class Labels:
                 return separator
         return None
 
-    def read(self, place: str, value: Any) -> tuple[str, ...] | None:
-        """The classes of one sample, counted; None = unlabelled.
+    def begin(self) -> None:
+        """Count anew."""
+        self.counts.clear()
+        self.words.clear()
+
+    def none(self, value: Any) -> bool:
+        """Whether a cell says that there is no label; words for nothing are counted."""
+        if isinstance(value, str) and missing_word(value) and value.strip() not in self.named:
+            self.words[value.strip()] += 1
+            return True
+        return empty(value)
+
+    def read(self, place: str, value: Any) -> tuple[str, ...]:
+        """The classes of one sample, counted.
 
         Raises:
             U2AError: the cell is no label.
         """
-        if empty(value) or (isinstance(value, str) and missing_word(value)):
-            return None
         if self.separator and isinstance(value, str):
             value = [part.strip() for part in value.split(self.separator) if part.strip()]
         try:
-            texts = tuple(dict.fromkeys(label_texts(value) or ()))
+            texts = tuple(dict.fromkeys(map(_class, label_texts(value) or ())))
         except ValueError as error:
             numbers = "; u2a predicts classes, not quantities" if self.column.numeric else ""
             raise U2AError(f"{self.path}: {place}: column {self.column.name!r}: {error}{numbers}") from None
@@ -65,12 +81,11 @@ class Labels:
         alike: dict[str, list[str]] = {}
         for name in sorted(self.counts):
             alike.setdefault(name.casefold(), []).append(name)
+        said = [_words(self.words)] if self.words else []
         pairs = [" and ".join(map(short, same)) for same in alike.values() if len(same) > 1]
-        return (
-            [f"classes that differ by case alone, and count as several: {', '.join(pairs[:10])}"]
-            if pairs
-            else []
-        )
+        if pairs:
+            said.append(f"classes that differ by case alone, and count as several: {', '.join(pairs[:10])}")
+        return said
 
     def classes(self) -> list[str]:
         """The class names, numbers by size, texts by the alphabet.
@@ -81,7 +96,10 @@ class Labels:
         names = list(self.counts)
         if len(names) < 2:
             found = f"only {short(names[0])}" if names else "no label"
-            raise U2AError(f"{self.path}: column {self.column.name!r} holds {found}; two classes are needed")
+            hint = f" ({_words(self.words)})" if self.words else ""
+            raise U2AError(
+                f"{self.path}: column {self.column.name!r} holds {found}; two classes are needed{hint}"
+            )
         if self.many and {"0", "1", "true", "false"} >= set(names):
             raise U2AError(
                 f"{self.path}: column {self.column.name!r} holds vectors of zeros and ones, which do not say "
@@ -95,3 +113,13 @@ class Labels:
             )
         whole = all(map(is_number, names))
         return sorted(names, key=int) if whole else sorted(names)
+
+
+def _class(text: str) -> str:
+    """Texts of Booleans are one class each, whichever program wrote them."""
+    return text.lower() if text.lower() in ("true", "false") else text
+
+
+def _words(words: Mapping[str, int]) -> str:
+    shown = ", ".join(f"{word!r} ({count})" for word, count in words.items())
+    return f"labels that say {shown} were taken as none; if that is a class: --class {next(iter(words))!r}"

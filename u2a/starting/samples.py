@@ -69,13 +69,14 @@ class Samples:
         Raises:
             U2AError: files that are not there, the first few by line.
         """
-        self.left_out, self.labels.counts, self.files.by_name = {}, type(self.labels.counts)(), 0
+        self.left_out, self.files.by_name = {}, 0
+        self.labels.begin()
         lost: list[str] = []
         keys: set[str] = set()
         for number, (place, fields) in enumerate(self.source.rows(), 1):
             cells = self._cells(place, fields, lost)
             value = fields.get(self.roles.label)
-            if empty(value) or (isinstance(value, str) and missing_word(value)):
+            if self.labels.none(value):
                 self._skip("without a label")
             elif not cells:
                 self._skip("without anything to learn from")
