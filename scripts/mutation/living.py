@@ -10,13 +10,15 @@ from pathlib import Path
 from types import CodeType, FunctionType
 
 from .operators import Mutant
+from .tree import own_packages
 
 
 def import_file(path: Path, tree: Path) -> None:
     """Import a file's module, so that its functions live; nothing happens where it cannot be imported."""
-    parts = path.relative_to(tree).with_suffix("").parts
+    roots = (tree, tree / "plugins", *own_packages(tree))
+    root = max((root for root in roots if path.is_relative_to(root)), key=lambda root: len(root.parts))
     with suppress(ImportError):
-        import_module(".".join(parts[1:] if parts[0] == "plugins" else parts).removesuffix(".__init__"))
+        import_module(".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"))
 
 
 def functions_of(paths: Collection[Path]) -> dict[str, list[FunctionType]]:

@@ -75,13 +75,18 @@ def in_child(work: Callable[[], int], log: Path, tree: Path) -> int:
 
 def pytest_in(tree: Path, tests: tuple[str, ...], plugins: list[object] | None = None) -> int:
     """pytest's exit code with the tree's own u2a, in a process that has imported none."""
-    paths = [str(tree), str(tree / "plugins")]
+    paths = [str(path) for path in (tree, tree / "plugins", *own_packages(tree))]
     sys.path[:0] = paths
     sys.argv, sys.dont_write_bytecode = ["pytest"], True
     os.environ |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
     options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider"]
     imported_early = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     return int(pytest.main([*options, *imported_early, *tests], plugins=plugins))
+
+
+def own_packages(tree: Path) -> list[Path]:
+    """The folders of plugins that are packages of their own; their modules lie one folder deeper."""
+    return [path.parent for path in sorted(tree.glob("plugins/*/pyproject.toml"))]
 
 
 def _fresh(tree: Path, tests: tuple[str, ...]) -> int:

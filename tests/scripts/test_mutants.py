@@ -97,10 +97,13 @@ def test_a_test_that_fails_the_second_time_kills_nothing(twice: bool, tmp_path: 
     from mutation.running import FAILING, Change, run_changes  # torch, for all forks: not while collecting
 
     source = "def rate(n):\n    n = n * 1\n    return n * 2\n"
-    (tmp_path / "rates.py").write_text(source)
+    module = tmp_path / "plugins/a-package/rates.py"
+    module.parent.mkdir(parents=True)
+    (module.parent / "pyproject.toml").touch()
+    module.write_text(source)
     (tmp_path / "test_rates.py").write_text(RATE_TESTS + ("" if twice else LEFT_BEHIND))
     changes = [
-        Change(tmp_path / "rates.py", change_of(source, old, new, f"{old} => {new}"), ("test_rates.py",))
+        Change(module, change_of(source, old, new, f"{old} => {new}"), ("test_rates.py",))
         for old, new in [("n * 1", "n / 1"), ("n * 2", "n * 3")]
     ]
     fates = run_changes(tmp_path, changes, lambda name, fate: None, again=False)
