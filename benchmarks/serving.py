@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -57,15 +58,23 @@ class Served:
         return self.process.wait(60)
 
     def cpu(self) -> float:
-        """Seconds of processor time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of processor time so far, with its readers'."""
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self._family()]
+        return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
     def held(self) -> tuple[float, int]:
-        """Resident memory in MB, and open descriptors."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        memory = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-        return memory / 1000, len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        """Memory in MB (what processes share is counted once), and open descriptors; with its readers'."""
+        family = self._family()
+        said = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in family]
+        kilobytes = sum(int(re.search(r"^Pss: +(\d+)", one, re.MULTILINE)[1]) for one in said)  # type: ignore[index]
+        return kilobytes / 1000, sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family)
+
+    def _family(self) -> list[int]:
+        found = [self.process.pid]
+        for pid in found:  # which grows meanwhile
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
+        return found
 
 
 class Caller:

@@ -88,7 +88,7 @@ def _add_open(app: FastAPI, service: Service) -> None:
     @app.get("/ready", summary="Whether requests are answered now", responses={503: {"description": "no"}})
     async def ready() -> Response:
         if not service.ready:
-            raise refused(503, "the service is about to end", Retry_After="1")
+            raise refused(503, "it has not begun yet, or is about to end", Retry_After="1")
         return JSONResponse({"status": "ready"})
 
 

@@ -54,7 +54,9 @@ _MIB = 2**20
 @click.option("--max-frames", type=click.IntRange(min=1), default=20_000, show_default=True)
 @click.option("--max-text", type=click.IntRange(min=1), default=100_000, show_default=True, help="Characters.")
 @click.option(
-    "--readers", type=click.IntRange(1, 256), help="Threads that read samples; one a core if left out."
+    "--readers",
+    type=click.IntRange(1, 256),
+    help="Processes that read samples; if left out one a core, but 2 at least and 8 at most.",
 )
 @click.option(
     "--token-file",

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from u2a.common.distributions import installed_version
+from u2a_serve.values import Reader
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from u2a_serve.service import Service
-    from u2a_serve.values import Reader
 
 VERSION = installed_version("u2a") or "0"
 TEXT = "Predictions of a trained multimodal model from any subset of its modalities."
@@ -69,13 +69,14 @@ _REFUSALS = {
 
 def predict(service: Service) -> dict[str, Any]:
     """The document's part on ``/predict``, with examples that this run can read."""
-    example = _example(service.reader)
-    encoded = {name: _as_json(service.reader, name, value) for name, value in example.items()}
+    reader = Reader(service.model.recipe, service.model.preprocessors, service.settings.limits)
+    example = _example(reader)
+    encoded = {name: _as_json(reader, name, value) for name, value in example.items()}
     examples: dict[str, Any] = {"all": {"summary": "one sample", "value": {"sample": encoded}}}
     if len(encoded) > 1:
         each = [{name: value} for name, value in encoded.items()]
         examples["each"] = {"summary": "a sample of each modality alone", "value": {"samples": each}}
-    fields = {name: _field(service.reader, name) for name in service.reader.specs}
+    fields = {name: _field(reader, name) for name in reader.specs}
     refusals: dict[int | str, dict[str, Any]] = {
         status: {"model": Refusal, "description": text} for status, text in _REFUSALS.items()
     }
@@ -93,7 +94,7 @@ def predict(service: Service) -> dict[str, Any]:
             "requestBody": {
                 "required": True,
                 "content": {
-                    "application/json": {"schema": _schema(service.reader), "examples": examples},
+                    "application/json": {"schema": _schema(reader), "examples": examples},
                     "multipart/form-data": {"schema": {"type": "object", "properties": fields}},
                 },
             }

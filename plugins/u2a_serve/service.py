@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,8 +18,8 @@ from u2a_serve.cores import Cores
 from u2a_serve.gate import Gate
 from u2a_serve.limits import Limits
 from u2a_serve.measures import Measures
+from u2a_serve.readers import Read, Readers
 from u2a_serve.refusals import Fault, Refused
-from u2a_serve.values import Reader
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
     from u2a.evaluation.predict import Prediction
     from u2a.evaluation.trained import Model
 
-T = TypeVar("T")
-Read = tuple[dict[str, "Example"], list[Fault]]
 #: A body up to so many bytes is parsed and read in one go: it stays in memory until then.
 AT_ONCE = 2**20
+#: Unless more are asked for: each takes memory, and so many read faster than most networks predict.
+MOST_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Settings:
         delay: seconds that a sample waits for others at most.
         waiting: samples that may be inside at once; more are answered with 503.
         bodies: bytes of bodies that may be inside at once.
-        readers: threads that read samples.
+        readers: processes that read samples.
         limits: of a request.
         token: callers must give it; None = they need none.
     """
@@ -88,10 +87,9 @@ class Service:
     def __init__(self, model: Model, settings: Settings) -> None:
         self.model, self.settings = model, settings
         self.gate = Gate(settings.waiting, settings.bodies)
-        self.reader = Reader(model, settings.limits)
-        readers = settings.readers or max(2, cores())
-        self._readers = ThreadPoolExecutor(readers, "read", torch.set_num_threads, (1,))
         self._cores = Cores(torch.get_num_threads())
+        readers = settings.readers or min(max(2, cores()), MOST_READERS)
+        self._readers = Readers(model.recipe, settings.limits, readers, self._cores.read)
         self.batcher = Batcher(self._predict, settings.batch, settings.delay, lambda: self._coming, self._done)
         self.measures = Measures(model, self.gate, lambda: len(self.batcher))
         self._work: asyncio.Task[None] | None = None
@@ -107,12 +105,13 @@ class Service:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
         self.batcher.close()
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._readers.close()
 
     @property
     def ready(self) -> bool:
         """Whether requests are answered now."""
-        return not self.gate.draining and self._work is not None and not self._work.done()
+        working = self._work is not None and not self._work.done()
+        return working and self._readers.ready and not self.gate.draining
 
     async def answer(self, request: Request, coverage: float | None) -> Answer:
         """The predictions of one request.
@@ -130,7 +129,7 @@ class Service:
             kind = request.headers.get("content-type", "")
             self._coming += 1  # it holds one sample at least
             try:
-                samples, read = await self._in_reader(self._open, body, kind)
+                samples, read = await self._readers.run(self._open, body, kind)
                 del body
                 place.samples(len(samples))
             except BaseException:
@@ -141,20 +140,11 @@ class Service:
         faults = [fault for _, of_one in found for fault in of_one]
         return Answer([prediction for prediction, _ in found], faults)
 
-    async def _in_reader(self, call: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, call, *arguments)
-
     def _open(self, body: bytes, kind: str) -> tuple[list[dict[str, Given]], Read | None]:
         """A body's samples; of one that is alone also what is read: a way to a thread and back costs time."""
         samples = parse(body, kind, self.settings.limits)
         alone = len(samples) == 1 and len(body) <= AT_ONCE
-        return samples, self._read(0, samples[0]) if alone else None
-
-    def _read(self, i: int, given: dict[str, Given]) -> Read:
-        begun = time.thread_time()
-        found = self.reader.read(i, given)
-        self._cores.read(time.thread_time() - begun)
-        return found
+        return samples, self._readers.read(0, samples[0]) if alone else None
 
     def _predict(
         self, examples: Sequence[dict[str, Example]], coverages: Sequence[float | None]
@@ -172,7 +162,7 @@ class Service:
         self, i: int, given: dict[str, Given], coverage: float | None, read: Read | None
     ) -> tuple[Prediction | None, Sequence[Fault]]:
         try:
-            example, faults = read or await self._in_reader(self._read, i, given)
+            example, faults = read or await self._readers.run(self._readers.read, i, given)
             if faults:
                 return self._count(None, faults)
             return self._count(await self.batcher.predict(example, coverage), ())

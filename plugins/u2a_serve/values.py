@@ -10,28 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 from u2a.contract.blame import blame
 from u2a.errors import BadSample, U2AError, one_line
+from u2a.evaluation.reading import SampleReader
 from u2a_serve.bodies import Given
 from u2a_serve.limits import Limits, check_member
 from u2a_serve.refusals import Fault
 
 if TYPE_CHECKING:
-    from u2a.contract.modality import Example, ModalitySpec
-    from u2a.evaluation.trained import Model
+    from u2a.contract.modality import Example, ModalitySpec, Preprocessor
+    from u2a.recipe.sections import Recipe
 
 _DATA = re.compile(r"data:[^,]{0,200};base64,")
 
 
 class Reader:
-    """Samples as they were sent, read and preprocessed; used by several threads at once.
+    """Samples as they were sent, read and preprocessed.
 
     Args:
-        model: the run's.
+        recipe: the run's.
+        preprocessors: its modalities'.
         limits: of members.
     """
 
-    def __init__(self, model: Model, limits: Limits) -> None:
-        self.model, self.limits = model, limits
-        recipe = model.recipe
+    def __init__(self, recipe: Recipe, preprocessors: Mapping[str, Preprocessor], limits: Limits) -> None:
+        self.recipe, self.limits = recipe, limits
+        self._reader = SampleReader(recipe, preprocessors)
         self.specs = {name: recipe.plugins.spec(options.kind) for name, options in recipe.modalities.items()}
 
     def read(self, i: int, given: Mapping[str, Given]) -> tuple[dict[str, Example], list[Fault]]:
@@ -58,7 +60,7 @@ class Reader:
             if not value and "txt" not in spec.extensions:
                 raise BadSample("is empty")
             check_member(value, spec.extensions, self.limits)
-        return self.model.predictor.read({name: value})[name]
+        return self._reader.read({name: value})[name]
 
     def _member(self, name: str, spec: ModalitySpec, value: Any) -> bytes:
         """Bytes of what came as JSON, or as a field of a form."""
@@ -72,8 +74,8 @@ class Reader:
             raise BadSample('must be text, base64, {"base64": TEXT}, or {"value": WHAT_THE_PLUGIN_TAKES}')
         if spec.to_member is None:
             raise BadSample("its plugin takes no values; send the file, as base64")
-        options = self.model.recipe.modalities[name]
-        with blame(name, self.model.recipe.plugins.owners[options.kind], "to_member"):
+        options = self.recipe.modalities[name]
+        with blame(name, self.recipe.plugins.owners[options.kind], "to_member"):
             try:
                 return spec.to_member(value["value"])
             except (TypeError, ValueError, OverflowError) as error:

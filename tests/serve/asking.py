@@ -40,6 +40,13 @@ class Asked:
         with socket.socket() as attempt:
             return attempt.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def wait_ready(self) -> None:
+        """Until all of its readers have begun."""
+        last = time.monotonic() + 120
+        while self.ask("/ready")[0] != 200:
+            assert time.monotonic() < last
+            time.sleep(0.05)
+
     def ask(
         self, path: str, body: bytes | None = None, *, method: str | None = None, **headers: str
     ) -> tuple[int, Any, dict[str, str]]:

@@ -206,6 +206,7 @@ def test_json_of_many_values_is_refused_before_it_is_parsed(monkeypatch: pytest.
 
 def test_other_addresses(service: Asked, run: Path) -> None:
     assert service.ask("/health")[:2] == (200, {"status": "alive"})
+    service.wait_ready()
     assert service.ask("/ready")[:2] == (200, {"status": "ready"})
     assert service.ask("/predict")[0] == 405
     status, answer, _ = service.ask("/nothing")
@@ -269,6 +270,7 @@ def test_a_token_overload_and_the_end(run: Path, tmp_path: Path) -> None:
             )
             assert (status, headers["www-authenticate"]) == (401, "Bearer")
         assert service.ask("/model")[0] == service.ask("/metrics")[0] == service.ask("/openapi.json")[0] == 401
+        service.wait_ready()
         assert service.ask("/health")[0] == service.ask("/ready")[0] == 200
         right = {"authorization": f"Bearer {TOKEN}"}
         security = service.ask("/openapi.json", **right)[1]["paths"]["/predict"]["post"]["security"]
