@@ -12,7 +12,7 @@ from u2a.cli.main import main
 from u2a.errors import RecipeError
 from u2a.plugins.loading import registry
 from u2a.plugins.registry import Registry
-from u2a.recipe.file import dump_recipe, load_recipe
+from u2a.recipe.file import dump_recipe, load_recipe, parse_recipe
 from u2a.recipe.shipped import shipped_recipes
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -98,6 +98,14 @@ warmup_epochs = 3
     assert "did you mean 'encoder'?" in told["modalities.image.encodr"]
     assert "pip install u2a-plugin-smell" in told["modalities.smell"]
     assert "'a' is named twice" in told["task.classes"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a ", "\ta"])
+def test_a_class_that_no_label_can_name_is_refused(name: str) -> None:
+    """Labels are read without white space around them: samples of ``a`` would be taken for those of ``a ``."""
+    document = {"task": {"classes": ["a", name]}}
+    with pytest.raises(RecipeError, match=r"task.classes: class .* white space around it, which labels lose"):
+        parse_recipe(document, source="r.toml", folder=Path("/f"))
 
 
 def test_paths_are_relative_to_the_recipe_and_with_set_to_the_shell(

@@ -15,6 +15,8 @@ from u2a.recipe.section import PluginSection, plugins_of
 
 
 def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if odd := [name for name in classes if name.strip() != name or not name]:
+        raise ValueError(f"class {odd[0]!r} is empty, or has white space around it, which labels lose")
     twice = sorted(name for name, count in Counter(map(nfc, classes)).items() if count > 1)
     if twice:
         forms = sorted({ascii(name) for name in classes if nfc(name) == twice[0]})

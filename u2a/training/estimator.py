@@ -88,7 +88,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
                 self._recipe(f"{shards}/shards", len(rows), multi="labels" in cells[0]), tuple(self.sets)
             )
             root.mkdir(parents=True, exist_ok=True)
-            pack(rows, recipe)
+            pack(rows, recipe, numbers="places")
             self._run = new_run(recipe, root).folder
             self.model_: Model = train(recipe, run=self._run)
         return self
@@ -163,7 +163,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
 
 def _labels(y: Any, n: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """The classes, and each sample's cell of the manifest."""
+    """The classes, and each sample's cell of the manifest: places, since a name may look like other things."""
     target = np.asarray(y)
     if len(target) != n:
         raise U2AError(f"y has {len(target)} labels for {n} samples")
@@ -171,13 +171,13 @@ def _labels(y: Any, n: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
         missing = [i for i, value in enumerate(target) if is_missing(value)]
         if missing:
             raise U2AError(f"y: sample {missing[0]} has no label")
-        classes = np.unique(target)
+        classes, places = np.unique(target, return_inverse=True)
         if len(classes) < 2:
             raise U2AError("y: at least two classes are needed")
-        return classes, [{"label": str(value)} for value in target]
+        return classes, [{"label": place} for place in places.tolist()]
     if target.ndim != 2 or not np.isin(target, (0, 1)).all():
         raise U2AError("y must hold a class a sample, or be an array of 0 and 1, a column a class")
-    return np.arange(target.shape[1]), [{"labels": [str(c) for c in np.flatnonzero(row)]} for row in target]
+    return np.arange(target.shape[1]), [{"labels": np.flatnonzero(row).tolist()} for row in target]
 
 
 @contextmanager
