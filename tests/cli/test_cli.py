@@ -1,9 +1,11 @@
 """The commands on a trained toy run: what is printed, what is refused, and that bad input is one clear line."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -283,3 +285,27 @@ def test_bad_members_are_one_clear_line(name: str, checkpoints: dict[str, Path])
         spec.preprocessor(options)(member, train=False, seed=0)
     assert str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_threads_wait_busily_only_for_a_while_unless_the_user_says_how(
+    given: dict[str, str], wanted: str | None
+) -> None:
+    """Before torch is imported: GNU's OpenMP reads it once, as it is loaded."""
+    code = """
+        import os, sys
+        from u2a.__main__ import run
+        sys.argv = ["u2a", "--version"]
+        try:
+            run()
+        except SystemExit:
+            print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
+            os._exit(0)
+    """
+    clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    words = [sys.executable, "-c", textwrap.dedent(code)]
+    said = subprocess.run(words, capture_output=True, text=True, env=clean | given, check=True).stdout
+    assert said.splitlines()[-1] == f"{wanted} False"
