@@ -206,6 +206,12 @@ def test_rows_of_the_wrong_width(folder):
             b'{"key": {"0": "a"}, "split": {"0": "train"}}',
             "is one object with the whole table, as pandas'",
         ),
+        (
+            "m.json",
+            b'{"images": [{"id": 1}], "annotations": [{"id": 1}]}',
+            "holds several lists ('images', 'annotations'), as COCO and VQA write them",
+        ),
+        ("m.zip", b"PK", "manifests are .jsonl, .json, .csv, .tsv or .parquet files; unpack it first"),
         ("m.json", b"[{", "is neither JSON lines nor a JSON array"),
     ],
 )
@@ -246,6 +252,9 @@ TABLES = {
     "old Mac": ("m.csv", "key,split,label,image,plot\ra,train,x,img/a.jpg,a sea\r"),
     "UTF-16": ("m.csv", "key;split;label;image;plot\na;train;x;img/a.jpg;a sea\n".encode("utf-16")),
     "JSON array": ("m.json", json.dumps([ROW], indent=1)),
+    "JSON array in an object": ("m.json", json.dumps({"version": 1, "data": [ROW]}, indent=1)),
+    "JSON arrays by split": ("m.json", json.dumps({"train": [{k: v for k, v in ROW.items() if k != "split"}]})),
+    "one JSON line in .json": ("m.json", json.dumps(ROW)),
     "JSON array in .jsonl": ("m.jsonl", json.dumps([ROW])),
     "spaces in names of JSON": ("m.jsonl", json.dumps({f" {k} ": v for k, v in ROW.items()})),
     "null and NaN": (

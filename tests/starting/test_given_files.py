@@ -288,3 +288,96 @@ def test_texts_of_scripts_without_spaces_are_texts(here: Path, text: str) -> Non
 def test_single_words_under_the_name_text_are_texts(here: Path) -> None:
     table("t.csv", rows_of(Text=lambda i: f"Casablanca{i}", code=lambda i: f"abc{i}"))
     assert list(started("t.csv")[0]["modalities"]) == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "classes"),
+    [
+        ("genre", ("Drama, War", "Drama", "War"), ["Drama", "War"]),
+        ("mood", ("sad, odd", "sad", "odd", "odd, sad"), ["odd", "sad"]),
+        ("tags", ("haze primary", "clear primary", "clear primary water", "primary water"), None),
+        (
+            "tags",
+            ("haze water", "haze", "clear water", "water", "clear haze water", "clear"),
+            ["clear", "haze", "water"],
+        ),
+        ("genres", ("Science Fiction", "Action", "Drama"), None),
+        ("place", ("Portland, ME", "Portland, OR", "Salem, OR"), None),
+        (
+            "side",
+            ("left, upper", "left, lower", "right, upper", "right, lower", "left, middle", "right, middle"),
+            None,
+        ),
+    ],
+)
+def test_lists_of_labels_are_told_from_names_with_commas_and_spaces(
+    here: Path, column: str, cells: Sequence[str], classes: list[str] | None
+) -> None:
+    rows = [{"text": f"the boat number {i} is red", column: cells[i % len(cells)]} for i in range(60)]
+    table("t.csv", rows)
+    recipe, _, _ = started("t.csv", "--label", column)
+    assert recipe["task"]["kind"] == ("multi_label" if classes else "single_label")
+    assert recipe["task"]["classes"] == (classes or sorted(cells))
+
+
+@pytest.mark.parametrize("several", ["cat|dog", '["cat", "dog"]'])
+def test_several_labels_in_the_last_rows_count_as_well(here: Path, several: str) -> None:
+    rows = rows_of(240, text="the boat number {} is red".format)
+    table("t.csv", [*rows, {"text": "a green boat", "label": several}])
+    recipe, found, _ = started("t.csv")
+    assert recipe["task"] == {"kind": "multi_label", "classes": list(CLASSES)}
+    assert found[-1]["labels"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("one", ["1", "1.0", "True"])
+def test_columns_of_zeros_and_ones_are_labels_together(here: Path, one: str) -> None:
+    zero = {"1": "0", "1.0": "0.0", "True": ""}[one]
+    rows = [{"text": f"the boat number {i} is red"} for i in range(24)]
+    hot = [{**row, **{n: (zero, one)[i >> p & 1] for p, n in enumerate(CLASSES)}} for i, row in enumerate(rows)]
+    table("t.csv", hot[1:])
+    assert "--label cat,dog,fox" in refused("t.csv")
+    recipe, found, _ = started("t.csv", "--label", "cat, dog,fox")
+    assert recipe["task"] == {"kind": "multi_label", "classes": list(CLASSES)}
+    given = [row["labels"] for row in found if row["labels"]]
+    assert given == [[n for p, n in enumerate(CLASSES) if i >> p & 1] for i in range(1, 24) if i % 8]
+    table(
+        "one.csv",
+        [
+            {**row, **{n: one if i % 3 == p else zero for p, n in enumerate(CLASSES)}}
+            for i, row in enumerate(rows)
+        ],
+    )
+    recipe, found, _ = started("one.csv", "--label", "cat,dog,fox", "--name", "t", "--overwrite")
+    assert recipe["task"] == {"kind": "single_label", "classes": list(CLASSES)}
+    assert [row["label"] for row in found[:4]] == ["cat", "dog", "fox", "cat"]
+    table("odd.csv", [{**row, "cat": -1, "dog": 1} for row in rows])
+    code, said = init("odd.csv", "--label", "cat,dog")
+    assert code == 2
+    assert "line 2: column 'cat': '-1' is neither 0 nor 1" in said
+
+
+def test_fields_of_objects_are_columns(here: Path) -> None:
+    pictures(*(f"img/{i}.png" for i in range(12)))
+    rows = [
+        {
+            "image": {"path": f"img/{i}.png", "width": 24},
+            "about": {"kind": CLASSES[i % 3], "by": {"title": f"a red boat {i}"}},
+        }
+        for i in range(12)
+    ]
+    Path("t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe, found, said = started("t.jsonl", "--label", "about.kind")
+    assert set(recipe["modalities"]) == {"image", "text"}
+    assert (found[4]["image_path"], found[4]["text"], found[4]["label"]) == ("img/4.png", "a red boat 4", "dog")
+    assert "column 'image.width' (numbers) is left out" in said
+
+
+def test_many_columns_that_are_left_out_are_one_line(here: Path) -> None:
+    table(
+        "t.csv",
+        [
+            {"label": CLASSES[i % 3], "text": f"a red boat {i}", **{f"p{j}": i * j for j in range(1, 40)}}
+            for i in range(12)
+        ],
+    )
+    assert "39 columns (numbers) are left out: 'p1', 'p2', 'p3' ...\n" in started("t.csv")[2]

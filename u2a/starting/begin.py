@@ -7,7 +7,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from u2a.starting.content import Content, Finder
 from u2a.starting.divide import divide
 from u2a.starting.echoes import without_echoes, without_twins
 from u2a.starting.files import Files
+from u2a.starting.hot import LABELS, comma_names, with_hot
 from u2a.starting.labels import Labels
 from u2a.starting.manifest import write_manifest
 from u2a.starting.named import with_files
@@ -84,7 +85,10 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     if recipe.exists() and not choices.overwrite:
         raise U2AError(f"{recipe} exists already; --overwrite replaces it, --name NAME writes another one")
     files = Files(source_root(path, choices.root))
-    source, columns, total, notes = with_files(open_source(path, choices.root), files)
+    opened = open_source(path, choices.root)
+    if several := comma_names(choices.label, opened):
+        opened, choices = with_hot(opened, several), replace(choices, label=LABELS)
+    source, columns, total, notes = with_files(opened, files)
     if not total:
         raise U2AError("; ".join((f"{path}: holds no samples", *source.notes.values())))
     _check_names(path, columns, choices, files)

@@ -27,6 +27,8 @@ LABEL_NAMES = (
     "genres",
 )
 KEY_NAMES = ("key", "id", "uid", "uuid", "name", "sample_id", "image_id", "item_id")
+#: What columns of zeros and ones hold, one column a class.
+ON, OFF = ("1", "1.0", "true"), ("0", "0.0", "false")
 EXAMPLES, DISTINCT = 200, 5_000
 #: What samples belong together by: parted, what is learned of one would be tested on the same one.
 _WHO = re.compile(r"(patient|subject|participant|lesion|speaker|actor)s?(_?(id|no|nr|num|number|code|name))?")
@@ -88,6 +90,11 @@ class Column:
             or (isinstance(value, str) and _NUMBER.fullmatch(value) is not None)
             for value in self.examples
         )
+
+    @property
+    def hot(self) -> bool:
+        """Whether it holds zeros and ones."""
+        return bool(self.counts) and {one.lower() for one in self.counts or ()} <= {*ON, *OFF}
 
     @property
     def amounts(self) -> bool:
@@ -201,6 +208,8 @@ def _label(columns: Mapping[str, Column], path: str, taken: set[str | None]) -> 
     said = (
         f"{' and '.join(map(repr, fitting[:4]))} could be it" if fitting else "no column has values that repeat"
     )
+    if len(hot := [c.name for c in columns.values() if c.name not in taken and c.hot]) > 1:
+        said += f" (columns of zeros and ones are one label together: --label {','.join(hot[:3])} ...)"
     raise U2AError(
         f"{path}: which column is to be predicted? {said}; say it with --label COLUMN "
         f"(columns: {_names(columns)})"

@@ -19,6 +19,8 @@ from u2a.starting.files import Files
 
 #: Members of a column that plugins look at, and how large one may be.
 LOOKED_AT, MOST_BYTES = 48, 64 << 20
+#: More columns of one kind that are left out are told in one line.
+MOST_LINES = 8
 _GENERIC = re.compile(
     r"(file|path|filename|file_?name|file_?path|img|image_?path|uri|((image|sample|item)_?)?id|name|key)s?|.*[./].*"
 )
@@ -59,6 +61,7 @@ class Finder:
     given: Mapping[str, Mapping[str, Any]]
     path: str
     notes: list[str] = field(default_factory=list)
+    _left: dict[str, list[str]] = field(default_factory=dict)
 
     def find(self, columns: Sequence[Column]) -> list[Content]:
         """The modalities of the columns, each with a name of its own.
@@ -74,6 +77,7 @@ class Finder:
                     same.columns.append(column.name)
                 else:
                     found.append(one)
+        self.notes += self._left_out()
         if not found:
             left = "; ".join(self.notes) or "its columns are empty"
             raise U2AError(f"{self.path}: nothing to learn from: {left}")
@@ -82,6 +86,14 @@ class Finder:
             raise U2AError(f"--encoder {odd[0]}=...: no such modality; there are {', '.join(sorted(known))}")
         self._name(found)
         return found
+
+    def _left_out(self) -> Iterator[str]:
+        """Columns that hold nothing for a modality, a line each; many of one kind in one line."""
+        for why, names in self._left.items():
+            if len(names) > MOST_LINES:
+                yield f"{len(names)} columns ({why}) are left out: {', '.join(map(repr, names[:3]))} ..."
+            else:
+                yield from (f"column {name!r} ({why}) is left out" for name in names)
 
     def names_files(self, column: Column) -> bool:
         """Whether most cells are names of files that plugins read, be they there or not."""
@@ -104,7 +116,7 @@ class Finder:
         meant = column.prose or (column.name.casefold() == "text" and column.all_are(str))
         kind = forced or ("txt" if meant else None)
         if kind is None:
-            self.notes.append(f"column {column.name!r} ({_what(column)}) is left out")
+            self._left.setdefault(_what(column), []).append(column.name)
             return
         texts = [str(value).encode(errors="replace") for value in column.examples]
         for name, spec in self._candidates(column, {"txt"}):
@@ -166,7 +178,8 @@ class Finder:
         plain = column.name.casefold().removesuffix("_path")
         if plain in fitting:
             return [(plain, fitting[plain])]
-        return [(n, s) for n, s in fitting.items() if s.suggest is not None] or list(fitting.items())[:1]
+        known = [(n, s) for n, s in fitting.items() if s.suggest is not None]
+        return known or [(n, s) for n, s in fitting.items() if not _asks(s, self.given.get(n, {}))][:1]
 
     def _suggest(
         self, kind: str, spec: ModalitySpec, column: Column, members: Sequence[bytes]
@@ -188,6 +201,12 @@ class Finder:
                 plain = f"the_{plain.removesuffix('_path')}"
             names[plain] += 1
             one.name = plain if names[plain] == 1 else f"{plain}_{names[plain]}"
+
+
+def _asks(spec: ModalitySpec, given: Mapping[str, Any]) -> bool:
+    """Whether a modality has options that nobody but the person can choose."""
+    fields = spec.options.model_fields
+    return any(field.is_required() for name, field in fields.items() if name not in (*given, "kind", "encoder"))
 
 
 def _what(column: Column) -> str:

@@ -11,6 +11,9 @@ from u2a.data.shards.labels import is_number, label_texts
 from u2a.errors import U2AError
 from u2a.starting.columns import Column, empty
 
+#: Columns that are called so may well hold several labels a cell.
+PLURAL = ("labels", "classes", "categories", "tags", "genres", "genre")
+
 
 class Labels:
     """Label cells as class names, in one reading of all rows.
@@ -28,25 +31,21 @@ class Labels:
         self.column, self.path, self.named = column, path, named
         self.words: Counter[str] = Counter()
         self.separator = self._separator()
-        lists = any(
-            isinstance(v, list | tuple) or (isinstance(v, str) and v.strip()[:1] == "[")
-            for v in column.examples
-        )
+        lists = any(text.lstrip()[:1] == "[" for text in self._texts())
         self.many = lists or self.separator is not None
         self.counts: Counter[str] = Counter()
 
     def _separator(self) -> str | None:
-        """What separates several labels in one cell: a bar always, else only under a name in the plural."""
-        texts = [value for value in self.column.examples if isinstance(value, str)]
-        plural = self.column.name.casefold() in ("labels", "classes", "categories", "tags", "genres")
-        for separator in ("|", ";", ",") if plural else ("|",):
-            atoms = {part.strip() for text in texts for part in text.split(separator)}
-            if (
-                any(separator in text and text.strip()[:1] != "[" for text in texts)
-                and len(atoms) <= len(set(texts)) + 1
-            ):
-                return separator
-        return None
+        """What separates several labels in one cell, if anything does."""
+        texts = {text.strip() for text in self._texts() if text.lstrip()[:1] != "["}
+        plural = self.column.name.casefold() in PLURAL
+        return next((s for s in "|;, " if _separates(s, texts, plural or s == "|")), None)
+
+    def _texts(self) -> Collection[str]:
+        """Every different cell as text, be it in the first rows or the last; the first ones of very many."""
+        if self.column.counts is not None:
+            return self.column.counts
+        return [str(value) for value in self.column.examples]
 
     def begin(self) -> None:
         """Count anew."""
@@ -113,6 +112,22 @@ class Labels:
             )
         whole = all(map(is_number, names))
         return sorted(names, key=int) if whole else sorted(names)
+
+
+def _separates(separator: str, texts: Collection[str], meant: bool) -> bool:
+    """Whether a separator makes lists of few names out of cells.
+
+    Args:
+        meant: the column's name, or a bar, says that there are several. Else numbers of names must vary, and
+            half of the names be cells of their own: "Portland, ME" is one. Spaces must save half of the names.
+    """
+    lists = [text.split(separator) for text in texts]
+    atoms = {part.strip() for parts in lists for part in parts}
+    if len(set(map(len, lists)) - {1}) < 1 or (separator == " " and not meant):
+        return False
+    if meant:
+        return (2 if separator == " " else 1) * len(atoms) <= len(texts) + (separator != " ")
+    return len(atoms) < len(texts) and 2 * len(atoms & set(texts)) >= len(atoms)
 
 
 def _class(text: str) -> str:

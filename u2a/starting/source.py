@@ -13,6 +13,8 @@ from u2a.errors import U2AError
 from u2a.starting.arrow import is_datasets_folder, read_datasets
 from u2a.starting.folders import METADATA, TABLES, Layout, find_layout, metadata_tables, split_tables
 
+#: Objects of more fields are data, not columns.
+MOST_FIELDS = 30
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
 
 
@@ -43,7 +45,7 @@ class Source:
         problems: list[str] = []
         try:
             for place, fields in self.read(problems):
-                yield place, {name: unwrapped(value) for name, value in fields.items()}
+                yield place, dict(_flat(fields))
         except UnicodeDecodeError:
             raise not_utf8(self.path) from None
         except OSError as error:
@@ -51,6 +53,16 @@ class Source:
         if problems:
             more = [f"and {len(problems) - 5} more"] if len(problems) > 5 else []
             raise U2AError("\n".join([*(f"{self.path}: {one}" for one in problems[:5]), *more]))
+
+
+def _flat(fields: Mapping[str, Any], before: str = "", deep: int = 0) -> Iterator[tuple[str, Any]]:
+    """Cells, files unwrapped; the fields of an object as columns of their own: ``meta.label``."""
+    for name, cell in fields.items():
+        value = unwrapped(cell)
+        if isinstance(value, dict) and 0 < len(value) <= MOST_FIELDS and deep < 3:
+            yield from _flat(value, f"{before}{name}.", deep + 1)
+        else:
+            yield f"{before}{name}", value
 
 
 def open_source(path: Path, root: Path | None = None) -> Source:

@@ -14,6 +14,7 @@ from typing import Any
 from u2a.common.values import once, short
 from u2a.data.packing.columns import check_columns, column_name
 from u2a.data.packing.parquet import read_parquet
+from u2a.data.shards.names import SPLITS
 from u2a.errors import U2AError
 
 #: csv refuses cells over 128 KiB by default; a long text may well be one.
@@ -27,6 +28,7 @@ _OTHERS = {
     b"PAR1": "a Parquet file, whatever its name says; name it .parquet",
 }
 
+_SPLITS = {name for wanted, others in SPLITS.items() for name in (wanted, *others)}
 _HINTS = {
     (".xls", ".xlsx", ".ods"): "save the sheet as CSV",
     (".zip", ".gz", ".bz2", ".xz", ".tar", ".tgz", ".7z", ".rar"): "unpack it first",
@@ -97,6 +99,10 @@ def _read_json(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[s
         if first == "[":
             yield from _read_array(path, stream.read(), problems)
             return
+        if path.suffix.lower() == ".json" and (whole := _whole(stream.read())) is not None:
+            yield from _numbered(_rows_in(path, whole), problems)
+            return
+        stream.seek(0)
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
@@ -105,15 +111,50 @@ def _read_json(path: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[s
             except (ValueError, RecursionError) as error:
                 problems.append(f"line {number}: not JSON: {error}")
                 continue
-            if _is_of_columns(fields):
-                raise U2AError(
-                    f"{path}: is one object with the whole table, as pandas' to_json writes it; write it with "
-                    "to_json(FILE, orient='records', lines=True)"
-                )
+            _check_rows(path, fields)
             if isinstance(fields, dict):
                 yield number, _named(fields)
             else:
                 problems.append(f"line {number}: not a JSON object")
+
+
+def _check_rows(path: Path, fields: Any) -> None:
+    if _is_of_columns(fields):
+        raise U2AError(
+            f"{path}: is one object with the whole table, as pandas' to_json writes it; write it with "
+            "to_json(FILE, orient='records', lines=True)"
+        )
+
+
+def _whole(text: str) -> dict[str, Any] | None:
+    """The one object that a file holds; None if it holds several, or none."""
+    try:
+        found = json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _rows_in(path: Path, whole: dict[str, Any]) -> Sequence[Any]:
+    """The rows that one object holds: its only list of objects, its lists by split, else itself.
+
+    Raises:
+        U2AError: it holds several lists, which say different things of the same samples.
+    """
+    lists = {
+        n: v for n, v in whole.items() if isinstance(v, list) and v and all(isinstance(o, dict) for o in v)
+    }
+    if not lists:
+        _check_rows(path, whole)
+        return [whole]
+    if all(name.casefold() in _SPLITS for name in lists):
+        return [{"split": name, **row} for name, rows in lists.items() for row in rows]
+    if len(lists) > 1:
+        raise U2AError(
+            f"{path}: holds several lists ({', '.join(map(short, list(lists)[:5]))}), as COCO and VQA write "
+            "them; join them to a table with one row a sample"
+        )
+    return next(iter(lists.values()))
 
 
 def _is_of_columns(fields: Any) -> bool:
@@ -121,9 +162,8 @@ def _is_of_columns(fields: Any) -> bool:
     if not isinstance(fields, dict) or len(fields) < 2:
         return False
     named = {"columns", "data"} <= fields.keys() or {"schema", "data"} <= fields.keys()
-    return all(isinstance(value, dict) for value in fields.values()) or (
-        named and isinstance(fields["data"], list)
-    )
+    keys = {frozenset(value) if isinstance(value, dict) else None for value in fields.values()}
+    return (len(keys) == 1 and None not in keys) or (named and isinstance(fields["data"], list))
 
 
 def _read_array(path: Path, text: str, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -131,6 +171,10 @@ def _read_array(path: Path, text: str, problems: list[str]) -> Iterator[tuple[in
         rows = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise U2AError(f"{path}: is neither JSON lines nor a JSON array: {error}") from None
+    yield from _numbered(rows, problems)
+
+
+def _numbered(rows: Sequence[Any], problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, fields in enumerate(rows, 1):
         if isinstance(fields, dict):
             yield number, _named(fields)
