@@ -135,9 +135,10 @@ def test_a_hold_out_is_of_its_share_by_its_seed_and_never_trained_on() -> None:
     assert not trained & set(np.flatnonzero(held_N).tolist())
 
 
-def test_what_is_fetched_ahead_is_what_the_steps_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batch_size", [8, 1])  # 1: steps that begin where a window does
+def test_what_is_fetched_ahead_is_what_the_steps_read(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "WINDOW", 2)
-    plan = made()
+    plan = made(batch_size=batch_size)
     ends = np.cumsum(SIZES)
     for epoch in range(3):
         order, start = plan.order(epoch), 0
@@ -148,6 +149,10 @@ def test_what_is_fetched_ahead_is_what_the_steps_read(monkeypatch: pytest.Monkey
     for t in range(3 * plan.steps_per_epoch):
         read = np.searchsorted(ends, plan.step(t).index_B, side="right")
         assert set(read.tolist()) <= set(upcoming(plan, t))
+        epoch = t // plan.steps_per_epoch
+        windows = [window.tolist() for window in (*plan.windows(epoch), plan.windows(epoch + 1)[0])]
+        now = next(k for k, window in enumerate(windows) if read[0] in window)
+        assert upcoming(plan, t) == list(dict.fromkeys([*windows[now], *windows[now + 1]]))  # the first first
 
 
 def test_where_every_group_is_too_large_the_smallest_is_held_out() -> None:

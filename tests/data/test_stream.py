@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import shutil
 import tarfile
 import threading
@@ -21,7 +22,7 @@ from servers import WebServer
 from u2a.common import remote
 from u2a.common.distributed import World
 from u2a.data.feeding import stream
-from u2a.data.feeding.batches import unwrap
+from u2a.data.feeding.batches import Batch, unwrap
 from u2a.errors import RecipeError, U2AError
 from u2a.recipe.file import load_recipe
 from u2a.runs.folder import Run
@@ -135,12 +136,48 @@ def test_dropout_is_one_draw_a_step(toy: Path, tmp_path: Path) -> None:
     dropped = set()
     for n, batch in enumerate(itertools.islice(made.data.loader(5, 0), 16)):
         kept = draw_kept(2, 0, 5 + n // 2)
+        assert len(unwrap(batch).keys) == 4  # half of a step
         for present in unwrap(batch).present_BM.tolist():
             assert sum(present)
             if sum(present) == 2:
                 assert all(kept)
         dropped.add(kept)
     assert len(dropped) > 1
+
+
+def test_a_sample_of_other_modalities_alone_is_left_out(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BUFFER", 1)
+    text = toy.read_text()
+    pictures = toy.with_name("pictures.toml")
+    pictures.write_text(re.sub(r"\[modalities.text\][^\[]*", "", text))
+    read = keys(trainer(pictures, tmp_path / "run", "training.modality_dropout=off"), 0, 2)
+    assert len(set(read)) == 16
+    assert not {f"train-{i}" for i in range(1, 24, 5)} & set(read)
+
+
+def test_a_head_start_sees_a_streams_samples_as_they_are(toy: Path, tmp_path: Path) -> None:
+    """Without modality dropout, and without augmentation."""
+    made = trainer(toy, tmp_path / "run")
+    inner, trained, seen = made.data.preprocessors["image"], [], {}
+
+    class Spy:
+        collate = staticmethod(inner.collate)
+
+        def __call__(self, member: bytes, *, train: bool, seed: int) -> object:
+            trained.append(train)
+            return inner(member, train=train, seed=seed)
+
+    def columns(model: object, batch: Batch) -> tuple[torch.Tensor, ...]:
+        seen.update(zip(batch.keys, batch.present_BM.tolist(), strict=True))
+        return ()
+
+    made.data.preprocessors["image"] = Spy()
+    made.data.encode_training(made.model, columns, 24)
+    assert len(seen) > 8
+    assert seen == {key: [int(key[6:]) % 5 != 1, int(key[6:]) % 5 != 2] for key in seen}
+    assert set(trained) == {False}
 
 
 def damaged(toy: Path, folder: Path, how: str) -> Path:

@@ -232,6 +232,7 @@ def test_a_handful_of_validation_samples_makes_no_choices(
 
 def test_few_validation_samples_are_believed_where_a_fifth_would_be_fewer() -> None:
     assert not fit_head_start(*modules(), frozen(60, 0), frozen(12, 1), read_out="cls").held_out
+    assert fit_head_start(*modules(), frozen(5, 0), None, read_out="cls").held_out
 
 
 def test_a_dimension_that_never_varies_is_left_out() -> None:

@@ -119,6 +119,8 @@ def test_every_step_says_how_many_it_lacks(toy: Path, trained: tuple[Path, str])
         )
     steps = [line for line in lines(trained[0]) if line["type"] == "train"]
     assert [line.get("left_out", 0) for line in steps] == wanted
+    new = [line["step"] for line in unreadable(trained[0]) if line["split"] == "train"]
+    assert [new.count(step) for step in (1, 2, 3)] == wanted[:3]  # in the first epoch all are new
     assert sum(wanted) > 0
 
 
