@@ -14,6 +14,8 @@ import tiny
 from click.testing import CliRunner
 
 from u2a.cli.main import main
+from u2a.data.packing.manifest import Manifest
+from u2a.data.packing.sources import Cell
 from u2a.starting.files import Files
 
 CLASSES = ("cat", "dog", "fox")
@@ -175,15 +177,30 @@ def test_folders_of_other_kinds_of_files_are_no_classes(here: Path) -> None:
 
 def test_what_lies_beside_class_folders_is_told(here: Path) -> None:
     pictures(*(f"s/train/{c}/{i}.png" for c in CLASSES for i in range(4)), "s/test/1.png", "s/1.png")
-    pictures("s/train/cat/0_mask.png", "s/train/cat/bare")
+    pictures("s/train/cat/0_mask.png")
+    Path("s/train/cat/bare").write_bytes(b"whatever")
     table("s/captions.csv", rows_of(file=str))
     _, rows, said = started("s")
     assert len(rows) == 12
     assert "1 masks of other files are left out (train/cat/0_mask)" in said
     assert "test holds no class folders: its files have no label and are left out" in said
     assert "1 files beside the class folders are left out (1.png)" in said
-    assert "1 files whose names have no extension are left out (train/cat/bare)" in said
+    assert "1 files are left out, whose names have no extension (train/cat/bare)" in said
     assert "captions.csv is not read; to take the table instead: u2a init s/captions.csv" in said
+
+
+def test_files_without_extension_are_known_by_their_first_bytes(here: Path) -> None:
+    pictures(*(f"s/{CLASSES[i % 3]}/{i:04x}" for i in range(12)))
+    _, rows, said = started("s")
+    assert rows[0]["image_path"] == "s/cat/0000".removeprefix("s/")
+    assert "left out" not in said
+    table("t.csv", rows_of(file=lambda i: f"s/{CLASSES[i % 3]}/{i:04x}"))
+    recipe, rows, _ = started("t.csv", "--overwrite", "--name", "s")
+    assert list(recipe["modalities"]) == ["image"]
+    problems: list[str] = []
+    packed = list(Manifest(Path("s.manifest.jsonl"), {"image": ("jpg", "png")}).rows(problems))
+    assert problems == []
+    assert [row.cells["image"] for row in packed] == [Cell("png", here / row["image_path"]) for row in rows]
 
 
 def test_two_folders_of_one_split_are_refused(here: Path) -> None:
@@ -233,15 +250,16 @@ def test_booleans_of_any_program_are_two_classes(here: Path) -> None:
     assert recipe["task"]["classes"] == ["false", "true"]
 
 
-def test_samples_of_one_patient_are_never_parted(here: Path) -> None:
-    rows = rows_of(60, text="the boat number {} is red".format, Patient_ID=lambda i: f"P{i // 4}")
+@pytest.mark.parametrize("who", ["Patient_ID", "Patient ID", "subject", "lesionId"])
+def test_samples_of_one_patient_are_never_parted(here: Path, who: str) -> None:
+    rows = rows_of(60, text="the boat number {} is red".format, **{who: lambda i: f"P{i // 4}"})
     table("t.csv", rows)
     _, found, said = started("t.csv")
     splits = {row["group"]: row["split"] for row in found}
     assert [splits[row["group"]] for row in found] == [row["split"] for row in found]
     assert set(splits.values()) == {"train", "val", "test"}
-    assert "samples of one 'Patient_ID' and equal files stay together" in said
-    _, found, _ = started("t.csv", "--ignore", "Patient_ID", "--overwrite")
+    assert f"samples of one {who!r} and equal files stay together" in said
+    _, found, _ = started("t.csv", "--ignore", who, "--overwrite")
     assert "group" not in found[0]
 
 

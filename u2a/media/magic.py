@@ -41,9 +41,14 @@ def type_of(data: bytes) -> str:
 
 def extension_of(data: bytes, extensions: Sequence[str]) -> str:
     """The extension, among those that a modality reads, of bytes without a name; its first if nothing tells."""
+    return known_extension(data, extensions) or ("txt" if "txt" in extensions else extensions[0])
+
+
+def known_extension(data: bytes, extensions: Sequence[str]) -> str | None:
+    """The extension, of those given, that the first bytes of a file tell; None if they tell none of these."""
     for place, start, names in _STARTS:
         if data[place : place + len(start)] == start:
             for name in names:
                 if name in extensions:
                     return name
-    return "txt" if "txt" in extensions else extensions[0]
+    return None

@@ -31,7 +31,9 @@ KEY_NAMES = ("key", "id", "uid", "uuid", "name", "sample_id", "image_id", "item_
 ON, OFF = ("1", "1.0", "true"), ("0", "0.0", "false")
 EXAMPLES, DISTINCT = 200, 5_000
 #: What samples belong together by: parted, what is learned of one would be tested on the same one.
-_WHO = re.compile(r"(patient|subject|participant|lesion|speaker|actor)s?(_?(id|no|nr|num|number|code|name))?")
+_WHO = re.compile(
+    r"(patient|subject|participant|lesion|speaker|actor)s?([ _-]?(id|no|nr|num|number|code|name))?"
+)
 #: Letters of scripts that write no spaces between words: Thai to Myanmar, Khmer, Chinese and Japanese.
 _NO_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u2e80-\U0003ffff]")
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^data:[a-z]+/")

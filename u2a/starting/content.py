@@ -148,7 +148,8 @@ class Finder:
                 yield (number, ""), value
             path = self.files.find(value) if isinstance(value, str) else None
             if path is not None and (self.files.root / path).stat().st_size <= MOST_BYTES:
-                yield (number, path.rpartition(".")[2].lower()), self.files.read(path)
+                extension = path.rpartition("/")[2].partition(".")[2].rpartition(".")[2].lower()
+                yield (number, extension), self.files.read(path)
 
     def _of_members(self, column: Column, members: list[bytes], extensions: list[str]) -> Iterator[Content]:
         every = [e for spec in self.plugins.specs.values() for e in spec.extensions]

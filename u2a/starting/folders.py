@@ -12,6 +12,7 @@ from typing import Any
 from u2a.common.values import nfc
 from u2a.data.shards.names import SPLITS
 from u2a.errors import U2AError
+from u2a.media.magic import type_of
 from u2a.starting.trees import Tree, kinds_apart
 
 METADATA = "a folder with a metadata table"
@@ -97,14 +98,14 @@ class Layout:
         if masks:
             self.notes["masks"] = f"{len(masks)} masks of other files are left out ({masks[0]})"
         if bare:
-            what = f"{len(bare)} files whose names have no extension are left out ({bare[0]}); give them theirs"
-            self.notes["bare"] = f"{what}, .jpg for example"
+            where = f"({bare[0]}) and whose first bytes tell nothing"
+            self.notes["bare"] = f"{len(bare)} files are left out, whose names have no extension {where}"
 
     def _samples(self, folder: Tree, bare: list[str]) -> dict[str, dict[str, str]]:
         samples: dict[str, dict[str, str]] = {}
         for path, key in folder.files():
             place = str(path.relative_to(self.root))
-            extension = os.path.splitext(path.name)[1].lower().lstrip(".")
+            extension = os.path.splitext(path.name)[1].lower().lstrip(".") or _kind_of(path)
             if not extension:
                 bare.append(place)
                 continue
@@ -113,6 +114,13 @@ class Layout:
                 raise U2AError(f"{path}: is there twice, with another case: {files[extension]}")
             files[extension] = place
         return samples
+
+
+def _kind_of(path: Path) -> str:
+    """The extension that a file without one should have; nothing if its first bytes do not tell."""
+    with open(path, "rb") as stream:
+        kind = type_of(stream.read(64))
+    return "" if kind == "unknown" else kind
 
 
 def find_layout(path: Path) -> Layout | str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from u2a.common.values import looks, looks_like_file, nfc, short, told_apart
+from u2a.media.magic import known_extension
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
@@ -40,7 +41,9 @@ class Paths:
         if "\\" in value or _DRIVE.match(value):
             better = value.replace("\\", "/")
             raise ValueError(f"{short(value)} is written with backslashes or a drive; write {short(better)}")
-        endings = [e for e in extensions if value.lower().endswith(f".{e}")]
+        endings = [e for e in extensions if value.lower().endswith(f".{e}")] or self._by_content(
+            value, extensions
+        )
         if not endings:
             known = ", ".join("." + e for e in extensions)
             raise ValueError(f"{short(value)} is not a file that {modality} reads: {known}")
@@ -50,6 +53,15 @@ class Paths:
         if not os.path.getsize(path):
             raise ValueError(f"{value}: is empty; leave the cell empty if it is missing")
         return max(endings, key=len), Path(path)
+
+    def _by_content(self, value: str, extensions: Sequence[str]) -> list[str]:
+        """The extension of a file whose name has none, as caches and downloads leave them."""
+        path = "" if os.path.splitext(value)[1] else self._inside(value)
+        if not os.path.isfile(path):
+            return []
+        with open(path, "rb") as stream:
+            found = known_extension(stream.read(64), extensions)
+        return [found] if found else []
 
     def check_text(self, column: str, value: str) -> None:
         """Refuse a text that is the path of a file that there is: it would be trained on as words.
