@@ -53,6 +53,7 @@ def check_tokenizer(tokenizer: Tokenizer, folder: Path, rows: int, *, class_toke
         U2AError: names file and key.
     """
     path = folder / (FILE if (folder / FILE).is_file() else "tokenizer_config.json")
+    _check_case(tokenizer, folder)
     word, largest = max(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
     if largest >= rows:
         raise U2AError(
@@ -68,6 +69,28 @@ def check_tokenizer(tokenizer: Tokenizer, folder: Path, rows: int, *, class_toke
             "save the tokenizer again from the original checkpoint"
         )
     _check_named(tokenizer, folder, path, alone[0])
+
+
+def _check_case(tokenizer: Tokenizer, folder: Path) -> None:
+    """Refuse capitals that the checkpoint was not trained on, and a lower case that its words do not have."""
+    sentences = folder / "sentence_bert_config.json"
+    lowers = tokenizer.normalizer is not None and "A" not in tokenizer.normalizer.normalize_str("A")
+    if sentences.is_file() and read_json(folder, sentences.name).get("do_lower_case") is True and not lowers:
+        raise U2AError(
+            f"{sentences}: do_lower_case is true, and the tokenizer beside it keeps capitals: "
+            "save the tokenizer with a normalizer that lower-cases"
+        )
+    settings = folder / "tokenizer_config.json"
+    stated = settings.is_file() and "do_lower_case" in read_json(folder, settings.name)
+    if stated or (folder / FILE).is_file() or not lowers:
+        return
+    words = [word for word in tokenizer.get_vocab(with_added_tokens=False) if not word.startswith(("[", "<"))]
+    capital = [word for word in words if word != word.lower()]
+    if len(capital) > len(words) // 100:
+        raise U2AError(
+            f"{folder} has words in capitals ({min(capital)!r}), and neither {FILE} nor do_lower_case in "
+            "tokenizer_config.json, without which all is lower-cased: copy them from the original checkpoint"
+        )
 
 
 def check_end(tokenizer: Tokenizer, folder: Path, end: int | None) -> None:
@@ -135,6 +158,11 @@ def _read(folder: Path) -> Tokenizer:
     if (folder / "vocab.json").is_file() and not (folder / "merges.txt").is_file():
         raise U2AError(
             f"{folder} has vocab.json without merges.txt, so that it would read letters: copy that too"
+        )
+    if not _there(folder) and (pieces := sorted(path.name for path in folder.glob("*.model"))):
+        raise U2AError(
+            f"{folder} has {pieces[0]} and no {FILE}; write one once, with sentencepiece installed: "
+            "transformers.AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
         )
     if not _there(folder):
         raise U2AError(f"{folder} has no tokenizer files ({FILE}, {OTHER_FILES[0]}): copy them there")

@@ -144,6 +144,35 @@ def test_tokenizers_that_do_not_fit_are_refused_by_file_and_key(tmp_path, checkp
     refused("e", lambda f: (f / "tokenizer.json").write_text("{}"), r"tokenizer\.json cannot be read")
 
 
+def test_capitals_that_would_be_lost_or_never_read_are_told(tmp_path, checkpoints):
+    """vocab.txt alone is lower-cased by its class; sentence-transformers lower-cases beside its tokenizer."""
+    folder = copied(checkpoints["bert"], tmp_path / "vocabulary")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    assert ids(folder, "The Sea") == ids(checkpoints["bert"], "the sea")  # its words have no capitals
+    with (folder / "vocab.txt").open("a") as words:
+        words.write("Sea\nThe\n")
+    tiny.write_json(
+        folder, "config.json", {**json.loads((folder / "config.json").read_text()), "vocab_size": 99}
+    )
+    with pytest.raises(
+        U2AError, match=r"words in capitals \('Sea'\), and neither tokenizer\.json nor do_lower"
+    ):
+        ids(folder, "The Sea")
+    tiny.write_json(
+        folder, "tokenizer_config.json", {"do_lower_case": False, "tokenizer_class": "BertTokenizer"}
+    )
+    assert ids(folder, "The Sea")[1:-1] == [len(tiny.bert_vocabulary()) + 1, len(tiny.bert_vocabulary())]
+    tiny.write_json(folder, "sentence_bert_config.json", {"max_seq_length": 8, "do_lower_case": False})
+    ids(folder, "The Sea")
+    tiny.write_json(folder, "sentence_bert_config.json", {"max_seq_length": 8, "do_lower_case": True})
+    with pytest.raises(U2AError, match=r"sentence_bert_config\.json: do_lower_case is true, .* keeps capitals"):
+        ids(folder, "The Sea")
+    (folder / "vocab.txt").rename(folder / "spm.model")
+    with pytest.raises(U2AError, match=r"has spm\.model and no tokenizer\.json; write one once"):
+        ids(folder, "The Sea")
+
+
 def test_threads_and_lengths_share_no_state(checkpoints):
     text, wrong = b"red boat " * 30, []
     readers = [(n, TEXT.preprocessor(options(TEXT, checkpoints["bert"], max_length=n))) for n in (4, 9, 20)]

@@ -106,10 +106,57 @@ def test_what_was_put_before_every_name_is_taken_off(tmp_path: Path, prefix: str
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 
 
+@pytest.mark.parametrize("prefix", ["net.backbone.", "encoder.", "0.auto_model.", "module.model.bert."])
+def test_an_encoder_beside_what_somebody_built_on_it_is_found(tmp_path: Path, prefix: str) -> None:
+    """As Lightning and sentence-transformers save one with a head of another library's."""
+    _, wanted = saved(tmp_path / "e", "BertForMaskedLM")
+    head = {
+        "head.weight": torch.ones(3, 32),
+        "2.linear.weight": torch.ones(4, 32),
+        "temperature": torch.ones(1),
+    }
+    changed(
+        tmp_path / "e",
+        lambda tensors: {prefix + k[5:]: v for k, v in tensors.items() if k.startswith("bert.")} | head,
+    )
+    found = dict(backbone(TEXT, tmp_path / "e").named_parameters())
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+    name = f"{prefix}encoder.layer.0.attention.self.query.lora_A.default.weight"
+    changed(tmp_path / "e", lambda tensors: {**tensors, name: torch.ones(2, 2)})
+    with pytest.raises(CheckpointError, match=r"1 tensors inside its network.*adapters are not merged"):
+        backbone(TEXT, tmp_path / "e")
+
+
+@pytest.mark.parametrize("wrapper", ["_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod"])
+def test_blocks_that_were_wrapped_one_by_one_are_read(tmp_path: Path, wrapper: str) -> None:
+    _, wanted = saved(tmp_path / "e", "BertForMaskedLM")
+    changed(
+        tmp_path / "e",
+        lambda tensors: {
+            k.replace("encoder.layer.1.", f"encoder.layer.1.{wrapper}."): v for k, v in tensors.items()
+        },
+    )
+    found = dict(backbone(TEXT, tmp_path / "e").named_parameters())
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+def test_of_several_such_networks_none_is_taken(tmp_path: Path) -> None:
+    saved(tmp_path / "e", "BertForMaskedLM")
+    changed(
+        tmp_path / "e",
+        lambda tensors: {
+            f"{who}.{k[5:]}": v.clone() for who in ("student", "teacher") for k, v in tensors.items()
+        },
+    )
+    with pytest.raises(CheckpointError, match=r"holds several such networks \(student\., teacher\.\)"):
+        backbone(TEXT, tmp_path / "e")
+
+
 def test_names_that_fit_nothing_are_shown(tmp_path: Path) -> None:
     saved(tmp_path / "e", "BertForMaskedLM")
     changed(
-        tmp_path / "e", lambda tensors: {f"teacher.{k}": v for k, v in tensors.items()} | {"x.y": torch.ones(1)}
+        tmp_path / "e",
+        lambda tensors: {f"teacher.{k}s": v for k, v in tensors.items()} | {"x.y": torch.ones(1)},
     )
     with pytest.raises(
         CheckpointError, match=r"lacks .* a complete BertModel checkpoint\? It has .* teacher\.bert"

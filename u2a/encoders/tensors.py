@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _HARMLESS = re.compile(
     r"(^|\.)(position_ids|token_type_ids|inv_freq|mask_token|masked_spec_embed|num_batches_tracked)$"
 )
+#: Modules that wrap others wherever they stand.
+_WRAPPER = re.compile(r"(?<![^.])(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 #: Heads and poolers that some architectures keep inside a part of their encoder.
 _HEADS = re.compile(r"(^|\.)(pooler|head|classifier|lm_head|cls|decoder|projector|predictor|quantizer)(\.|$)")
 
@@ -62,12 +65,19 @@ def _is_quantised(name: str, tensor: Tensor) -> bool:
 
 
 def unwrapped(tensors: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
-    """The tensors without what DataParallel, torch.compile, Lightning and others put before every name.
+    """The tensors without what DataParallel, torch.compile, FSDP, Lightning and others put into their names.
 
     Args:
-        tensors: by name, e.g. ``module.bert.embeddings.word_embeddings.weight``.
+        tensors: by name, e.g. ``net.bert.embeddings.word_embeddings.weight`` beside ``head.weight``.
         module: the encoder; names that begin with a part of it, or with its own prefix, stay.
+
+    Raises:
+        CheckpointError: several networks of this kind are in it.
     """
+    if any(map(_WRAPPER.search, tensors)):
+        tensors = {_WRAPPER.sub("", name): tensor for name, tensor in tensors.items()}
+    if prefix := _prefix(tensors, set(module.state_dict())):
+        return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     own = {name for name, _ in module.named_children()} | {getattr(module, "base_model_prefix", "")}
     while tensors:
         first = {name.partition(".")[0] for name in tensors}
@@ -75,6 +85,20 @@ def unwrapped(tensors: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, 
             break
         tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _prefix(names: Iterable[str], own: Collection[str]) -> str:
+    """What stands before the names of most of an encoder's tensors; "" where nothing does."""
+    found: Counter[str] = Counter()
+    for name in names:
+        places = [0, *(match.end() for match in re.finditer(r"\.", name))]
+        found.update(name[:at] for at in places if name[at:] in own)
+    whole = sorted(prefix for prefix, count in found.items() if 2 * count > len(own))
+    if len(whole) > 1 and "" not in whole:
+        raise CheckpointError(
+            f"it holds several such networks ({', '.join(whole)}): save one of them by itself"
+        )
+    return whole[0] if len(whole) == 1 else ""
 
 
 def check_leftovers(
