@@ -79,7 +79,8 @@ def pytest_in(tree: Path, tests: tuple[str, ...], plugins: list[object] | None =
     sys.path[:0] = paths
     sys.argv, sys.dont_write_bytecode = ["pytest"], True
     os.environ |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider"]
+    rooted = f"--rootdir={tree}"  # else a package of its own names its tests from its own folder
+    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", rooted]
     imported_early = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     return int(pytest.main([*options, *imported_early, *tests], plugins=plugins))
 

@@ -99,13 +99,14 @@ def test_a_test_that_fails_the_second_time_kills_nothing(twice: bool, tmp_path: 
     source = "def rate(n):\n    n = n * 1\n    return n * 2\n"
     module = tmp_path / "plugins/a-package/rates.py"
     module.parent.mkdir(parents=True)
-    (module.parent / "pyproject.toml").touch()
+    (module.parent / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
     module.write_text(source)
-    (tmp_path / "test_rates.py").write_text(RATE_TESTS + ("" if twice else LEFT_BEHIND))
+    tests = "plugins/a-package/test_rates.py"
+    (tmp_path / tests).write_text(RATE_TESTS + ("" if twice else LEFT_BEHIND))
     changes = [
-        Change(module, change_of(source, old, new, f"{old} => {new}"), ("test_rates.py",))
+        Change(module, change_of(source, old, new, f"{old} => {new}"), (tests,))
         for old, new in [("n * 1", "n / 1"), ("n * 2", "n * 3")]
     ]
     fates = run_changes(tmp_path, changes, lambda name, fate: None, again=False)
-    noticed = ["survived", "killed: test_rates.py::test_doubles"] if twice else [FAILING, FAILING]
+    noticed = ["survived", f"killed: {tests}::test_doubles"] if twice else [FAILING, FAILING]
     assert list(fates.values()) == noticed

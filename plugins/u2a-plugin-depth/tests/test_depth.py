@@ -90,6 +90,22 @@ def test_a_hole_is_dark_and_marked(encoder):
     torch.testing.assert_close(values[~hole], torch.full((960,), 1 / 3), atol=1e-5, rtol=0)
 
 
+def test_a_pixel_is_valid_where_half_of_it_was_measured(encoder):
+    lost = np.arange(64) % 4 == 0  # of a halved map's pixels, 1/8 or 3/8
+    for measured, wanted in ((~lost, True), (lost, False)):
+        _, valid = grey(encoder, npy(np.where(measured[:, None], 2.0, np.zeros((64, 64)))), near=1, far=4)
+        assert (valid == wanted).all()
+
+
+def test_no_pixel_is_nearer_or_farther_than_the_map(encoder):
+    depth = np.full((64, 64), 3.0)
+    depth[:, 31:] = 1.5
+    values, _ = grey(encoder, npy(depth), near=1, far=4)
+    least, most = ((1 / metres - 1 / 4) / (1 - 1 / 4) for metres in (3.0, 1.5))
+    assert float(values.min()) == pytest.approx(least, abs=1e-5)
+    assert float(values.max()) == pytest.approx(most, abs=1e-5)
+
+
 def test_training_crops_by_seed(encoder):
     member = npy(np.linspace(1, 4, 64 * 64).reshape(64, 64))
     first, second, other = (grey(encoder, member, train=True, seed=seed)[0] for seed in (1, 1, 2))

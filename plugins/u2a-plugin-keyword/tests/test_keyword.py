@@ -82,6 +82,13 @@ def test_front_end_equals_numpys_fft(encoder, tone):
     np.testing.assert_allclose(coefficients(encoder, wave.astype(np.float32)), rows, atol=2e-3)
 
 
+def test_silence_is_of_the_least_energy(encoder):
+    constants = load_file(encoder / "model.safetensors")
+    log_mel = np.full(len(constants["fe.mel"]), np.log(1e-12))
+    row = constants["fe.dct"].double().numpy() @ log_mel * 0.5
+    np.testing.assert_allclose(coefficients(encoder, np.zeros(3200, np.float32))[3], row, rtol=1e-4, atol=1e-3)
+
+
 def test_short_sounds_are_followed_by_silence_and_long_ones_cut(encoder, tone):
     short = coefficients(encoder, tone(0.05, 500))
     padded = coefficients(encoder, np.concatenate([tone(0.05, 500), np.zeros(8000, np.float32)]))

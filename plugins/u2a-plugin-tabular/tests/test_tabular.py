@@ -74,8 +74,8 @@ def test_rows_that_are_refused(member, reason):
         TABULAR.preprocessor(options())(member, train=False, seed=0)
 
 
-def tokens(module: torch.nn.Module, row: dict[str, object]) -> torch.Tensor:
-    preprocessor = TABULAR.preprocessor(options())
+def tokens(module: torch.nn.Module, row: dict[str, object], **more: object) -> torch.Tensor:
+    preprocessor = TABULAR.preprocessor(options(**more))
     inputs = preprocessor.collate([preprocessor(json.dumps(row).encode(), train=False, seed=0)])
     return TABULAR.embedding(module, inputs).hidden_NLD[0]
 
@@ -89,6 +89,11 @@ def test_each_cell_has_its_own_vector():
     absent = tokens(module, {"size": 2, "city": "Rome"})
     torch.testing.assert_close(absent[1], module.missing_FD[0])
     torch.testing.assert_close(absent[3], module.categories.weight[UNKNOWN])
+    two = {**COLUMNS, "colour": {"values": ["red", "blue", "green"]}}
+    module = build(options(columns=two))
+    city, colour = tokens(module, {"city": "Lima", "colour": "blue"}, columns=two)[3:]
+    torch.testing.assert_close(city, module.categories.weight[2])
+    torch.testing.assert_close(colour, module.categories.weight[4 + 3])  # behind the four of the city
 
 
 def test_missing_cells_learn_and_nothing_is_nan():
