@@ -78,7 +78,7 @@ def train_arm(recipe: Path, arm: Arm, seed: int, work: Path, kept: Path) -> None
         sets = (f"seed={seed}", *arm.sets, *_missing(arm, part))
         model = u2a.train(part, run=run, resume=True, sets=sets)
         facts.setdefault("validations", _validations(run))
-        arrays |= _logits(model, arm)
+        arrays = _logits(model, arm) | arrays  # the first part has all samples: its targets stay
         if arm.name == "default":
             facts["baselines"] = _baselines(model)
         shutil.rmtree(run)

@@ -69,16 +69,24 @@ def _zeros(kept: Kept) -> Kept:
     }
 
 
+def _whole(kept: Kept) -> str:
+    """The complete pattern's key."""
+    return max((key for key in kept if key not in {"facts", "target", "present_NM"}), key=len)
+
+
 def _patterns(kept: Kept) -> list[str]:
     """The complete pattern first; of more than two modalities those that lack one, and those that have one."""
-    whole = max((key for key in kept if key not in {"facts", "target", "present_NM"}), key=len)
-    names = whole.removeprefix("zeros ").split("+")
+    names = _whole(kept).split("+")
     shown = {1, len(names) - 1, len(names)}
     return [pattern_key(names, pattern) for pattern in patterns(len(names)) if sum(pattern) in shown]
 
 
 def _values(kept: Kept, key: str, kind: str) -> PseudoValues:
-    logits_NC, target = torch.from_numpy(kept[key]), torch.from_numpy(kept["target"])
+    names = _whole(kept).split("+")
+    there_N = kept["present_NM"][:, [names.index(name) for name in key.split("+")]].any(1)
+    logits_NC, target = kept[key], torch.from_numpy(kept["target"][there_N])
+    # a dedicated model was asked about these alone
+    logits_NC = torch.from_numpy(logits_NC if len(logits_NC) == len(target) else logits_NC[there_N])
     p_NC = logits_NC.sigmoid() if kind == "multi_label" else logits_NC.softmax(1)
     return of_score(Predictions.of_probabilities(p_NC, target, task_of(kind, p_NC.shape[1]), METRIC[kind][0]))
 
