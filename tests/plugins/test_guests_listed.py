@@ -152,6 +152,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for project, entries in (
         ("unlisted", b"[u2a]\nno list at all\n"),
         ("latin", b"[u2a]\n# caf\xe9\nlatin = plugin_latin\n"),
+        ("grouped", b"[console_scripts]\nx = y:z\n\n[u2a.plugins]\ngrouped = plugin_grouped\n"),
+        ("shouted", b"[U2A]\nshouted = plugin_shouted\n"),
     ):
         install(site, f"u2a-plugin-{project}", {})
         (site / f"u2a_plugin_{project}-1.0.dist-info/entry_points.txt").write_bytes(entries)
@@ -221,6 +223,9 @@ def test_damaged_metadata_is_read_where_it_can_be_and_named_where_not(
     assert [(row["status"], row["version"]) for row in rows["u2a-plugin-kept"]] == [("ok", "1.10")]
     assert "names no NAME = MODULE under [u2a]" in rows["u2a-plugin-unlisted"][0]["status"]
     assert "'not a module!', which is no MODULE" in rows["u2a-plugin-crooked"][0]["status"]
+    for name, group in (("grouped", "u2a.plugins"), ("shouted", "U2A")):
+        (row,) = rows[f"u2a-plugin-{name}"]
+        assert f"has the group [{group}]; plugins are under [u2a]: [project.entry-points.u2a]" in row["status"]
     assert not {"tool", "other", "third"} & rows.keys()
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 GROUP = "u2a"
 _SECTION = re.compile(rf"^\s*\[\s*{GROUP}\s*\]", re.MULTILINE)
+#: Groups that somebody means by it: [u2a.plugins], [U2A].
+_NEARLY = re.compile(rf"^\s*\[\s*({GROUP}(?:[._:-]\w*)?)\s*\]", re.MULTILINE | re.IGNORECASE)
 _SOUND = re.compile(r"\s*(?:$|[#;]|\[.*\]\s*$|[^=]+=)")
 _STEM = re.compile(r"(.+?)(?:-(\d[^-]*))?(?:-[^-]+)*\.(?:dist-info|egg-info|egg)")
 
@@ -115,7 +117,7 @@ def _read(dist: Distribution) -> Found | None:
         text, fault = dist.read_text("entry_points.txt") or "", ""
     except (OSError, ValueError) as error:
         text, fault = _bytes(dist, "entry_points.txt"), f"cannot be read: {error}"
-    if not _SECTION.search(text):
+    if not (group := _NEARLY.search(text)):
         return None
     name, version = _said(dist, "Name"), _said(dist, "Version")
     stem = _STEM.fullmatch(folder.name) if (folder := _folder(dist)) else None
@@ -123,6 +125,9 @@ def _read(dist: Distribution) -> Found | None:
     version = version or (stem and stem[2]) or "?"
     if fault:
         return Found(name, version, fault=f"{_folder(dist)}/entry_points.txt {' '.join(fault.split())}")
+    if not _SECTION.search(text):
+        fault = f"{_folder(dist)}/entry_points.txt has the group [{group[1]}]; plugins are under [{GROUP}]: "
+        return Found(name, version, fault=f"{fault}[project.entry-points.{GROUP}] in pyproject.toml")
     try:
         entries = sorted(dist.entry_points.select(group=GROUP), key=lambda entry: entry.name)
     except Exception as error:
