@@ -297,6 +297,25 @@ def test_a_table_without_a_header_is_refused(here: Path) -> None:
     assert "has no header: its first line holds 'img/0.png', a file" in refused("t.csv")
 
 
+def test_a_title_above_the_header_is_refused(here: Path) -> None:
+    lines = [
+        "My survey;;",
+        ";;",
+        "text;label;age",
+        *(f"the boat number {i} is red;{CLASSES[i % 3]};{i}" for i in range(12)),
+    ]
+    Path("t.csv").write_text("\n".join(lines))
+    assert "its first line names 1 of 3 columns; if it is a title, delete what stands above" in refused("t.csv")
+    Path("t.csv").write_text("\n".join(lines[2:]))
+    assert list(started("t.csv")[0]["modalities"]) == ["text"]
+
+
+def test_half_of_a_character_is_told_with_its_line(here: Path) -> None:
+    rows = [json.dumps({"text": f"the boat number {i} is red", "label": CLASSES[i % 3]}) for i in range(12)]
+    Path("t.jsonl").write_text("\n".join([*rows[:4], rows[4].replace("boat", "\\ud83d boat"), *rows[5:]]))
+    assert "line 5: column 'text': holds half of a character" in refused("t.jsonl")
+
+
 @pytest.mark.parametrize("text", ["แมวดำนอนอยู่บนโซฟา", "ແມວດຳນອນຢູ່", "ឆ្មាខ្មៅដេក", "黒猫が寝ている"])
 def test_texts_of_scripts_without_spaces_are_texts(here: Path, text: str) -> None:
     table("t.csv", rows_of(plot=lambda i: f"{text}{i}"))

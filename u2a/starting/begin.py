@@ -149,6 +149,11 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
 def _check_names(path: Path, columns: Mapping[str, Column], choices: Choices, files: Files) -> None:
     if data := next((name for name in columns if looks_like_file(name) and files.find(name)), None):
         raise U2AError(f"{path}: has no header: its first line holds {data!r}, a file; write one above it")
+    if 1 < (unnamed := sum(name.startswith("(column ") for name in columns)) >= len(columns) / 2:
+        raise U2AError(
+            f"{path}: its first line names {len(columns) - unnamed} of {len(columns)} columns; if it "
+            "is a title, delete what stands above the names of the columns"
+        )
     for option, names in (("--ignore", choices.ignore), ("--kind", choices.kinds)):
         for name in names:
             if name not in columns:

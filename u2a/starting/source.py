@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from u2a.errors import U2AError
 from u2a.starting.arrow import is_datasets_folder, read_datasets
 from u2a.starting.folders import METADATA, TABLES, Layout, find_layout, metadata_tables, split_tables
 
+_HALF = re.compile("[\ud800-\udfff]")
 #: Objects of more fields are data, not columns.
 MOST_FIELDS = 30
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
@@ -45,7 +47,11 @@ class Source:
         problems: list[str] = []
         try:
             for place, fields in self.read(problems):
-                yield place, dict(_flat(fields))
+                row = dict(_flat(fields))
+                if (half := next((name for name, cell in row.items() if _is_half(cell)), None)) is None:
+                    yield place, row
+                else:
+                    problems.append(f"{place}: column {half!r}: holds half of a character (a lone surrogate)")
         except UnicodeDecodeError:
             raise not_utf8(self.path) from None
         except OSError as error:
@@ -53,6 +59,11 @@ class Source:
         if problems:
             more = [f"and {len(problems) - 5} more"] if len(problems) > 5 else []
             raise U2AError("\n".join([*(f"{self.path}: {one}" for one in problems[:5]), *more]))
+
+
+def _is_half(cell: Any) -> bool:
+    """Whether a text has a half of a character, as JSON's escapes may leave them; no file can hold it."""
+    return isinstance(cell, str) and not cell.isascii() and _HALF.search(cell) is not None
 
 
 def _flat(fields: Mapping[str, Any], before: str = "", deep: int = 0) -> Iterator[tuple[str, Any]]:
