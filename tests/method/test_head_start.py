@@ -99,6 +99,7 @@ def test_one_modality_is_scikit_learns_logistic_regression(kind: str) -> None:
     torch.manual_seed(0)
     read_outs, head = ReadOuts(("a",), (6,), 1, 3), ModalityHead(("a",), (6,), C)
     summary = fit_head_start(read_outs, head, one, judged, read_out=kind)
+    assert "a missing modality counts as its mean" in summary.lines()[0]  # there are no proxies
     own = {"cls": one.tokens[0].cls_PH, "mean": one.tokens[0].mean_PH}
     x = torch.cat(list(own.values()), 1) if kind == "both" else own[kind]
     x = _standard(x, x)

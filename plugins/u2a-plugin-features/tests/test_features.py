@@ -169,3 +169,15 @@ def test_the_command_prints_what_a_recipe_needs(tmp_path):
     assert done.returncode == 1
     assert "0.npy: cannot be decoded" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_tokens_know_their_places_and_all_but_padding_are_attended_to():
+    from u2a_plugin_features.network import FeatureTransformer
+
+    network = FeatureTransformer(size=2, longest=4, width=8, layers=1, heads=2, dropout=0.0)
+    values = torch.ones(2, 3, 2)
+    tokens = network.embed(values, torch.tensor([[1, 1, 0], [1, 1, 1]]))
+    assert tokens.valid_NL.tolist() == [[True, True, True, False], [True, True, True, True]]
+    torch.testing.assert_close(tokens.hidden_NLD[:, 0], network.cls_D.expand(2, 8))
+    places = tokens.hidden_NLD[:, 1:] - network.project(values)
+    torch.testing.assert_close(places, network.positions_TD[:3].expand(2, 3, 8))
