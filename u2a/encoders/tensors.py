@@ -20,6 +20,7 @@ _HARMLESS = re.compile(
 )
 #: Modules that wrap others wherever they stand.
 _WRAPPER = re.compile(r"(?<![^.])(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
+_NUMBERED = re.compile(r"\.\d+\.")
 #: Heads and poolers that some architectures keep inside a part of their encoder.
 _HEADS = re.compile(r"(^|\.)(pooler|head|classifier|lm_head|cls|decoder|projector|predictor|quantizer)(\.|$)")
 
@@ -76,7 +77,7 @@ def unwrapped(tensors: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, 
     """
     if any(map(_WRAPPER.search, tensors)):
         tensors = {_WRAPPER.sub("", name): tensor for name, tensor in tensors.items()}
-    if prefix := _prefix(tensors, set(module.state_dict())):
+    if prefix := _prefix(tensors, {name for name in module.state_dict() if not _NUMBERED.search(name)}):
         return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     own = {name for name, _ in module.named_children()} | {getattr(module, "base_model_prefix", "")}
     while tensors:
@@ -88,7 +89,11 @@ def unwrapped(tensors: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, 
 
 
 def _prefix(names: Iterable[str], own: Collection[str]) -> str:
-    """What stands before the names of most of an encoder's tensors; "" where nothing does."""
+    """What stands before most of an encoder's names in a checkpoint; "" where nothing does.
+
+    Args:
+        own: the encoder's names outside its blocks; inside, newer versions of transformers renamed some.
+    """
     found: Counter[str] = Counter()
     for name in names:
         places = [0, *(match.end() for match in re.finditer(r"\.", name))]
