@@ -76,6 +76,35 @@ def test_the_mlp_uses_what_is_there() -> None:
     assert min(scores) > 0.6
 
 
+def with_gaps(one: Features, nonsense: float) -> Features:
+    """Every third sample lacks the first modality; nonsense stands in its place."""
+    lacks = np.arange(len(one.target)) % 3 == 0
+    first = np.where(lacks[:, None], np.float32(nonsense), one.read_NF[0])
+    return Features((first, one.read_NF[1]), np.stack([~lacks, np.ones_like(lacks)], 1), one.target)
+
+
+def test_what_stands_in_the_place_of_an_absent_modality_changes_nothing() -> None:
+    train, val, test = (side(n, seed) for n, seed in ((90, 0), (60, 1), (30, 2)))
+    both, first, second = (True, True), (True, False), (False, True)
+    found = []
+    for nonsense in (1e4, -7.0):
+        gaps = [with_gaps(one, nonsense) for one in (train, val, test)]
+        scaled = baselines.Scaled(gaps[0])
+        there = gaps[0].present_NM[:, 0]
+        own = train.read_NF[0][there]
+        by_hand = (own - own.mean(0)) / own.std(0) / 6**0.5  # of the present ones alone
+        joined = scaled.join(gaps[0], gaps[0].present_NM)
+        np.testing.assert_allclose(joined[there][:, :6], by_hand, atol=1e-4)
+        assert not joined[~there][:, :6].any()
+        filled = baselines.zero_filled_probe(*gaps, [both, first, second])
+        found.append([*filled, baselines.dedicated_probe(*gaps, both)])
+        have = gaps[2].present_NM[:, 0]
+        assert np.abs(filled[0] - filled[2])[have].max() > 0.1  # what a pattern lacks is not seen
+        np.testing.assert_allclose(filled[0][~have], filled[2][~have], atol=1e-6)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one[have], other[have], atol=1e-4)
+
+
 def test_kept_tokens_are_those_of_the_same_data_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
