@@ -88,7 +88,7 @@ class Caller:
         self, body: bytes, kind: str = f"multipart/form-data; boundary={BOUNDARY}"
     ) -> tuple[int, bytes]:
         """Status and answer."""
-        if self._ends is None:
+        if self._ends is None or self._ends[0].at_eof():  # idle for so long that the service hung up
             self._ends = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._ends
         head = (

@@ -94,7 +94,7 @@ CHANGES = {
     ),
     "device": (
         "import torch; torch.set_default_device('meta')",
-        "str(torch.get_default_device())",
+        "str(torch.empty(0).device)",
         "default device",
     ),
     "grad": ("import torch; torch.set_grad_enabled(False)", "torch.is_grad_enabled()", "gradient mode"),
