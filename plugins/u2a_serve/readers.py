@@ -51,6 +51,7 @@ class Readers:
     def __init__(self, recipe: Recipe, limits: Limits, count: int, took: Callable[[float], None]) -> None:
         self._recipe, self._limits, self._took = recipe, limits, took
         self._own, self._starting, self._living = threading.local(), threading.Lock(), set[_Process]()
+        self._closed = False
         self._threads = ThreadPoolExecutor(count, "read")
         atexit.register(self._kill)  # before Python waits for its processes: these end by nothing else
         self._begun = [self._threads.submit(self._mine) for _ in range(count)]
@@ -100,6 +101,8 @@ class Readers:
         """This thread's process."""
         if not hasattr(self._own, "process"):
             with self._starting:
+                if self._closed:
+                    raise RuntimeError("the service has ended")
                 process = _Process(self._recipe, self._limits)
                 self._living.add(process)
             process.wait()
@@ -113,6 +116,8 @@ class Readers:
         atexit.unregister(self._kill)
 
     def _kill(self) -> None:
+        with self._starting:
+            self._closed = True
         for process in tuple(self._living):
             process.process.kill()
 

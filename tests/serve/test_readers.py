@@ -16,6 +16,7 @@ import pytest
 import tiny
 from asking import Asked, serving
 from PIL import Image
+from processes import python
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes below /proc")
 
@@ -94,3 +95,28 @@ def test_what_ends_its_reader_is_named(service: Asked) -> None:
     assert "crashes, or needs too much memory" in fault["message"]
     assert other[1]["predictions"][0] == wanted
     assert service.upload({"image": SMALL})[0] == 200
+
+
+ENDING = """
+import os, signal, sys, time
+from u2a.runs.folder import Run
+from u2a_serve.bodies import Given
+from u2a_serve.limits import Limits
+from u2a_serve.readers import Readers
+
+made = Readers(Run(sys.argv[1]).recipe(), Limits(), 1, lambda seconds: print("took"))
+while not made.ready:
+    time.sleep(0.01)
+os.kill(next(iter(made._living)).process.pid, signal.SIGSTOP)  # as if it read for long
+reading = made._threads.submit(made.read, 0, {"text": Given("the sea", False)})
+while not reading.running():
+    time.sleep(0.01)
+made.close()
+print(repr(reading.exception(60)), len(made._living))
+"""
+
+
+def test_what_is_read_as_the_service_ends_begins_no_process(run: Path) -> None:
+    """Else Python would wait for it for ever."""
+    ended = python("-c", ENDING, run)
+    assert (ended.returncode, ended.stdout) == (0, "RuntimeError('the service has ended') 0\n"), ended
