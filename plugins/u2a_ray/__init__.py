@@ -10,15 +10,8 @@ import u2a
 @u2a.hookimpl
 def u2a_register_engines(register: Callable[[u2a.EngineSpec], None]) -> None:
     """``--engine ray``."""
-    register(
-        u2a.EngineSpec(
-            "ray",
-            _load,
-            help="a Ray cluster: that of RAY_ADDRESS, else one of this machine",
-            module="ray",
-            install='pip install "u2a[ray]"',
-        )
-    )
+    told = "a Ray cluster: that of RAY_ADDRESS, else one of this machine"
+    register(u2a.EngineSpec("ray", _load, help=told, module="ray", install='pip install "u2a[ray]"'))
 
 
 def _load() -> u2a.Engine:

@@ -9,7 +9,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from u2a.errors import U2AError, one_line
@@ -23,16 +22,8 @@ _QUIET = {
 }
 
 
-@dataclass(frozen=True)
-class Share:
-    """What each process of the cluster gets: ``{"CPU": 1}``, or a GPU as well."""
-
-    gpu: bool
-
-    @property
-    def resources(self) -> dict[str, float]:
-        """As Ray's trainers and tuners take it."""
-        return {"CPU": 1, **({"GPU": 1} if self.gpu else {})}
+#: What each process of the cluster gets: ``{"CPU": 1}``, or a GPU as well.
+Share = dict[str, float]
 
 
 @contextmanager
@@ -51,21 +42,21 @@ def joined(workers: int, device: str) -> Iterator[Share]:
 
     ours = not ray.is_initialized()
     if ours:
+        where = os.environ.get("RAY_ADDRESS", "")
         carried = {name: value for name, value in os.environ.items() if name.startswith("U2A_")}
         try:
             with _nothing_on_stderr():
                 ray.init(
-                    address=os.environ.get("RAY_ADDRESS") or "local",  # never what somebody left running here
+                    address=where or "local",  # never what somebody left running here
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     runtime_env={"env_vars": carried},
                 )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            where = os.environ.get("RAY_ADDRESS", "this machine")
             raise U2AError(
-                f"--engine ray: no cluster at {where}: {one_line(error, 200)} (RAY_ADDRESS says where it is; "
-                "one that asks for a token: RAY_AUTH_MODE=token)"
+                f"--engine ray: no cluster at {where or 'this machine'}: {one_line(error, 200)} (RAY_ADDRESS "
+                "says where it is; one that asks for a token: RAY_AUTH_MODE=token)"
             ) from None
     try:
         yield _room(workers, device)
@@ -78,27 +69,26 @@ def joined(workers: int, device: str) -> Iterator[Share]:
 def _nothing_on_stderr() -> Iterator[None]:
     """For what is written past Python: the core of Ray tells which of its settings it has read."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(nowhere)
 
 
 def _room(workers: int, device: str) -> Share:
     import ray
 
     there = ray.cluster_resources()
-    gpus = int(there.get("GPU", 0))
-    share = Share(gpu=device.startswith("cuda") or (device == "auto" and gpus > 0))
-    room = min(int(there.get(name, 0) / each) for name, each in share.resources.items())
+    on_gpu = device.startswith("cuda") or (device == "auto" and there.get("GPU", 0) >= 1)
+    share: Share = {"CPU": 1, "GPU": 1} if on_gpu else {"CPU": 1}
+    room = min(int(there.get(name, 0)) for name in share)
     grows = os.environ.get("RAY_ADDRESS") and room > 0  # a cluster may start further machines
     if room < workers and not grows:
-        what = "GPUs" if share.gpu else "CPUs"
-        raise U2AError(f"--workers {workers}: the Ray cluster has {what} for {room}")
+        raise U2AError(f"--workers {workers}: the Ray cluster has {'GPUs' if on_gpu else 'CPUs'} for {room}")
     return share
 
 
@@ -112,11 +102,7 @@ def _quiet() -> None:
 
 @contextmanager
 def bookkeeping(near: str) -> Iterator[str]:
-    """A folder for Ray's own records of trainings, gone afterwards; all machines of the cluster see it.
-
-    Args:
-        near: a folder that they see, or an address.
-    """
+    """A folder in ``near`` (which all machines of the cluster see) for Ray's own records, gone afterwards."""
     if "://" in near:
         yield f"{near}/.ray"
         return

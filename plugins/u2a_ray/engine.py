@@ -24,19 +24,14 @@ class RayEngine:
     def train(self, training: Training, *, workers: int) -> bool:
         """One training with Ray Train."""
         from ray import train
-        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.torch import TorchTrainer
 
         with joined(workers, training.device) as share, heard() as queue, bookkeeping(training.run) as folder:
+            loop, again = {"training": training, "queue": queue}, train.FailureConfig(max_failures=FAILURES)
+            scale = train.ScalingConfig(num_workers=workers, use_gpu="GPU" in share, resources_per_worker=share)
+            run = train.RunConfig(storage_path=folder, failure_config=again)
             trainer = TorchTrainer(
-                on_train,
-                train_loop_config={"training": training, "queue": queue},
-                torch_config=_backend(TorchConfig)(),
-                scaling_config=train.ScalingConfig(
-                    num_workers=workers, use_gpu=share.gpu, resources_per_worker=share.resources
-                ),
-                run_config=train.RunConfig(
-                    storage_path=folder, failure_config=train.FailureConfig(max_failures=FAILURES)
-                ),
+                on_train, train_loop_config=loop, torch_config=_group(), scaling_config=scale, run_config=run
             )
             try:
                 ended = trainer.fit().return_value
@@ -55,14 +50,13 @@ class RayEngine:
 
         first = trainings[0]
         with joined(workers, first.device) as share, bookkeeping(first.run) as folder:
-            trial = tune.with_parameters(on_tune, trainings=list(trainings))
+            trial = tune.with_resources(tune.with_parameters(on_tune, trainings=list(trainings)), share)
+            again = tune.FailureConfig(max_failures=FAILURES)
             tuner = tune.Tuner(
-                tune.with_resources(trial, share.resources),
+                trial,
                 param_space={"number": tune.grid_search(list(range(len(trainings))))},
                 tune_config=tune.TuneConfig(max_concurrent_trials=workers, scheduler=_halving(race)),
-                run_config=tune.RunConfig(
-                    storage_path=folder, verbose=0, failure_config=tune.FailureConfig(max_failures=FAILURES)
-                ),
+                run_config=tune.RunConfig(storage_path=folder, verbose=0, failure_config=again),
             )
             found = {result.config["number"]: result.error for result in tuner.fit()}
         return [_why(found.get(number)) for number in range(len(trainings))]
@@ -79,38 +73,26 @@ class RayEngine:
             context = data.DataContext.get_current()
             context.execution_options.preserve_order = True
             context.enable_progress_bars = False
-            rows = data.from_items(
-                [{"item": Box(item)} for item in items], override_num_blocks=min(len(items), 16 * workers)
-            )
-            made = rows.map(
-                Caller,
-                fn_constructor_args=(begin,),
-                compute=data.ActorPoolStrategy(size=workers),
-                num_cpus=1,
-                num_gpus=1 if share.gpu else None,
-            )
-            for row in made.iter_rows():
-                made_of_one = row["made"].held
-                if isinstance(made_of_one, Refused):
-                    raise U2AError(made_of_one.text)
-                yield made_of_one
+            parts, pool = min(len(items), 16 * workers), data.ActorPoolStrategy(size=workers)
+            rows = data.from_items([{"item": Box(item)} for item in items], override_num_blocks=parts)
+            each = {"num_cpus": share["CPU"], "num_gpus": share.get("GPU")}
+            for row in rows.map(Caller, fn_constructor_args=(begin,), compute=pool, **each).iter_rows():
+                made = row["made"].held
+                if isinstance(made, Refused):
+                    raise U2AError(made.text)
+                yield made
 
 
-def _backend(config: type[Any]) -> type[Any]:
+def _group() -> Any:
     """Ray's own set-up of torch's process group, after which each process obeys SIGTERM."""
-    from ray.train.torch.config import _TorchBackend
+    from ray.train.torch.config import TorchConfig, _TorchBackend
 
     class Backend(_TorchBackend):
         def on_training_start(self, worker_group: Any, backend_config: Any) -> None:
             super().on_training_start(worker_group, backend_config)
             worker_group.execute(obey_sigterm)
 
-    class Config(config):  # type: ignore[misc]
-        @property
-        def backend_cls(self) -> type[Any]:
-            return Backend
-
-    return Config
+    return type("Config", (TorchConfig,), {"backend_cls": Backend})()
 
 
 def _halving(race: Race | None) -> Any:
@@ -119,13 +101,9 @@ def _halving(race: Race | None) -> Any:
         return None
     from ray.tune.schedulers import ASHAScheduler
 
+    way, longest = "max" if race.higher_is_better else "min", race.epochs + 1
     return ASHAScheduler(
-        time_attr="epoch",
-        metric="selected",
-        mode="max" if race.higher_is_better else "min",
-        max_t=race.epochs + 1,
-        grace_period=1,
-        reduction_factor=GOES_ON,
+        "epoch", metric="selected", mode=way, max_t=longest, grace_period=1, reduction_factor=GOES_ON
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from u2a.common.terminal import console, out
-from u2a.contract.engines import Report, Training
+from u2a.contract.engines import Training
 from u2a.errors import LostTouch, U2AError
 
 #: Set by SIGTERM in a process of Ray Train; its training is saved and stops after the step that it is in.
@@ -44,15 +44,10 @@ def obey_sigterm() -> None:
 
 @dataclass
 class Reporter:
-    """Hands each epoch's records to Ray in one report: as many reports on every process.
+    """Hands each epoch's records to Ray in one report: as many reports on every process."""
 
-    Args:
-        send: ``ray.train.report`` or ``ray.tune.report``.
-        stop: whether the training should end.
-    """
-
-    send: Callable[[dict[str, Any]], None]
-    stop: Callable[[], bool]
+    send: Callable[[dict[str, Any]], None]  # ray.train.report or ray.tune.report
+    stop: Callable[[], bool]  # whether the training should end
     last: int | None = None
     _held: dict[str, Any] = field(default_factory=dict)
 
@@ -77,9 +72,8 @@ def trained(training: Training, reporter: Reporter) -> bool | Refused:
     Raises:
         LostTouch, RuntimeError: to be tried again.
     """
-    report: Report = reporter
     try:
-        left = training(report)
+        left = training(reporter)
     except LostTouch:
         raise
     except U2AError as error:
@@ -120,15 +114,15 @@ class Caller:
     """Ray Data's actor: begins once, and then takes items."""
 
     def __init__(self, begin: Callable[[], Callable[[Any], Any]]) -> None:
-        self._call: Callable[[Any], Any]
-        try:
-            self._call = begin()
-        except U2AError as error:
-            refused = Refused(str(error))
-            self._call = lambda item: refused
+        self._begun = _or_refused(begin)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return {"made": Box(self._call(row["item"].held))}
-        except U2AError as error:
-            return {"made": Box(Refused(str(error)))}
+        begun = self._begun
+        return {"made": Box(begun if isinstance(begun, Refused) else _or_refused(begun, row["item"].held))}
+
+
+def _or_refused(call: Callable[..., Any], *of: Any) -> Any:
+    try:
+        return call(*of)
+    except U2AError as error:
+        return Refused(str(error))
