@@ -11,9 +11,12 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from u2a.method.head_start import FrozenTokens, Summary
+from u2a.method.head_start.joint import Patterns
 from u2a.method.head_start.probes import choose_read_outs, set_scale
 from u2a.method.head_start.proxies import RIDGES, fit_proxies
+from u2a.method.losses import exhaustive_task_losses
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
+from u2a.method.selection import select_tokens
 
 NAMES, WIDTHS, C, RANK = ("a", "b"), (4, 6), 3, 2
 
@@ -173,3 +176,57 @@ def test_the_read_out_is_the_one_whose_probe_has_the_least_validation_loss(tells
         choose_read_outs(read_outs, head, train, val, "both", again := Summary())
     assert (again.read_outs, set(again.probe_losses["a"])) == ({"a": "both"}, {"both"})
     assert read_outs.scales["a"].scale.all()
+
+
+def test_every_target_has_its_own_mask_token_of_each_source() -> None:
+    """Three modalities with a mask token for each of the two others, in recipe order."""
+    read_outs, head = ReadOuts(("a", "b", "c"), (2, 2, 2), 2, 3), ModalityHead(("a", "b", "c"), (2, 2, 2), C)
+    g = torch.Generator().manual_seed(0)
+    tokens = [ReadTokens(*(torch.randn(6, *s, generator=g) for s in ((2,), (2,), (2, 2)))) for _ in range(3)]
+    side = FrozenTokens(tuple(tokens), torch.ones(6, 3, dtype=torch.bool), torch.arange(6) % C)
+    with torch.no_grad():
+        for parameter in (*read_outs.parameters(), *head.parameters()):
+            parameter.copy_(torch.randn(parameter.shape, generator=g))
+        cls = torch.stack([read_outs.read(m, tokens[m]) for m in range(3)], 1)
+        mine = ([0, 0, 1], [0, 0, 1], [0, 1, 0])  # source m's token for a, b and c; none for itself
+        mask = torch.stack([read_outs.stand_ins(m, tokens[m], mine[m]) for m in range(3)], 1)
+        wanted = exhaustive_task_losses(
+            lambda present: head(select_tokens(cls, mask, present)), side.present_NM, side.target
+        )
+        assert float(Patterns(read_outs, side).loss(head, 1.0)) == pytest.approx(float(wanted.mean()), rel=1e-5)
+
+
+def test_nothing_of_earlier_weights_stays_in_a_fitted_proxy() -> None:
+    train = drawn(40, 0)
+    fresh, _ = fitted(train, train, 12)
+    again, _ = fitted(train, train, 12)
+    with torch.no_grad():
+        for parameter in again.proxies.parameters():
+            parameter.fill_(1.0)
+    fit_proxies(again, train, train, Summary())
+    for name, weight in fresh.proxies.state_dict().items():
+        assert torch.equal(weight, again.proxies.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("n_train", "n_val", "fits"), [(0, 9, False), (1, 9, False), (2, 9, True), (9, 0, False)]
+)
+def test_too_few_samples_of_both_modalities_leave_the_mean(n_train: int, n_val: int, fits: bool) -> None:
+    """Two are needed, and one to judge it by; the strongest ridge is told, for a fit on all samples later."""
+    train, val = drawn(20, 0), drawn(20, 1)
+    for side, n in ((train, n_train), (val, n_val)):
+        side.present_NM[n:, 0] = torch.arange(20 - n) % 2 == 0
+        side.present_NM[n:, 1] = ~side.present_NM[n:, 0]
+    read_outs, summary = fitted(train, val, RANK)
+    for name, proxy in read_outs.proxies.items():
+        assert np.isfinite(summary.proxy_errors[name]) == fits == bool(proxy.decode.weight.any())
+        assert fits or summary.ridges[name] == RIDGES[-1]
+
+
+def test_a_target_that_never_varies_is_said_without_error() -> None:
+    train = drawn(20, 0)
+    for part in train.tokens[1]:
+        part.fill_(2.0)
+    read_outs, summary = fitted(train, train, RANK)
+    assert summary.proxy_errors["a_to_b"] == 0
+    assert all(weight.isfinite().all() for weight in read_outs.proxies.state_dict().values())
