@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from u2a.errors import BadSample, CheckpointError, U2AError
 from u2a.plugins.loading import load_registry
 from u2a_audio.decode import encode_wav
 
-PUBLISHED = Path("/work/shared/encoders/kwt1")
-DIGITS = Path("/work/shared/data/av_digits")
+SHARED = Path(os.environ.get("U2A_SHARED", Path(__file__).resolve().parents[4] / "shared"))
+PUBLISHED = SHARED / "encoders/kwt1"
+DIGITS = SHARED / "data/av_digits"
 
 
 def options(folder: Path):
