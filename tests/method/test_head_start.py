@@ -116,7 +116,7 @@ def test_the_decay_is_the_one_of_least_validation_loss(weights: tuple[float, ...
     """Of the samples that have the modality; each counts as its class does."""
     w = torch.tensor(weights or (1.0, 1.0, 1.0))
     train, val = (replace(frozen(n, s, gaps=True), class_weights=w) for n, s in ((80, 0), (200, 1)))
-    summary = fit_head_start(*modules(), train, val, read_out="cls")
+    choose_read_outs(*modules(), train, val, "cls", summary := Summary())
     there, theirs = (side.present_NM[:, 1] for side in (train, val))
     own = train.tokens[1].cls_PH[there]
     x, y = _standard(own, own), _standard(val.tokens[1].cls_PH[theirs], own)
@@ -128,6 +128,7 @@ def test_the_decay_is_the_one_of_least_validation_loss(weights: tuple[float, ...
         p = fit.predict_proba(y)[np.arange(len(y)), judged.numpy()]
         losses[decay] = (-np.log(p) * w[judged].numpy()).mean()
     assert summary.probe_losses["b"]["cls"] == pytest.approx(min(losses.values()), rel=0.01)
+    assert summary.decays["b"] == min(losses, key=losses.__getitem__)
 
 
 def _standard(x: Tensor, by: Tensor) -> np.ndarray:
@@ -170,6 +171,10 @@ def test_patterns_in_parts_give_the_same_loss(monkeypatch: pytest.MonkeyPatch) -
     whole = loss_of(read_outs, head, train, 1.0)
     monkeypatch.setattr(joint, "LARGEST", 1)
     assert loss_of(read_outs, head, train, 1.0) == pytest.approx(whole, rel=1e-6)
+    for largest, sizes in ((1, [1] * 7), (2 * 40 * C, [2, 2, 2, 1])):
+        monkeypatch.setattr(joint, "LARGEST", largest)
+        parts = Patterns(read_outs, train)._parts(torch.zeros(9, 40, C))
+        assert [len(part) for part, _ in parts] == sizes
 
 
 def test_an_encoder_whose_tokens_are_a_thousand_times_as_long_changes_nothing() -> None:

@@ -230,3 +230,18 @@ def test_a_target_that_never_varies_is_said_without_error() -> None:
     read_outs, summary = fitted(train, train, RANK)
     assert summary.proxy_errors["a_to_b"] == 0
     assert all(weight.isfinite().all() for weight in read_outs.proxies.state_dict().values())
+
+
+def test_a_direction_that_hardly_varies_may_tell_of_a_target() -> None:
+    """Of two numbers that are nearly one the difference says the other modality: a weak ridge keeps it."""
+    train, val = drawn(40, 0, noise=0.1), drawn(60, 1, noise=0.1)
+    for side in (train, val):
+        side.tokens[0].cls_PH[:, 1] = side.tokens[0].cls_PH[:, 0] + 0.1 * side.tokens[1].cls_PH[:, 0].cos()
+        for part in side.tokens[1]:
+            part.copy_(part[..., :1].cos().expand_as(part) + 0.2 * part)
+    _, summary = fitted(train, val, 12)
+    x, x_val = (source_by_hand(side.tokens[0], train.tokens[0]) for side in (train, val))
+    y, y_val = (read_by_hand(side.tokens[1], train.tokens[1]) for side in (train, val))
+    fits = [Ridge(alpha=ridge * len(x), fit_intercept=False, solver="svd").fit(x, y) for ridge in RIDGES]
+    errors = [((fit.predict(x_val) - y_val) ** 2).mean() / (y_val**2).mean() for fit in fits]
+    assert summary.proxy_errors["a_to_b"] == pytest.approx(min(errors), abs=1e-3)

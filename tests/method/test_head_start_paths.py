@@ -1,0 +1,103 @@
+"""The head start walks down its paths of decays until validation grows worse, wherever the weights stood."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from u2a.method.head_start import FrozenTokens, joint, probes
+from u2a.method.head_start.joint import Patterns, fit_head, minimise_head
+from u2a.method.head_start.probes import DECAYS, choose_read_outs, set_scale
+from u2a.method.head_start.summary import Summary
+from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
+
+NAMES, WIDTHS, C = ("a", "b"), (4, 6), 3
+
+#: Hardly weaker, much weaker (the best but for the last), far too weak: the last is never tried.
+PATH = (1.0, 0.99, 2e-2, 1e-6, 1e-2)
+
+
+def drawn(n: int, seed: int, noise: float = 1.0) -> FrozenTokens:
+    """Tokens of two modalities that share five hidden numbers, three of which tell the class."""
+    g, maps = (torch.Generator().manual_seed(one) for one in (seed, 7))
+    hidden, tokens = torch.randn(n, 5, generator=g), []
+    for H in WIDTHS:
+        x = hidden @ torch.randn(5, 2 * H, generator=maps) + noise * torch.randn(n, 2 * H, generator=g)
+        tokens.append(ReadTokens(x[:, :H], x[:, H:], torch.zeros(n, 1, H)))
+    return FrozenTokens(tuple(tokens), torch.ones(n, 2, dtype=torch.bool), hidden[:, :C].argmax(1))
+
+
+def prepared(train: FrozenTokens) -> tuple[ReadOuts, ModalityHead, Summary]:
+    """Without proxies; every decay is 1."""
+    read_outs, head = ReadOuts(NAMES, WIDTHS, 1, 0), ModalityHead(NAMES, WIDTHS, C)
+    for m in range(2):
+        set_scale(read_outs, m, train, "both")
+    return read_outs, head, Summary(decays=dict.fromkeys(NAMES, 1.0))
+
+
+def assert_telling(losses: list[float]) -> None:
+    """Each of the path's stations is of another kind."""
+    hardly, best, worse, never = (loss / losses[0] for loss in losses[1:])
+    told = 1 / 1.02 < hardly < 1, never < best < hardly, worse > 1.02 * best
+    assert all(told), f"the case tells nothing: {losses}"
+
+
+def test_the_joint_path_goes_on_while_validation_grows_no_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, val = drawn(40, 0, noise=2.0), drawn(60, 1, noise=2.0)
+    losses = []
+    for factor in PATH:
+        read_outs, head, summary = prepared(train)
+        joint._set_decay(head, [factor, factor])
+        minimise_head(head, Patterns(read_outs, train), 0.0)
+        with torch.no_grad():
+            losses.append(float(Patterns(read_outs, val).loss(head, 0.0)))
+    assert_telling(losses)
+    monkeypatch.setattr(joint, "FACTORS", PATH)
+    read_outs, head, summary = prepared(train)
+    fit_head(read_outs, head, train, val, summary)
+    assert (summary.decays, summary.gate) == (dict.fromkeys(NAMES, PATH[2]), 0)
+    assert summary.loss == pytest.approx(losses[2], rel=1e-3)
+
+
+def test_a_probes_path_goes_on_while_validation_grows_no_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, val = drawn(40, 0, noise=2.0), drawn(60, 1, noise=2.0)
+    losses = []
+    for decay in PATH:
+        monkeypatch.setattr(probes, "DECAYS", (decay,))
+        read_outs, head, summary = prepared(train)
+        choose_read_outs(read_outs, head, train, val, "both", summary)
+        losses.append(summary.probe_losses["a"]["both"])
+    assert_telling(losses)
+    monkeypatch.setattr(probes, "DECAYS", PATH)
+    read_outs, head, summary = prepared(train)
+    choose_read_outs(read_outs, head, train, val, "both", summary)
+    assert summary.decays["a"] == PATH[2]
+
+
+def test_what_a_head_held_before_changes_nothing() -> None:
+    train, val = drawn(40, 0), drawn(40, 1)
+    found = []
+    for held in (0.0, 3.0):
+        read_outs, head, summary = prepared(train)
+        with torch.no_grad():
+            for parameter in head.parameters():
+                parameter.fill_(held)
+        fit_head(read_outs, head, train, val, summary)
+        found.append(head.state_dict())
+        assert all(parameter.grad is None for parameter in head.parameters()), "the first step would add to it"
+    for name, tensor in found[0].items():
+        assert torch.equal(tensor, found[1][name]), name
+
+
+@pytest.mark.parametrize("lacking", ["train", "validation"])
+def test_a_modality_that_one_side_lacks_has_no_probe(lacking: str) -> None:
+    """It gets the weakest decay: the joint fit's factor is what strengthens it."""
+    train, val = drawn(20, 0), drawn(20, 1)
+    (train if lacking == "train" else val).present_NM[:, 0] = False
+    read_outs, head, summary = prepared(train)
+    choose_read_outs(read_outs, head, train, val, "auto", summary)
+    assert set(summary.probe_losses["a"].values()) == {math.inf}
+    assert summary.decays["a"] == DECAYS[-1]
+    assert math.isfinite(min(summary.probe_losses["b"].values()))
