@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from u2a.method.head_start import FrozenTokens, joint, probes
+from u2a.method.head_start import FrozenTokens, fit_head_start, joint, probes
 from u2a.method.head_start.joint import Patterns, fit_head, minimise_head
 from u2a.method.head_start.probes import DECAYS, choose_read_outs, set_scale
+from u2a.method.head_start.proxies import fit_proxies
 from u2a.method.head_start.summary import Summary
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 
@@ -101,3 +102,26 @@ def test_a_modality_that_one_side_lacks_has_no_probe(lacking: str) -> None:
     assert set(summary.probe_losses["a"].values()) == {math.inf}
     assert summary.decays["a"] == DECAYS[-1]
     assert math.isfinite(min(summary.probe_losses["b"].values()))
+
+
+def test_where_no_proxy_could_be_fitted_none_stands_in() -> None:
+    """No sample has both modalities: with and without is the same to the last digit, and told as without."""
+    train, val = drawn(20, 0), drawn(20, 1)
+    for side in (train, val):
+        side.present_NM.copy_(torch.eye(2, dtype=torch.bool)[torch.arange(20) % 2])
+    _, head, summary = prepared(train)
+    read_outs = ReadOuts(NAMES, WIDTHS, 1, 2)
+    fit_proxies(read_outs, train, val, summary)
+    fit_head(read_outs, head, train, val, summary)
+    assert (summary.gate, float(read_outs.gate)) == (0, 0)
+
+
+def test_of_five_samples_one_makes_the_choices() -> None:
+    train = drawn(5, 0)
+    chosen = torch.randperm(5, generator=torch.Generator().manual_seed(3))
+    read_outs, head, _ = prepared(train)
+    by_hand = Summary(held_out=True)
+    fit_on, judged_on = train.rows(chosen[1:].sort()[0]), train.rows(chosen[:1])
+    choose_read_outs(read_outs, head, fit_on, judged_on, "cls", by_hand)
+    fit_head(read_outs, head, fit_on, judged_on, by_hand)
+    assert fit_head_start(*prepared(train)[:2], train, None, read_out="cls", seed=3) == by_hand
