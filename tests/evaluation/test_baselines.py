@@ -76,6 +76,42 @@ def test_the_mlp_uses_what_is_there() -> None:
     assert min(scores) > 0.6
 
 
+def around(n: int, seed: int, strengths: tuple[float, float], noise: int = 0) -> Features:
+    """Three classes, each at its own axis, so far from the others; `noise` columns more say nothing."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 3, n)
+    centres = np.eye(3)[label]
+    first = np.concatenate([centres * strengths[0] + rng.normal(size=(n, 3)), rng.normal(size=(n, noise))], 1)
+    second = centres * strengths[1] + rng.normal(size=(n, 3))
+    return Features((first.astype(np.float32), second.astype(np.float32)), np.ones((n, 2), bool), label)
+
+
+def loss_of(p_NC: np.ndarray, side: Features) -> float:
+    return float(-np.log(p_NC[np.arange(len(side.target)), side.target]).mean())
+
+
+def test_the_mlp_has_learned_with_gaps() -> None:
+    """Where one modality says all, it has learned the other too: as well as one that sees nothing else."""
+    train, judged = around(400, 0, (3, 12)), around(300, 1, (3, 12))
+    first = baselines.dropout_mlp(train, judged, judged, [(True, True), (True, False), (False, True)])[1]
+    alone = baselines.dedicated_probe(train, judged, judged, (True, False))
+    assert loss_of(first, judged) < 1.25 * loss_of(alone, judged)
+
+
+def test_the_mlps_best_epoch_over_all_patterns_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few samples and much noise: first everything gets better, then the first modality alone worse."""
+    train, judged = around(60, 0, (1, 4), noise=20), around(200, 1, (1, 4), noise=20)
+    patterns = [(True, True), (True, False), (False, True)]
+    monkeypatch.setattr(baselines, "EPOCHS_STALE", 1000)
+    losses = []
+    for epochs in (1, 3, 5, 10, 40):
+        monkeypatch.setattr(baselines, "EPOCHS", epochs)
+        found = baselines.dropout_mlp(train, judged, judged, patterns)
+        losses.append(sum(loss_of(p_NC, judged) for p_NC in found))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.6 * losses[0]
+
+
 def with_gaps(one: Features, nonsense: float) -> Features:
     """Every third sample lacks the first modality; nonsense stands in its place."""
     lacks = np.arange(len(one.target)) % 3 == 0
