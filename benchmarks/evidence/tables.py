@@ -71,7 +71,9 @@ def _zeros(kept: Kept) -> Kept:
 
 def _whole(kept: Kept) -> str:
     """The complete pattern's key."""
-    return max((key for key in kept if key not in {"facts", "target", "present_NM"}), key=len)
+    return max((key for key in kept if key not in {"facts", "target", "present_NM"}), key=len).removeprefix(
+        "zeros "
+    )
 
 
 def _patterns(kept: Kept) -> list[str]:
