@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.values import nfc
-from u2a.data.shards.names import SPLITS
+from u2a.data.shards.names import SPLIT_OF
 from u2a.errors import U2AError
 from u2a.media.magic import type_of
 from u2a.starting.trees import Tree, kinds_apart
@@ -18,8 +18,7 @@ from u2a.starting.trees import Tree, kinds_apart
 METADATA = "a folder with a metadata table"
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "metadata.tsv")
-_SPLITS = {other: name for name, others in SPLITS.items() for other in (name, *others)}
-_SPLITS |= {"eval": "val", "evaluation": "val"}
+_SPLITS = SPLIT_OF | {"eval": "val", "evaluation": "val"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _MASK = re.compile(r"[_-](mask|masks|seg|segmentation|gt)([_-]?\d+)?$", re.IGNORECASE)
 #: The column of files that have an extension, in rows of class folders.
@@ -169,7 +168,7 @@ def _parted(path: Path, top: Tree, named: Mapping[str, str | None]) -> Layout | 
             "it, or make a table with the columns file and label"
         )
     layout = Layout(path, parts)
-    for name in opened.keys() - set(holding):
+    for name in (name for name in opened if name not in holding):
         layout.notes[name] = f"{name} holds no class folders: its files have no label and are left out"
     return _noted(layout, top)
 

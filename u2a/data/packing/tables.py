@@ -14,7 +14,7 @@ from typing import Any
 from u2a.common.values import once, short
 from u2a.data.packing.columns import check_columns, column_name
 from u2a.data.packing.parquet import read_parquet
-from u2a.data.shards.names import SPLITS
+from u2a.data.shards.names import SPLIT_OF
 from u2a.errors import U2AError
 
 #: csv refuses cells over 128 KiB by default; a long text may well be one.
@@ -28,7 +28,6 @@ _OTHERS = {
     b"PAR1": "a Parquet file, whatever its name says; name it .parquet",
 }
 
-_SPLITS = {name for wanted, others in SPLITS.items() for name in (wanted, *others)}
 _HINTS = {
     (".xls", ".xlsx", ".ods"): "save the sheet as CSV",
     (".zip", ".gz", ".bz2", ".xz", ".tar", ".tgz", ".7z", ".rar"): "unpack it first",
@@ -147,7 +146,7 @@ def _rows_in(path: Path, whole: dict[str, Any]) -> Sequence[Any]:
     if not lists:
         _check_rows(path, whole)
         return [whole]
-    if all(name.casefold() in _SPLITS for name in lists):
+    if all(name.casefold() in SPLIT_OF for name in lists):
         return [{"split": name, **row} for name, rows in lists.items() for row in rows]
     if len(lists) > 1:
         raise U2AError(

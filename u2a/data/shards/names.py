@@ -28,6 +28,8 @@ SPLITS = {
     "val": ("valid", "validation", "validate", "dev", "develop", "development"),
     "test": ("testing", "tst"),
 }
+#: The split that each of these names means.
+SPLIT_OF = {other: name for name, others in SPLITS.items() for other in (name, *others)}
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _WILD = re.compile(r"[*?\[/]")
 
@@ -88,8 +90,7 @@ def check_split(name: str) -> None:
 
 def odd_split(name: str) -> tuple[str, str] | None:
     """Which split a name comes near, and that only that one does something; None where it is none of these."""
-    plain = name.casefold()
-    wanted = next((right for right, others in SPLITS.items() if plain in (right, *others)), name)
+    wanted = SPLIT_OF.get(name.casefold(), name)
     if wanted == name:
         return None
     use = {"train": "is trained on", "val": "picks the checkpoint", "test": "is scored unless named"}
