@@ -88,6 +88,18 @@ def test_a_frame_is_data_like_a_list_of_dicts(recipe: dict[str, Any], tmp_path: 
     assert all(split[i] == split[i + 1] for i in range(1, 40, 2))
 
 
+def test_keys_that_are_numbers_are_divided_as_any_others(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """A column of whole numbers with a gap is one of floats in pandas."""
+    texts = [{"text": f"the boat {i}", "label": ["red", "old"][i % 2]} for i in range(20)]
+    shapes: tuple[Any, ...] = (str, int, float, np.float64)
+    found = [
+        presence(u2a.pack([{**row, "key": shape(i)} for i, row in enumerate(texts)], recipe, tmp_path / str(n)))
+        for n, shape in enumerate(shapes)
+    ]
+    assert found[0].keys() == {"train", "val", "test"}
+    assert found[1:] == found[:1] * 3
+
+
 @pytest.mark.parametrize("kind", ["pandas", "polars", "polars lazy", "pyarrow"])
 def test_real_frames(recipe: dict[str, Any], tmp_path: Path, kind: str) -> None:
     """Of what people have in them: nothing, NaN, categories, nullable numbers and their words for nothing."""

@@ -17,10 +17,16 @@ from safetensors.torch import load_file
 
 from u2a.cli.main import main
 from u2a.common.distributed import World
+from u2a.common.terminal import console
+from u2a.data.feeding.batches import Collator
+from u2a.data.feeding.unreadable import Failed, Unreadable, failure, lines_of
 from u2a.data.packing.pack import pack_manifest
+from u2a.errors import BadSample, U2AError
+from u2a.evaluation.trained import load
 from u2a.recipe.file import load_recipe
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
+from u2a.training.left_out import LeftOut
 from u2a.training.trainer import Trainer
 
 DAMAGED = {"train-3", "train-10", "train-17", "val-2", "test-1", "test-6"}
@@ -203,3 +209,42 @@ def test_a_stream_leaves_out_likewise(toy: Path, tmp_path: Path) -> None:
     lost = sum(line.get("left_out", 0) for line in lines(tmp_path / "run") if line["type"] == "train")
     assert set(keys) <= {"train-3", "train-10", "train-17"}
     assert 1 <= len(keys) == len(set(keys)) <= lost
+
+
+def lost(number: int) -> Unreadable:
+    return Unreadable(number, f"a.tar: sample 'k{number}'", f"k{number}", "image", "is cut off")
+
+
+def test_an_error_that_is_no_samples_ends_the_work_whatever_is_left_out() -> None:
+    gone, bad = Failed(U2AError("the shard is gone")), failure(BadSample("is cut off"), 3, "a", "k3", "image")
+    skipping: Any = Collator({"image": None}, 2, multi_label=False, skip=True)  # type: ignore[dict-item]
+    assert skipping([bad, gone]) is gone
+    assert [one.key for one in skipping([bad, bad]).unreadable] == ["k3", "k3"]
+
+
+def test_of_many_samples_the_first_five_are_named() -> None:
+    head, *named, more = lines_of("test", [lost(i) for i in range(7)], 20)
+    assert head == "test: 7 of 20 samples cannot be read: left out"
+    assert named == [f"  a.tar: sample 'k{i}': image: is cut off" for i in range(5)]
+    assert more == "  and 2 more"
+    assert len(lines_of("test", [lost(i) for i in range(5)], 20)) == 6
+
+
+def test_only_an_epoch_without_any_sample_ends_a_training(tmp_path: Path) -> None:
+    left_out = LeftOut(Run(tmp_path), ALONE, lambda line: None)
+    left_out.add("train", [lost(1)], 0)
+    for left in (0, 0, 1, 0, 0, 2):
+        left_out.lacking(left, 3)
+    left_out.lacking(0, 3)
+    left_out.lacking(0, 3)
+    with pytest.raises(U2AError, match="no sample of 3 steps can be read, such as a"):
+        left_out.lacking(0, 3)
+
+
+def test_a_model_names_what_it_cannot_read_once(trained: tuple[Path, str]) -> None:
+    model = load(trained[0])
+    with console.capture() as told:
+        for _ in range(2):
+            assert len(model.encode("test").unreadable) == 2
+    assert told.get().count("sample 'test-1'") == 1
+    assert told.get().count("2 of 12 samples cannot be read") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from u2a.training.progress import TrainingProgress
 
 
@@ -30,3 +32,14 @@ def test_samples_a_second_leave_out_validation_saving_and_what_an_earlier_proces
         clock.now += 0.5
         progress.step(done, 2, {"loss": 1.0, "task_loss": 1.0, "alignment_loss": 0.0})
     assert progress.rate == 20 * 32 / 15
+
+
+def test_the_time_that_is_left_is_in_hours_minutes_and_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    progress = TrainingProgress(5000, 32, quiet=False, clock=clock)
+    for done in range(1, 12):  # a step a second; a line every ten seconds
+        clock.now += 1
+        progress.step(done, 1, {"loss": 1.0, "task_loss": 1.0, "alignment_loss": 0.0})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("step 11/5000  epoch 1  loss 1.000")
+    assert line.endswith("32 samples/s  1:23:09 left")

@@ -125,11 +125,11 @@ def pack(
 
 def _divide(rows: list[dict[str, Any]], source: Records, seed: int) -> None:
     """Give every row a split; packing says what is wrong with rows that cannot be read."""
-    found = {row.key: row for row in source.rows([])}
+    found = {row.line: row for row in source.rows([])}  # by place: 5.0 and 5 are one key
     drawn = divide([row.labels or () for row in found.values()], [_ties(row) for row in found.values()], seed)
     splits = dict(zip(found, drawn, strict=True))
-    for row in rows:
-        row["split"] = splits.get(str(row["key"]), "train")
+    for number, row in enumerate(rows, 1):
+        row["split"] = splits.get(number, "train")
 
 
 def _ties(row: Row) -> list[Hashable]:
