@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
-from u2a.errors import BadSample
+from u2a.errors import BadSample, NoContent
 from u2a.media.containers import open_container
 from u2a.media.probe import film_numbers
 from u2a.media.sounds import decode_mono
@@ -76,6 +76,31 @@ def test_a_steady_rate_in_rounded_times_is_counted(rate, count):
 def test_oblong_pixels_are_made_square(form, shape, size):
     seen = decode_frames(film(greys(3), [0, 10, 20], form=form, shape=shape), lambda times: [1])
     assert seen[0].shape[:2] == size
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [(Fraction(8), (32, 384)), (Fraction(17, 2), (32, 48)), (Fraction(1, 20), (32, 48))]
+)
+def test_a_shape_of_pixels_that_no_camera_has_is_a_damaged_header(shape, size):
+    seen = decode_frames(film(greys(3), [0, 10, 20], form="matroska", shape=shape), lambda times: [1])
+    assert seen[0].shape[:2] == size
+
+
+def test_a_cover_is_no_film():
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        sound, cover = container.add_stream("aac", rate=16000, layout="mono"), container.add_stream("png")
+        cover.height, cover.width, cover.pix_fmt = 32, 48, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        frame = av.AudioFrame.from_ndarray(tiny.tone(1.0)[None], "fltp", "mono")
+        frame.sample_rate = 16000
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 48, 3), np.uint8), "rgb24")
+        for stream, one in ((cover, picture), (sound, frame)):
+            container.mux(stream.encode(one))
+            container.mux(stream.encode(None))
+    with pytest.raises(NoContent, match="no video stream, only a cover"):
+        decode_frames(buffer.getvalue(), lambda times: [0])
+    assert len(decode_mono(buffer.getvalue(), 10)[0]) >= 16000
 
 
 def test_a_title_that_is_not_utf8_is_no_fault():

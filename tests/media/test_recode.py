@@ -1,4 +1,4 @@
-"""Sounds that are re-encoded while packing are what the model would have heard."""
+"""Sounds and pictures that are re-encoded while packing are what the model would have heard and seen."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
+from PIL import Image
 
 from u2a.errors import BadSample, NoContent
 from u2a.media.partial import noting_losses
@@ -46,3 +47,15 @@ def test_what_changes_joins_or_is_damaged_is_treated_as_the_model_does():
         Recode(audio_rate=8000)("wav", cut[:16044], READ)
     with pytest.raises(NoContent):
         Recode(audio_rate=8000)("wav", tiny.sound_bytes(np.zeros(0, np.float32)), READ)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"), [((90, 60), (36, 24)), ((60, 90), (24, 36)), ((25, 100), (24, 96))]
+)
+def test_a_smaller_picture_is_pillows_lanczos_and_keeps_its_shape(size, wanted):
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    extension, small = Recode(image_side=24)("png", tiny.image_bytes(image), ("png",))
+    seen = Image.open(io.BytesIO(small))
+    assert (extension, seen.size) == ("png", wanted)
+    assert np.array_equal(np.asarray(seen), np.asarray(image.resize(wanted, Image.Resampling.LANCZOS)))
