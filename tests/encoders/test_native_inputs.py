@@ -58,6 +58,25 @@ def test_a_resolution_asks_for_as_many_patches_as_its_square_has(tmp_path: Path)
     assert drawn[0].shape != drawn[2].shape or not torch.equal(drawn[0], drawn[2])
 
 
+def test_training_mirrors_and_crops_what_becomes_patches(tmp_path: Path) -> None:
+    folder, member = siglip2(tmp_path, max_num_patches=40), tiny.image_bytes(tiny.picture(40, 40))
+
+    def pixels(train: bool, seed: int, **more: object) -> Tensor:
+        made = IMAGE.preprocessor(IMAGE.options(kind="image", encoder=str(folder), **more))
+        one = made(member, train=train, seed=seed)
+        down, across = one["spatial_shapes"].tolist()
+        rows = one["pixel_values"].view(down, across, 8, 8, 3)
+        return rows.transpose(1, 2).reshape(8 * down, 8 * across, 3)
+
+    plain = pixels(False, 0)
+    assert all(torch.equal(pixels(False, n), plain) for n in range(1, 9))
+    mirrored = [torch.equal(pixels(True, n, augment=False), plain.flip(1)) for n in range(8)]
+    assert 0 < sum(mirrored) < 8
+    assert all(m or torch.equal(pixels(True, n, augment=False), plain) for n, m in enumerate(mirrored))
+    cropped = [pixels(True, n, flip=False) for n in range(4)]
+    assert not any(one.shape == plain.shape and torch.equal(one, plain) for one in cropped)
+
+
 def test_a_file_whose_patches_mean_nothing_is_refused_by_key(tmp_path: Path) -> None:
     folder = siglip2(tmp_path)
     path = folder / "preprocessor_config.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickle
 import struct
 from dataclasses import replace
@@ -18,6 +19,7 @@ import transformers as hf
 
 from u2a.errors import BadSample, U2AError
 from u2a_audio.decode import decode_mono
+from u2a_audio.preprocess import to_rate
 from u2a_audio.spec import AUDIO
 
 MEAN, STD = -4.2677393, 4.5689974
@@ -80,6 +82,12 @@ def test_other_rates_are_resampled(checkpoints, rate):
     peak = plain[10:50].mean(0).argmax()
     assert ours[10:50].mean(0).argmax() == peak
     assert (ours - plain)[10:50, peak].abs().max() < 0.02
+
+
+@pytest.mark.parametrize(("rate", "taken"), [(44099, 44100), (22049, 22000), (8001, 8000), (47999, 48000)])
+def test_an_odd_rate_is_taken_for_the_nearest_hundred(rate, taken):
+    wave = torch.from_numpy(tiny.tone(1.0, rate))
+    assert len(to_rate(wave, rate, 16000)) == math.ceil(16000 * rate / taken)
 
 
 def test_channels_are_averaged(checkpoints):

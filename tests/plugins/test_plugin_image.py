@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import random
@@ -23,8 +24,9 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
 from u2a.errors import BadSample, U2AError
+from u2a_image.constants import ImageConstants
 from u2a_image.decode import decode_rgb
-from u2a_image.preprocess import _random_crop
+from u2a_image.preprocess import Crop, PixelTransform, View, _random_crop
 from u2a_image.spec import IMAGE
 
 REFERENCES = {"clip": hf.CLIPVisionModel, "vit": hf.ViTModel, "dinov2": hf.Dinov2Model}
@@ -140,6 +142,29 @@ def test_a_resolution_of_the_recipe_scales_all_that_the_processor_does(checkpoin
     assert preprocessor(tiny.image_bytes(image), train=True, seed=0)["pixel_values"].shape == (3, 24, 24)
 
 
+def test_a_resolution_keeps_the_share_that_is_cut_off(tmp_path, checkpoints):
+    folder = Path(shutil.copytree(checkpoints["clip"], tmp_path / "c"))
+    for size, edge, box in (
+        ({"shortest_edge": 36}, 27, None),
+        ({"height": 40, "width": 36}, None, (30, 27)),
+    ):
+        values = {"size": size, "crop_size": {"height": 32, "width": 32}}
+        tiny.write_json(folder, "preprocessor_config.json", values)
+        made = IMAGE.preprocessor(options(folder, resolution=24)).transform.constants
+        assert (made.edge, made.box, made.crop) == (edge, box, (24, 24))  # three quarters of all
+
+
+def test_small_pictures_are_padded_as_transformers_does(tmp_path, checkpoints):
+    folder = Path(shutil.copytree(checkpoints["clip"], tmp_path / "c"))
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "do_resize": False}))
+    processor = hf.CLIPImageProcessor.from_pretrained(folder)
+    for width, height in ((27, 40), (41, 29), (27, 25)):
+        image = tiny.picture(width, height)
+        wanted = processor(image, return_tensors="pt")["pixel_values"][0]
+        torch.testing.assert_close(evaluate(folder, tiny.image_bytes(image)), wanted, atol=1e-5, rtol=1e-5)
+
+
 def test_constants_of_the_old_hub_file_are_read(tmp_path, checkpoints):
     folder = Path(shutil.copytree(checkpoints["clip"], tmp_path / "c"))
     white = tiny.image_bytes(Image.new("RGB", (9, 9), "white"))
@@ -206,6 +231,32 @@ def test_switches_of_augmentation(checkpoints):
         options(checkpoints["clip"], crop_scale=(0.5, 0.2))
 
 
+def transform(edge: int | None, box: tuple[int, int] | None, crop: tuple[int, int] | None) -> PixelTransform:
+    constants = ImageConstants(edge, box, crop, None, 2, 1 / 255, False, (0, 0, 0), (1, 1, 1))
+    return PixelTransform(constants, augment=True, flip=True, crop_scale=(0.08, 1.0))
+
+
+def test_a_picture_is_decoded_to_twice_the_pixels_that_are_needed():
+    """Shares of a picture of 800 x 400, by hand."""
+    whole = View(None)
+    assert transform(50, None, (32, 32)).sufficient_scale((800, 400), whole) == 2 * 50 / 400
+    assert transform(None, (48, 24), None).sufficient_scale((800, 400), whole) == 2 * 48 / 400
+    assert transform(None, (24, 96), None).sufficient_scale((800, 400), whole) == 2 * 96 / 800
+    assert transform(None, None, (32, 32)).sufficient_scale((800, 400), whole) == 1
+    part = View(Crop(0, 0, width=0.5, height=0.5))
+    assert transform(50, None, (32, 32)).sufficient_scale((800, 400), part) == 2 * 32 / 200
+    assert transform(None, (24, 96), None).sufficient_scale((800, 400), part) == 2 * 96 / 400
+    assert transform(300, None, (300, 300)).sufficient_scale((800, 400), whole) == 1
+
+
+def test_evaluation_never_mirrors_and_long_pictures_are_cut_in_the_middle():
+    views = [transform(50, None, (32, 32)).choose((90, 60), train=False, seed=seed) for seed in range(20)]
+    assert views == [View(None)] * 20
+    for size, box in (((1000, 10), (0.495, 0, 0.01, 1)), ((20, 400), (0, 0.475, 1, 0.05))):
+        crop = _random_crop(size, (1.0, 1.0), random.Random(0))  # no such crop has all of its area
+        assert (crop.left, crop.top, crop.width, crop.height) == pytest.approx(box)
+
+
 def upright(member: bytes) -> np.ndarray:
     return np.asarray(decode_rgb(member)).astype(int)
 
@@ -218,6 +269,8 @@ def test_exif_orientation_is_applied():
     member = tiny.image_bytes(turned, "JPEG", exif=exif, quality=95)
     assert upright(member).shape == (24, 40, 3)
     assert np.abs(upright(member) - np.asarray(image).astype(int)).mean() < 4
+    opened = IMAGE.to_member(Image.open(io.BytesIO(member)))  # a program's picture, as the camera wrote it
+    assert np.array_equal(upright(opened), upright(member))
 
 
 def test_large_jpegs_decode_small_with_nearly_the_same_pixels(checkpoints):
