@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 import torch
 
-from u2a.plugins.loading import registry
+from u2a.plugins.loading import forget
 from u2a.training import grid
 
 #: What takes long to import, and is imported where it is needed.
@@ -110,7 +110,7 @@ def _begin(words: list[str], cwd: Path | None, env: Mapping[str, str], out: int,
         setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w", closefd=False), line_buffering=True))
     os.environ.update(env)
     if "PYTHONPATH" in env:
-        registry.cache_clear()  # other plugins may be there
+        forget()  # other plugins may be there
     if cwd:
         os.chdir(cwd)
     sys.meta_path[:] = [one for one in sys.meta_path if "pytest" not in type(one).__module__]

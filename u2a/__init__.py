@@ -1,6 +1,5 @@
 """u2a: adapts pretrained unimodal transformers to multimodal tasks and copes with missing modalities."""
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from u2a.training.estimator import Classifier
     from u2a.training.start import train
 
-__version__ = version("u2a")
+__version__: str
 __all__ = [
     "Architecture",
     "BadSample",
@@ -88,6 +87,10 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use: ``u2a --help`` is quick, and the command line can prepare for bad packages."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("u2a")
     if name not in _LAZY:
         raise AttributeError(f"module 'u2a' has no attribute {name!r}")
     from importlib import import_module

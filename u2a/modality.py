@@ -1,8 +1,6 @@
 """The plugin contract: the public name of `u2a.contract.modality`."""
 
 from u2a.contract.modality import (
-    API_VERSION,
-    SUPPORTED_API,
     Description,
     Embedding,
     Encoder,
@@ -14,6 +12,7 @@ from u2a.contract.modality import (
     Suggestion,
     Tokens,
 )
+from u2a.contract.versions import API_VERSION, SUPPORTED_API
 
 __all__ = [
     "API_VERSION",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import u2a
 from u2a.contract import hookspecs, modality
+from u2a.contract.versions import API_VERSION
 
 _HEAD = """# Plugin reference
 
@@ -28,7 +29,7 @@ def reference() -> str:
     rows = [f"| {one.name} | {_markdown(one.wants)} | `{one.where}` |" for one in all_checks()]
     return "\n".join(
         [
-            _HEAD.format(version=modality.API_VERSION),
+            _HEAD.format(version=API_VERSION),
             "## Hooks\n",
             *hooks,
             "## Parts of a modality\n",

@@ -16,7 +16,7 @@ import u2a
 from u2a.cli.main import main
 from u2a.contract.blame import Owner
 from u2a.errors import PluginError
-from u2a.plugins.loading import registry
+from u2a.plugins.loading import forget, registry
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
 from u2a.training.on_engine import RunTraining
@@ -27,14 +27,14 @@ HERE = Path(__file__).parent / "here_engine.py"
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("U2A_PLUGIN", str(HERE))
-    registry.cache_clear()
+    forget()
     assert "here" in registry().engines.specs
     import here_engine
 
     here_engine.TOLD.clear()
     here_engine.ASKED.clear()
     yield
-    registry.cache_clear()
+    forget()
 
 
 @pytest.fixture(scope="module")

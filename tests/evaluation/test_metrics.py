@@ -24,7 +24,7 @@ from u2a.cli.main import main
 from u2a.contract.blame import Owner
 from u2a.errors import PluginError, RecipeError
 from u2a.evaluation.metrics import scores
-from u2a.plugins.loading import registry
+from u2a.plugins.loading import forget, registry
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
 from u2a.recipe.json_schema import recipe_schema
@@ -239,9 +239,9 @@ def test_a_run_whose_metric_is_gone_names_the_package(
     command = ["train", str(recipe), "--run", str(tmp_path / "run"), "--set", "task.metric=gone_rate"]
     with monkeypatch.context() as patch:
         patch.syspath_prepend(site)
-        registry.cache_clear()
+        forget()
         assert CliRunner().invoke(main, command).exit_code == 0
-    registry.cache_clear()
+    forget()
     done = CliRunner().invoke(main, ["eval", str(tmp_path / "run")])
     assert done.exit_code == 2
     assert "task.metric: no installed plugin brings the metric 'gone_rate'" in done.stderr

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import u2a
 from u2a.errors import PluginError
-from u2a.plugins.checks import check_spec
+from u2a.plugins.modality_checks import check_spec
 
 collected: list[u2a.ModalitySpec] = []
 letters_plugin.u2a_register_modalities(collected.append)

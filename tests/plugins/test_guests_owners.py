@@ -202,9 +202,9 @@ def test_no_plugin_takes_names_and_distributions_and_refuses_others(root: Path, 
         assert done.exit_code == 2
         assert "names 'leters'; installed are: " in done.stderr
         monkeypatch.setenv("U2A_NO_PLUGIN", "letters")
-        from u2a.plugins.loading import registry
+        from u2a.plugins.loading import forget
 
-        registry.cache_clear()
+        forget()
         done = u2a("plugins", "list")
         assert "plugin 'letters' of u2a-plugin-letters 1.0: left out" in done.stdout
 

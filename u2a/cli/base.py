@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -11,9 +10,6 @@ from typing import Any, TypeVar
 
 import click
 
-from u2a.cli import ranges
-from u2a.common.files import without_nan
-from u2a.common.streams import can_print
 from u2a.errors import U2AError
 
 #: What a file system refuses, whoever asks: permissions, no space, too long a name, a file for a folder.
@@ -83,6 +79,8 @@ def _told(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
     except (click.ClickException, click.Abort, click.exceptions.Exit):
         raise
     except Exception as error:
+        from u2a.cli import ranges
+
         told = [] if ctx.meta.get("debug") else ranges.lines(error)
         if not told:
             raise
@@ -106,15 +104,15 @@ def _choose(ctx: click.Context, variable: str, separator: str, values: list[str]
     """Add to a choice of plugins, for this command and the processes that it starts."""
     if not values:
         return
-    from u2a.plugins import registry
+    from u2a.plugins.loading import forget
 
     before = os.environ.get(variable)
     os.environ[variable] = separator.join(filter(None, [before, *values]))
-    registry.cache_clear()
+    forget()
 
     @ctx.call_on_close
     def restore() -> None:
-        registry.cache_clear()
+        forget()
         os.environ.pop(variable)
         if before is not None:
             os.environ[variable] = before
@@ -175,6 +173,11 @@ def print_json(value: Any) -> None:
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON that standard output can take, with null for NaN."""
+    import json
+
+    from u2a.common.files import without_nan
+    from u2a.common.streams import can_print
+
     text = json.dumps(without_nan(value), indent=indent, ensure_ascii=False)
     return text if can_print(text) else json.dumps(without_nan(value), indent=indent)
 

@@ -19,7 +19,7 @@ def plugin_commands(group: str) -> list[str]:
     from u2a.plugins.loading import registry
 
     try:
-        return [name for name, spec in registry().commands.specs.items() if spec.group == group]
+        return [name for name, spec in registry("commands").commands.specs.items() if spec.group == group]
     except U2AError:
         return []
 
@@ -29,7 +29,7 @@ def plugin_command(group: str, name: str) -> click.Command | None:
     from u2a.plugins.loading import registry
 
     try:
-        shelf = registry().commands
+        shelf = registry("commands").commands
     except U2AError as error:  # of the user's own choice of plugins: said when the command is run
         return _failing(name, error)
     spec = shelf.specs.get(name)

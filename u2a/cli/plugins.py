@@ -112,7 +112,7 @@ def print_modality(name: str, as_json: bool) -> None:
 
 def print_plugins(as_json: bool) -> None:
     """Print the rows as a table, or as JSON."""
-    from u2a.plugins.describe import plugin_rows
+    from u2a.plugins.listing import plugin_rows
     from u2a.plugins.loading import registry
 
     rows = plugin_rows(registry())

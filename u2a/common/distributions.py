@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import Distribution, EntryPoint, PathDistribution, distributions
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,16 @@ class Found:
 
     Attributes:
         entries: its entry points, by name; none where `fault` says why they cannot be read.
-        requires: what it requires, as written.
+        brings: what they say they bring, by name: those in ``u2a.commands`` commands; others do not say.
+        said_by: what reads its metadata.
     """
 
     name: str
     version: str
     entries: tuple[EntryPoint, ...] = ()
-    requires: tuple[str, ...] = ()
+    brings: Mapping[str, frozenset[str]] = field(default_factory=dict)
     fault: str = ""
+    said_by: Distribution | None = field(default=None, compare=False, repr=False)
 
 
 def one_spelling(name: str) -> str:
@@ -79,7 +81,7 @@ def _goes_before(one: Found, first: Found, *, together: bool) -> bool:
 def installed_version(name: str) -> str | None:
     """The version of a distribution, from the first on the path whose metadata says one."""
     for dist in _distributions(name=name):
-        if (said := _said(dist, "Version")) is not None:
+        if (said := _said(dist, "Version")[0]) is not None:
             return said
     return None
 
@@ -119,7 +121,7 @@ def _read(dist: Distribution) -> Found | None:
         text, fault = _bytes(dist, "entry_points.txt"), f"cannot be read: {error}"
     if not (group := _NEARLY.search(text)):
         return None
-    name, version = _said(dist, "Name"), _said(dist, "Version")
+    name, version = _said(dist, "Name", "Version")
     stem = _STEM.fullmatch(folder.name) if (folder := _folder(dist)) else None
     name = name or (stem[1].replace("_", "-") if stem else "unknown")
     version = version or (stem and stem[2]) or "?"
@@ -129,7 +131,8 @@ def _read(dist: Distribution) -> Found | None:
         fault = f"{_folder(dist)}/entry_points.txt has the group [{group[1]}]; plugins are under [{GROUP}]: "
         return Found(name, version, fault=f"{fault}[project.entry-points.{GROUP}] in pyproject.toml")
     try:
-        entries = sorted(dist.entry_points.select(group=GROUP), key=lambda entry: entry.name)
+        listed = dist.entry_points
+        entries = sorted(listed.select(group=GROUP), key=lambda entry: entry.name)
     except Exception as error:
         fault = f"{_folder(dist)}/entry_points.txt is no list of NAME = MODULE: {error}"
         return Found(name, version, fault=" ".join(fault.split()))
@@ -137,21 +140,30 @@ def _read(dist: Distribution) -> Found | None:
         return Found(
             name, version, fault=f"{_folder(dist)}/entry_points.txt names no NAME = MODULE under [{GROUP}]"
         )
-    return Found(name, version, tuple(dict.fromkeys(entries)), _requires(dist))
+    return Found(name, version, tuple(dict.fromkeys(entries)), _brings(listed), said_by=dist)
 
 
-def _said(dist: Distribution, field: str) -> str | None:
+def _brings(listed: Iterable[EntryPoint]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for entry in listed:
+        if entry.group.startswith(f"{GROUP}."):
+            found.setdefault(entry.name, set()).add(entry.group.removeprefix(f"{GROUP}."))
+    return {name: frozenset(kinds) for name, kinds in found.items()}
+
+
+def _said(dist: Distribution, *fields: str) -> list[str | None]:
     try:
         metadata: Any = dist.metadata
-        said = metadata.get(field)  # None where the file lacks the line, or is missing (by version)
+        said = [metadata.get(field) for field in fields]  # None: the file, or a line, is missing (by version)
     except Exception:
-        return None
-    return str(said).strip() or None if said is not None else None
+        return [None for _ in fields]
+    return [str(one).strip() or None if one is not None else None for one in said]
 
 
-def _requires(dist: Distribution) -> tuple[str, ...]:
+def requirements(found: Found) -> tuple[str, ...]:
+    """What a distribution requires, as written; nothing where its metadata cannot be read."""
     try:
-        return tuple(dist.requires or ())
+        return tuple(found.said_by.requires or ()) if found.said_by else ()
     except Exception:
         return ()
 

@@ -13,9 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
-
-from pydantic import Field
+from typing import Any, BinaryIO
 
 
 def write_text(path: Path, text: str) -> None:
@@ -79,10 +77,6 @@ def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-"""A SHA-256 in a file that anybody may have written: it becomes a file name, so it must be nothing else."""
 
 
 @contextmanager

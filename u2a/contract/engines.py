@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from u2a.contract.extensions import installed
-from u2a.contract.modality import UNSTATED_API
+from u2a.contract.versions import UNSTATED_API
 
 A = TypeVar("A")
 B = TypeVar("B")

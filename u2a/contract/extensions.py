@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from u2a.contract.modality import UNSTATED_API
+from u2a.contract.versions import UNSTATED_API
 
 if TYPE_CHECKING:
     import click

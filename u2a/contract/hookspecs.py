@@ -5,18 +5,22 @@ A plugin is a module (or object) behind an entry point of the group ``u2a``::
     [project.entry-points.u2a]
     depth = "u2a_plugin_depth"
 
-whose functions carry ``@u2a.hookimpl``. Keep the module's imports light: torch belongs inside functions.
+whose functions carry ``@u2a.hookimpl``. Keep the module's imports light: torch belongs inside functions. What a
+plugin brings may be said by the groups ``u2a.modalities``, ``u2a.loggers``, ``u2a.metrics``, ``u2a.commands``
+and ``u2a.engines`` as well: it is then imported only where that is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pluggy
 
-from u2a.contract.engines import EngineSpec
-from u2a.contract.extensions import CommandSpec, LoggerSpec, MetricSpec
-from u2a.contract.modality import ModalitySpec
+if TYPE_CHECKING:
+    from u2a.contract.engines import EngineSpec
+    from u2a.contract.extensions import CommandSpec, LoggerSpec, MetricSpec
+    from u2a.contract.modality import ModalitySpec
 
 hookspec = pluggy.HookspecMarker("u2a")
 hookimpl = pluggy.HookimplMarker("u2a")

@@ -22,19 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from u2a.contract.versions import UNSTATED_API
 from u2a.errors import PluginError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
-
-#: The version of this contract. A plugin states the one it was made for in ``ModalitySpec.api``.
-#: 2: several ways to `tune`, which recipes choose from; `describe` and `preview`; no ``share_key``.
-API_VERSION = 2
-#: Contract versions that this u2a can still run.
-SUPPORTED_API = (1, 2)
-#: What a record that says no version was made for: version 1 had this default.
-UNSTATED_API = 1
 
 Tune = Literal["lora", "frozen", "full"]
 """What is trained of a backbone: adapters on a frozen one, nothing, or all of it."""

@@ -12,7 +12,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import (
-    API_VERSION,
     Description,
     Inputs,
     ModalityOptions,
@@ -22,6 +21,7 @@ from u2a.contract.modality import (
     Tokens,
     Tune,
 )
+from u2a.contract.versions import API_VERSION
 from u2a.encoders.files import PretrainedOptions, identity_of, weight_files, weights_folder
 from u2a.encoders.pretrained import PRETRAINED
 from u2a.errors import CheckpointError, PluginError, one_line

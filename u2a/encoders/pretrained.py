@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import (
-    API_VERSION,
     Description,
     Inputs,
     ModalitySpec,
@@ -19,6 +18,7 @@ from u2a.contract.modality import (
     Tokens,
     Tune,
 )
+from u2a.contract.versions import API_VERSION
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import PretrainedOptions, config_folder, read_json
 from u2a.errors import PluginError, U2AError

@@ -15,7 +15,10 @@ from u2a.contract import hookspecs
 from u2a.errors import PluginError
 
 MARK = "u2a_impl"
-KNOWN = tuple(sorted(name for name in vars(hookspecs) if name.startswith("u2a_")))
+PREFIX = "u2a_register_"
+KNOWN = tuple(sorted(name for name in vars(hookspecs) if name.startswith(PREFIX)))
+#: What hooks bring, as entry-point groups name it: ``u2a.commands``.
+KINDS = frozenset(name.removeprefix(PREFIX) for name in KNOWN)
 
 
 def hooks_of(plugin: object) -> Iterator[tuple[str, Callable[..., Any]]]:

@@ -9,14 +9,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
-from hashlib import sha256
+from functools import partial
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
-from u2a.common.distributions import find_plugins, one_spelling
+from u2a.common.distributions import Found, find_plugins, one_spelling, requirements
 from u2a.contract.blame import Owner
 from u2a.errors import PluginError
+from u2a.plugins.hooks import KINDS
 from u2a.plugins.registry import Failure, Registry
 
 #: Plugins to leave out, by the name of the entry point or distribution; and files to load as plugins.
@@ -25,13 +25,13 @@ LEFT_OUT, FILES = "U2A_NO_PLUGIN", "U2A_PLUGIN"
 PATIENCE_SECONDS = 10.0
 
 
-def _version_hint(requires: tuple[str, ...]) -> str:
+def _version_hint(found: Found) -> str:
     """What a failed plugin's distribution requires of u2a, if that is not the u2a that runs."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
     mine = version("u2a")
-    for text in requires:
+    for text in requirements(found):
         try:
             wanted = Requirement(text)
         except InvalidRequirement:
@@ -41,8 +41,12 @@ def _version_hint(requires: tuple[str, ...]) -> str:
     return ""
 
 
-def load_registry() -> Registry:
+def load_registry(only: str = "") -> Registry:
     """Load every plugin behind the entry-point group ``u2a``, and those in files that the user names.
+
+    Args:
+        only: the one kind that is asked for, e.g. ``"commands"``: plugins whose entry points say that they
+            bring others are not imported. "" = all.
 
     Raises:
         PluginError: the user names a plugin or file that is not there, or a file that is no plugin; or a plugin
@@ -52,7 +56,7 @@ def load_registry() -> Registry:
         raise PluginError(
             "registry() cannot be asked while plugins are loaded; look other modalities up when they are used"
         )
-    registry, unwanted = Registry(), _names(LEFT_OUT, ",")
+    registry, unwanted = Registry(only), _names(LEFT_OUT, ",")
     left_out = {*unwanted, *map(one_spelling, unwanted)}
     known: set[str] = set()
     with _patience() as now:
@@ -65,12 +69,16 @@ def load_registry() -> Registry:
                 if left_out & {entry.name, found.name}:
                     registry.left_out.append(owner)
                     continue
+                said = found.brings.get(entry.name, frozenset()) & KINDS
+                if only and said and only not in said:
+                    continue
                 now[:] = [owner]
                 registry.load(
                     owner,
                     entry.value.partition(":")[0],
                     partial(_load_entry, entry),
-                    partial(_version_hint, found.requires),
+                    partial(_version_hint, found),
+                    said,
                 )
         for path in _names(FILES, os.pathsep):
             _load_file(registry, Path(path), now)
@@ -117,6 +125,8 @@ def _load_entry(entry: EntryPoint) -> object:
 
 def _load_file(registry: Registry, path: Path, now: list[Owner]) -> None:
     """Load a module that is in no distribution; it must be importable by name, for data workers."""
+    from hashlib import sha256
+
     try:
         digest = sha256(path.read_bytes()).hexdigest()[:12]
     except OSError as error:
@@ -135,8 +145,25 @@ def _load_file(registry: Registry, path: Path, now: list[Owner]) -> None:
         raise PluginError(f"--plugin {path}: {failed[0].reason}")
 
 
-@cache
-def registry() -> Registry:
-    """The process's registry, loaded on first use."""
+_kept: dict[str, Registry] = {}
+
+
+def registry(only: str = "") -> Registry:
+    """The process's registry, loaded on first use.
+
+    Args:
+        only: the one kind that is asked for, e.g. ``"commands"``; whether the others are there is not said.
+    """
     with _lock:
-        return load_registry()
+        if "" in _kept:
+            return _kept[""]
+        if only not in _kept:
+            _kept[only] = load_registry(only)
+            for earlier in _kept.values():  # a plugin is imported once, and what it did then is told once
+                _kept[only].notes = {**earlier.notes, **_kept[only].notes}
+        return _kept[only]
+
+
+def forget() -> None:
+    """Load anew when next asked: other plugins may be there."""
+    _kept.clear()

@@ -8,27 +8,25 @@ and lets the first exception out).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any
 
-from u2a.common.distributions import installed_version, one_spelling
-from u2a.common.hints import alike, meant
+from u2a.common.distributions import installed_version
 from u2a.contract.blame import reason_of
-from u2a.contract.engines import EngineSpec
-from u2a.contract.extensions import CommandSpec, LoggerSpec, MetricSpec
 from u2a.contract.hookspecs import GROUP
-from u2a.contract.modality import ModalitySpec
 from u2a.errors import PluginError
-from u2a.plugins.checks import S, check_command, check_engine, check_logger, check_metric, check_spec
-from u2a.plugins.guard import put_back
-from u2a.plugins.hooks import call, hooks_of
-from u2a.plugins.left_behind import left_behind
+from u2a.plugins.checks import check_command, check_engine, check_logger, check_metric
+from u2a.plugins.hooks import PREFIX, call, hooks_of
+from u2a.plugins.shelf import Shelf
 
 if TYPE_CHECKING:
     from u2a.contract.blame import Owner
+    from u2a.contract.engines import EngineSpec
+    from u2a.contract.extensions import CommandSpec, LoggerSpec, MetricSpec
+    from u2a.contract.modality import ModalitySpec
 
 
 @dataclass(frozen=True)
@@ -39,16 +37,24 @@ class Failure:
     reason: str
 
 
+def _check_modality(spec: object) -> None:
+    from u2a.plugins.modality_checks import check_spec  # and with it pydantic, which commands do without
+
+    check_spec(spec)
+
+
 @dataclass(eq=False)
 class Registry:
     """What the installed plugins bring, by kind and name with their owners, and the failures.
 
     Attributes:
+        only: the one kind that is asked for, e.g. ``"commands"``; "" = all.
         left_out: plugins that the user leaves out.
         notes: what else is to be said of a plugin.
     """
 
-    modalities: Shelf[ModalitySpec] = field(default_factory=lambda: Shelf("modality", check_spec))
+    only: str = ""
+    modalities: Shelf[ModalitySpec] = field(default_factory=lambda: Shelf("modality", _check_modality))
     loggers: Shelf[LoggerSpec] = field(default_factory=lambda: Shelf("logger", check_logger, own_stay=True))
     metrics: Shelf[MetricSpec] = field(default_factory=lambda: Shelf("metric", check_metric, own_stay=True))
     commands: Shelf[CommandSpec] = field(default_factory=lambda: Shelf("command", check_command, own_stay=True))
@@ -72,22 +78,31 @@ class Registry:
         self._try(owner, lambda: plugin)
 
     def load(
-        self, owner: Owner, module: str, load: Callable[[], object], hint: Callable[[], str] = str
+        self,
+        owner: Owner,
+        module: str,
+        load: Callable[[], object],
+        hint: Callable[[], str] = str,
+        said: Collection[str] = (),
     ) -> None:
         """`add` what `load` imports, and leave global state as it was.
 
         Args:
             module: the name of what is imported.
             hint: makes what is added to the reason if the import fails.
+            said: the kinds that its entry points say it brings; none = they do not say.
         """
         changed: list[str] = []
         left: list[str] = []
         heavy = "torch" not in sys.modules
         with ExitStack() as guards:
             if owner.distribution != "u2a":  # ours are known
+                from u2a.plugins.guard import put_back
+                from u2a.plugins.left_behind import left_behind
+
                 guards.enter_context(put_back(changed))
                 guards.enter_context(left_behind(left, module.partition(".")[0]))
-            self._try(owner, load, hint)
+            self._try(owner, load, hint, said)
         if left:
             self.notes.setdefault(owner, []).extend(left)
         if changed:
@@ -96,30 +111,44 @@ class Registry:
         if heavy and "torch" in sys.modules:
             self.notes.setdefault(owner, []).append("imports torch when loaded, so that every command is slow")
 
-    def _try(self, owner: Owner, load: Callable[[], object], hint: Callable[[], str] = str) -> None:
+    def _try(
+        self,
+        owner: Owner,
+        load: Callable[[], object],
+        hint: Callable[[], str] = str,
+        said: Collection[str] = (),
+    ) -> None:
         try:
             plugin = load()
             hint = str
             first, _ = self._seen.setdefault(id(plugin), (owner, plugin))
             if first is not owner:
                 raise PluginError(f"is the same module as {first}; one entry point is enough")
-            self._collect(owner, plugin)
+            self._collect(owner, plugin, said)
         except KeyboardInterrupt:
             text = f"while loading {owner}; --no-plugin {owner.plugin} leaves it out"
             raise KeyboardInterrupt(text) from None
         except BaseException as error:  # a stranger's code: anything can come out of it, SystemExit included
             self.failures.append(Failure(owner, reason_of(error) + hint()))
 
-    def _collect(self, owner: Owner, plugin: object) -> None:
-        shelves: dict[str, Shelf[Any]] = {
-            "u2a_register_modalities": self.modalities,
-            "u2a_register_loggers": self.loggers,
-            "u2a_register_metrics": self.metrics,
-            "u2a_register_commands": self.commands,
-            "u2a_register_engines": self.engines,
-        }
+    def _collect(self, owner: Owner, plugin: object, said: Collection[str]) -> None:
+        """Run a plugin's hooks; one that says what it brings brings that, no more and no less."""
+        brought = []
         for hook, function in hooks_of(plugin):
-            call(hook, function, partial(shelves[hook].add, owner))
+            kind = hook.removeprefix(PREFIX)
+            brought.append(kind)
+            if said and kind not in said:
+                raise PluginError(
+                    f"implements {hook}, and its entry points name other kinds alone; put it in the group "
+                    f"{GROUP}.{kind} as well"
+                )
+            if self.only in ("", kind):
+                shelf: Shelf[Any] = getattr(self, kind)
+                call(hook, function, partial(shelf.add, owner))
+        if missing := sorted(set(said) - set(brought)):
+            raise PluginError(
+                f"stands in the group {GROUP}.{missing[0]} and implements no {PREFIX}{missing[0]}"
+            )
 
     @property
     def specs(self) -> dict[str, ModalitySpec]:
@@ -162,81 +191,3 @@ class Registry:
     def spec(self, kind: str) -> ModalitySpec:
         """The spec of a modality; a `PluginError` that says what is installed, or what to install, if none."""
         return self.specs[self.kind(kind)]
-
-
-@dataclass(eq=False)
-class Shelf(Generic[S]):
-    """Registrations of one kind by name, in the order they came, and who brought them.
-
-    A name that several distributions bring belongs to none of them: `specs` has each as ``DISTRIBUTION:NAME``.
-
-    Args:
-        own_stay: what u2a itself brings cannot be brought by others as well.
-    """
-
-    what: str
-    check: Callable[[object], None]
-    own_stay: bool = False
-    brought: dict[str, list[tuple[Owner, S]]] = field(default_factory=dict)
-
-    def add(self, owner: Owner, spec: S) -> None:
-        """Take one registration.
-
-        Raises:
-            PluginError: it breaks the contract, or its name is taken.
-        """
-        self.check(spec)
-        for other, _ in self.brought.get(spec.name, []):
-            if other.distribution == owner.distribution or (self.own_stay and other.distribution == "u2a"):
-                raise PluginError(f"{self.what} {spec.name!r} is already registered by {other}")
-        self.brought.setdefault(spec.name, []).append((owner, spec))
-
-    def _each(self) -> Iterator[tuple[str, Owner, S]]:
-        for name, several in self.brought.items():
-            for owner, spec in several:
-                yield (name if len(several) == 1 else f"{owner.distribution}:{name}"), owner, spec
-
-    @property
-    def specs(self) -> dict[str, S]:
-        """The registrations by name."""
-        return {name: spec for name, _, spec in self._each()}
-
-    @property
-    def owners(self) -> dict[str, Owner]:
-        """Who brought each."""
-        return {name: owner for name, owner, _ in self._each()}
-
-    def find(self, name: str, distribution: str | None = None) -> str | None:
-        """The name in `specs` of what is called ``NAME`` or ``DISTRIBUTION:NAME``; None if nobody brings it.
-
-        Args:
-            distribution: whose, if several bring it and the name does not say.
-
-        Raises:
-            PluginError: several bring it, and it is not said whose is meant.
-        """
-        said, _, plain = name.rpartition(":")
-        several = [owner for owner, _ in self.brought.get(plain, [])]
-        if not said and len(several) == 1:
-            return plain
-        for owner in several:
-            if owner.distribution == one_spelling(said or distribution or ""):
-                return plain if len(several) == 1 else f"{owner.distribution}:{plain}"
-        if said or not several:
-            return None
-        whose = " and ".join(map(str, several))
-        raise PluginError(
-            f"{self.what} {plain!r} is brought by {whose}; say whose is meant, for example "
-            f'"{several[0].distribution}:{plain}", or leave one out with --no-plugin {several[-1].plugin}'
-        )
-
-    def describe(self, name: str) -> str:
-        """``logger 'x' (plugin 'y' of z 1.0)``."""
-        return f"{self.what} {name!r} ({self.owners[name]})"
-
-    def unknown(self, name: str, known: Iterable[str] | None = None) -> str:
-        """Say that no plugin brings `name`, with the nearest name and all of `known` (default: everything)."""
-        names = sorted(self.specs if known is None else known)
-        guess = meant(name, alike(name, names, cutoff=0.5))
-        installed = ", ".join(names) or "none"
-        return f"no installed plugin brings the {self.what} {name!r}{guess} (installed: {installed})"

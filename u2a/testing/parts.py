@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from u2a.contract.blame import reason_of
-from u2a.plugins.checks import check_spec
+from u2a.plugins.modality_checks import check_spec
 from u2a.testing.case import Case, Findings, check
 
 

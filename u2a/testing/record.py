@@ -17,7 +17,7 @@ from PIL import Image
 from u2a.contract.hookspecs import GROUP
 from u2a.contract.modality import Description
 from u2a.errors import BadSample, one_line
-from u2a.plugins.checks import check_spec
+from u2a.plugins.modality_checks import check_spec
 from u2a.testing.case import Case, Findings, check
 from u2a.testing.compare import same
 

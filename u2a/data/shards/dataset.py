@@ -14,10 +14,11 @@ from typing import Annotated, Literal
 from braceexpand import braceexpand
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from u2a.common.files import Sha256, replacing, sync_folder
+from u2a.common.files import replacing, sync_folder
 from u2a.common.hints import nearest
 from u2a.common.remote import fetch
 from u2a.contract.paths import is_url
+from u2a.data.storage.digests import Sha256
 from u2a.errors import ShardError
 
 FILE_NAME = "dataset.json"

@@ -21,10 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from u2a.common.files import Sha256, replacing, sha256_file
+from u2a.common.files import replacing, sha256_file
 from u2a.data.shards.members import SampleReader, Scan, stable_hash
 from u2a.data.shards.names import MemberNames
 from u2a.data.shards.scan import scan_shard
+from u2a.data.storage.digests import Sha256
 from u2a.data.storage.local import missing_shard
 from u2a.errors import ShardError
 
