@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +78,14 @@ def test_a_line_says_that_something_stands_in() -> None:
 
 def test_with_torchaudio_nothing_is_said() -> None:
     assert filters.notes() == ()
+
+
+def test_an_import_that_fails_takes_no_other_library_with_it(tmp_path: Path) -> None:
+    broken = tmp_path / "torchaudio/__init__.py"
+    broken.parent.mkdir()
+    broken.write_text("raise RuntimeError('PyTorch has CUDA version 13.2 whereas TorchAudio has 13.0')\n")
+    params = [sys.executable, "-m", "u2a", "params", "recipes/quickstart.toml"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(params, env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "total" in done.stdout

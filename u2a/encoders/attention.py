@@ -8,7 +8,6 @@ Shape suffixes: N rows, H heads, L tokens, K mask tokens, D width, E width of a 
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
+
+from u2a.encoders.releases import bias_of_distances, bias_of_positions, heed_masks
 
 _APPENDED = threading.local()
 
@@ -35,6 +36,7 @@ def appended(K: int) -> Iterator[None]:
 def replace_forward(backbone: nn.Module) -> None:
     """Give the modules of a backbone that need it (`_NEW`) a forward pass of ours."""
     for module in backbone.modules():
+        heed_masks(module)
         for name, function in _NEW.get(type(module).__name__, {}).items():
             setattr(module, name, MethodType(function, module))  # bound, so that a copy has its own
 
@@ -57,7 +59,9 @@ def _attend(q_NHLE: Tensor, k_NHLE: Tensor, v_NHLE: Tensor, bias: Tensor | None,
     return attended.transpose(1, 2).flatten(2)
 
 
-def _wavlm(self: Any, hidden_NLD: Tensor, mask: Tensor | None, bias: Tensor) -> tuple[Tensor, None]:
+def _wavlm(
+    self: Any, hidden_NLD: Tensor, mask: Tensor | None, bias: Tensor, *ignored: Any
+) -> tuple[Tensor, None]:
     """WavLM's attention through its projections; transformers reads their weights past adapters."""
     N, L, _ = hidden_NLD.shape
     q, k, v = (_heads(layer(hidden_NLD), self.head_dim) for layer in (self.q_proj, self.k_proj, self.v_proj))
@@ -83,13 +87,10 @@ def _conformer_attention(
     layers = ((self.linear_q, placed), (self.linear_k, placed), (self.linear_v, hidden_states))
     q, k, v = (_heads(layer(x), self.head_size) for layer, x in layers)
     bias = None
-    functions: Any = sys.modules[type(self).__module__]
     if kind == "relative_key":
-        _, bias = functions._apply_relative_key_position_encoding(self, q[:, :, :L], k[:, :, :L])
+        bias = bias_of_distances(self, q[:, :, :L])
     elif kind == "relative":
-        _, bias = functions._apply_relative_position_encoding(
-            self, q[:, :, :L], k[:, :, :L], relative_position_embeddings
-        )
+        bias = bias_of_positions(self, q[:, :, :L], k[:, :, :L], relative_position_embeddings)
         q = q + self.pos_bias_u[None, :, None, :]
     bias = None if bias is None else pad(bias, (0, K, 0, K))
     attended = _attend(q, k, v, bias, attention_mask, self.dropout.p if self.training else 0.0)

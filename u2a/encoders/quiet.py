@@ -6,6 +6,9 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from u2a.common.libraries import torchaudio
+
+torchaudio()  # before anything that reads checkpoints imports transformers
 _LIBRARY = threading.RLock()
 
 

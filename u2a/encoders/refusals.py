@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.hints import alike
+from u2a.common.libraries import torchaudio
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.files import PretrainedOptions, config_folder, read_json
 from u2a.encoders.layouts import why_unusable
@@ -59,6 +60,7 @@ _READS = {
 
 
 def _why_not(found: str, config: Mapping[str, Any], supported: Sequence[str]) -> str:
+    torchaudio()
     from transformers.models.auto import modeling_auto
 
     for key, part in config.items():

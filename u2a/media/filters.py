@@ -10,9 +10,11 @@ from __future__ import annotations
 import warnings
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from u2a.common.libraries import torchaudio
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,16 +45,6 @@ def filter_bank(wave_T: Tensor, rate: int, mel_bins: int) -> Tensor:
         )
         return bank
     return _bank_by_transformers(wave_T, rate, mel_bins)
-
-
-@cache
-def torchaudio() -> Any | None:
-    """The library, or None where it cannot be imported beside the torch that is installed."""
-    try:
-        import_module("torchaudio.compliance.kaldi")
-        return import_module("torchaudio")
-    except (ImportError, OSError, RuntimeError, AttributeError):
-        return None
 
 
 def notes() -> tuple[str, ...]:

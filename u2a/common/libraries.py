@@ -1,0 +1,23 @@
+"""torchaudio, which may be unable to be imported beside the torch that is installed."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+
+@cache
+def torchaudio() -> Any | None:
+    """The library, or None where it is absent or its import fails.
+
+    To be asked before transformers or peft is imported: transformers imports whichever torchaudio is installed,
+    and fails with it. One whose import fails counts as not installed from here on, for transformers too.
+    """
+    try:
+        import_module("torchaudio.compliance.kaldi")
+        return import_module("torchaudio")
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]  # importlib's word for "not there"
+        return None
