@@ -25,7 +25,7 @@ def bias_of_distances(attention: Any, q_NHLE: Tensor) -> Tensor:
 
 
 def bias_of_positions(attention: Any, q_NHLE: Tensor, k_NHLE: Tensor, placed: Tensor | None) -> Tensor:
-    """wav2vec2-bert's queries with the vector of a sine per distance, [N, H, L, L], as transformers computes it."""
+    """wav2vec2-bert's queries with the vector of a sine per distance, as transformers has it, [N, H, L, L]."""
     before_5_16 = getattr(attention, "_apply_relative_embeddings", None)  # adds the scores of the keys
     if before_5_16 is not None:
         found: Tensor = before_5_16(q_NHLE, torch.zeros_like(k_NHLE), placed)
