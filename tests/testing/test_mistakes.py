@@ -187,8 +187,12 @@ def pads_left(net: Any, inputs: Any) -> Tokens:
 def preprocessing(call: Any = None, **more: Any) -> Any:
     changed = type("Changed", (Letters,), {**({"__call__": call} if call else {}), **more})
     changed.__module__ = __name__
-    globals()["Changed"] = changed  # pickling looks there
-    return lambda options: changed()
+
+    def preprocessor(options: Any) -> Any:
+        globals()["Changed"] = changed  # pickling looks there; of all that have this name, for this one
+        return changed()
+
+    return preprocessor
 
 
 def draws(self, member, *, train, seed):
