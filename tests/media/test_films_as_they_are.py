@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from fractions import Fraction
 
 import av
@@ -101,6 +102,18 @@ def test_a_cover_is_no_film():
     with pytest.raises(NoContent, match="no video stream, only a cover"):
         decode_frames(buffer.getvalue(), lambda times: [0])
     assert len(decode_mono(buffer.getvalue(), 10)[0]) >= 16000
+
+
+def test_what_a_phone_has_cut_off_is_no_part_of_the_film():
+    """It stays in the file, before the time at which the edit list begins."""
+    member = bytearray(tiny.clip_bytes(tiny.numbered_frames(50), g="12"))
+    at = member.index(b"elst") + 16
+    begins = struct.unpack(">i", member[at : at + 4])[0]
+    member[at : at + 4] = struct.pack(">i", begins + 10 * 1024)  # ten frames later
+    counts: list[int] = []
+    seen = decode_frames(bytes(member), lambda times: counts.append(len(times)) or [0, 1, 39])
+    assert counts == [40]
+    assert [round((frame.mean() - 20) / 4) for frame in seen] == [10, 11, 49]
 
 
 def test_a_title_that_is_not_utf8_is_no_fault():

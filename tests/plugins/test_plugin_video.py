@@ -15,6 +15,7 @@ import tiny
 import torch
 
 from u2a.errors import BadSample
+from u2a.media.probe import film_numbers
 from u2a_image.spec import IMAGE
 from u2a_video.decode import decode_frames
 from u2a_video.preprocess import choose_frames
@@ -76,6 +77,7 @@ def test_to_member_is_lossless():
     frames = np.random.default_rng(0).integers(0, 256, (3, 15, 17, 3), dtype=np.uint8)
     back = decode_frames(VIDEO.to_member((frames, 29.97)), lambda times: range(len(times)))
     assert np.array_equal(np.stack(back), frames)
+    assert film_numbers(VIDEO.to_member((frames, 29.97)))["frames a second"] == pytest.approx(29.97, abs=1e-3)
     for wrong in (frames, (frames[0], 10), (frames.astype(float), 10)):
         with pytest.raises(BadSample, match="must be"):
             VIDEO.to_member(wrong)
