@@ -258,6 +258,33 @@ def test_the_command_tells_a_program_everything(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["splits"]["train"]["presence"] == {"image + text": 2, "image": 2}
 
 
+def test_what_the_commands_options_say_is_done(tmp_path: Path) -> None:
+    pictures = tmp_path / "elsewhere"
+    pictures.mkdir()
+    rows = change(rows_of(4), split="Train", texts="a note")
+    for i, row in enumerate(rows):
+        Image.new("RGB", (40, 20), (i, 0, 0)).save(pictures / f"{i}.png")
+        row |= {"image": str(pictures / f"{i}.png"), "label": 1 + i % 3}
+    del rows[2]["text"]
+    (tmp_path / "r.toml").write_text(RECIPE.format(classes=STARS, kind="single_label"))
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["data", "pack", str(tmp_path / "r.toml"), "--manifest", str(tmp_path / "m.jsonl"), "--no-check"]
+    command += ["--root", str(pictures), "--ignore", "texts", "--rename-split", "Train=train"]
+    command += ["--numbers", "places", "--shard-size", "3", "--image-side", "16"]
+    done = CliRunner().invoke(main, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    assert labels_of(tmp_path) == [["2"], ["3"], ["4"], ["2"]]
+    first, second = split_indexes(tmp_path / "shards")["train"]
+    assert (first.info.samples, second.info.samples) == (3, 1)
+    assert first.info.extensions["image"] == ("jpg",)
+    assert json.loads(done.stdout)["splits"]["train"]["presence"] == {"image + text": 3, "image": 1}
+    part = CliRunner().invoke(main, [*command, "--part", "2/2", "--out", str(tmp_path / "part")])
+    assert part.exit_code == 0, part.output
+    assert [path.name for path in (tmp_path / "part").glob("*.tar")] == ["train-000001.tar"]
+    assert CliRunner().invoke(main, command).exit_code == 2  # it is there already
+    assert CliRunner().invoke(main, [*command, "--overwrite"]).exit_code == 0
+
+
 @pytest.mark.parametrize(
     "kind", ["bytes", "struct", "path in a struct", "dictionary", "nullable", "large", "list", "view"]
 )

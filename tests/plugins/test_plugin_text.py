@@ -13,7 +13,7 @@ import torch
 import transformers as hf
 
 from u2a.contract.modality import Tokens
-from u2a.errors import BadSample, RecipeError, U2AError
+from u2a.errors import BadSample, NoContent, RecipeError, U2AError
 from u2a_text.spec import TEXT
 
 TEXTS = ["the sea", "two friends find a small red boat in the old town", "a film about the sea"]
@@ -166,6 +166,12 @@ def test_the_preprocessor_pickles_small(checkpoints):
 def test_unusable_texts_say_why(checkpoints, member, reason):
     with pytest.raises(BadSample, match=reason):
         TEXT.preprocessor(options(checkpoints["bert"]))(member, train=False, seed=0)
+
+
+def test_a_text_that_the_tokenizer_makes_nothing_of_is_missing(checkpoints):
+    preprocessor = TEXT.preprocessor(options(checkpoints["bert"]))
+    with pytest.raises(NoContent, match="no token of its own"):
+        preprocessor("\u0301 \u0302".encode(), train=False, seed=0)  # accents, which its normalizer strips
 
 
 def test_python_strings_become_members():
