@@ -211,6 +211,38 @@ def test_a_manifest_to_predict_needs_keys_only(trained: Path, tmp_path: Path) ->
     assert "--top" in run("predict", trained, "--text", "sea", "--top", "-1", code=2)
 
 
+def test_a_row_that_cannot_be_read_moves_no_others_prediction(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(tiny.image_bytes(tiny.picture())[:90])
+    rows = [{"key": "a", "text": "the sea"}, {"key": "b", "image": "cut.png"}, {"key": "c", "text": "a boat"}]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["predict", str(trained), "--manifest", str(tmp_path / "m.jsonl"), "--coverage", "0.8"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    first, broken, last = map(json.loads, done.stdout.splitlines())
+    assert (first["key"], broken["key"], last["key"]) == ("a", "b", "c")
+    assert "cannot be decoded" in broken["error"]
+    for line, row in ((first, rows[0]), (last, rows[2])):
+        alone = json.loads(run("predict", trained, "--text", row["text"], "--json", "--coverage", "0.8"))
+        assert line["set"] == alone["set"]
+        assert line["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-5)
+
+
+def test_options_that_choose_weights_and_data_are_heeded(trained: Path, tmp_path: Path) -> None:
+    """Of a run that has a last checkpoint alone: who asks for the best one is refused."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    (folder / "checkpoints/BEST").unlink()
+    last = ("--checkpoint", "last")
+    for words in (("predict", folder, "--text", "sea"), ("eval", folder), ("report", folder)):
+        assert "no BEST checkpoint" in run(*words, code=2)
+    assert "used text" in run("predict", folder, "--text", "sea", *last)
+    assert json.loads(run("eval", folder, *last, "--split", "val", "--json"))["n"] == 8
+    plain = ("--no-baselines", "--split", "val", "--out", tmp_path / "report")
+    run("report", folder, *last, *plain)
+    found = json.loads((tmp_path / "report/report.json").read_text())
+    assert (found["data"]["split"], found["data"]["n"], found["baselines"]) == ("val", 8, None)
+
+
 def test_a_batch_of_samples_with_different_presence(trained: Path) -> None:
     model, image = u2a.load(trained), tiny.picture(seed=3)
     values = [{"image": image, "text": "a sea"}, {"text": "a small red boat", "image": None}, {"image": image}]
