@@ -63,6 +63,80 @@ def test_the_loss_of_a_class_is_measured_on_the_samples_that_the_modality_leaves
     assert (cells["complete beside text"], cells["without text"]) == (1.0, 0.0)
 
 
+def test_tables_say_what_the_report_says():
+    def of_class(name: str, n: int, without: float) -> dict[str, Any]:
+        parts = {"class": name, "n": n, "complete": 0.9, "missing": {"text": without}}
+        parts |= {"complete_beside": {"text": 0.8}, "change_interval": {"text": [-0.3, 0.1]}}
+        return parts | {"missing_without_mask_tokens": {"text": 0.1}}
+
+    intervals = {"interval": [0.3, 0.6], "difference_interval": [-0.4, -0.2], "bound": 0.25}
+    intervals |= {"simultaneous_interval": [-0.5, -0.1], "complete": 0.8, "difference": -0.3}
+    report: Any = {
+        "patterns": [
+            {"missing": ["image", "text"], "n": 7, "n_empty": 2, "scores": {"map": 0.5}}
+            | intervals
+            | {"by_seed": [0.4, 0.6]}
+        ],
+        "availability": [
+            {"modality": "text", "shares": [0, 0.5], "scores": [0.1, 0.2], "draw_sd": [0, 0.01]}
+            | {"interval": [[0.0, 0.3], [0.1, 0.4]]}
+        ],
+        "classes": [of_class("ant", 4, 0.7), of_class("bee", 5, 0.2), of_class("cat", 6, 0.2)],
+        "tokens": [
+            {"source": "text", "target": "image", "n": 9, "mse": 2.0, "cosine": 0.5}
+            | {"class_mse": [1.0, 3.0], "class_cosine": [0.4, 0.6]}
+        ],
+        "classes_of_task": ["x", "y"],
+        "contributions": {
+            "values": {"text": {"value": 0.1, "interval": [0.0, 0.2]}},
+            "pairs": [{"pair": ["image", "text"], "value": 0.3, "interval": [0.1, 0.5]}],
+            "classes": {"x": {"text": 0.7}},
+        },
+        "calibration": [
+            {"missing": "text", "n": 3, "brier": {"value": 0.2}, "nll": {"value": 0.7}, "ece": 0.1}
+            | {"ece_calibrated": 0.05, "ece_limit": 0.15, "bins": [{"low": 0.0, "count": 3}]}
+        ],
+        "rates": {"cells": [{"trained": "complete", "mean": 0.5}]},
+        "confusion": {"classes": ["x", "y"], "counts": [[1, 2], [3, 4]]},
+        "mistakes": {"samples": []},
+        "training": [
+            {"seed": 3, "epochs": [1, 2], "losses": [0.9, 0.8], "validated": [0, 2], "scores": [0.5, 0.6]}
+        ],
+    }
+    found = csv_tables(report)
+    (pattern,) = found["patterns"]
+    assert (pattern["missing"], pattern["low"], pattern["high"]) == ("image text", 0.3, 0.6)
+    assert (pattern["difference_low"], pattern["simultaneous_high"]) == (-0.4, -0.1)
+    assert (pattern["run 1"], pattern["run 2"]) == (0.4, 0.6)
+    assert [row["class"] for row in found["classes"]] == ["bee", "cat", "ant"]  # what loses most, first
+    assert (found["classes"][0]["without text"], found["classes"][0]["change without text low"]) == (0.2, -0.3)
+    second = found["availability"][1]
+    assert list(second.values()) == ["text", 0.5, 0.2, 0.1, 0.4, 0.01]
+    assert [(row["class"], row["mse"], row["cosine"]) for row in found["tokens"]] == [
+        ("", 2.0, 0.5),
+        ("x", 1.0, 0.4),
+        ("y", 3.0, 0.6),
+    ]
+    assert [tuple(row.values()) for row in found["contributions"]] == [
+        ("shapley", "text", "", 0.1, 0.0, 0.2),
+        ("interaction", "image text", "", 0.3, 0.1, 0.5),
+        ("shapley", "text", "x", 0.7, "", ""),
+    ]
+    assert list(found["calibration"][0].values()) == ["text", 3, 0.2, 0.7, 0.1, 0.05, 0.15, 0.0, 3]
+    assert [tuple(row.values()) for row in found["confusion"]] == [
+        ("x", "x", 1),
+        ("x", "y", 2),
+        ("y", "x", 3),
+        ("y", "y", 4),
+    ]
+    assert [tuple(row.values()) for row in found["training"]] == [
+        (3, 0, "", 0.5),
+        (3, 1, 0.9, ""),
+        (3, 2, 0.8, 0.6),
+    ]
+    assert "mistakes" not in found
+
+
 @pytest.mark.parametrize(("higher", "helps", "hurts"), [(True, 0.2, -0.1), (False, -0.2, 0.1)])
 def test_what_helps_is_blue_and_what_hurts_orange_whichever_way_the_metric_goes(
     higher: bool, helps: float, hurts: float
