@@ -1,7 +1,9 @@
 """Manifests: every row is usable or reported with its line, and no path leaves the folder."""
 
+import io
 import json
 
+import numpy as np
 import pytest
 
 from u2a.data.packing.manifest import Manifest, ManifestOptions
@@ -304,6 +306,51 @@ def test_columns_that_nobody_knows_are_told_with_their_rows(folder):
 def test_a_name_that_an_object_has_twice_is_told(folder):
     _, problems, _ = told(folder, '{"key": "a", "split": "train", "plot": "one", "plot": "two"}')
     assert problems == ["line 1: not JSON: names 'plot' twice"]
+    twice = '[{"key": "a", "split": "train", "plot": "one", "plot": "two"}]'
+    with pytest.raises(U2AError, match="names 'plot' twice"):
+        told(folder, twice)
+    with pytest.raises(U2AError, match="names 'plot' twice"):
+        told(folder, twice, "m.json")
+
+
+def test_the_separator_is_the_one_that_finds_the_columns(folder):
+    """However many commas a name has."""
+    text = 'key;split;label;plot;"notes, of a, b, c, d and e"\na;train;x;a sea, a boat;\n'
+    ((key, plot),) = [(row.key, row.cells["plot"]) for row in told(folder, text, "m.csv")[0]]
+    assert (key, plot) == ("a", Cell("txt", b"a sea, a boat"))
+
+
+def test_of_two_extensions_the_longer_one_counts(folder):
+    (folder / "m.jsonl").write_text(jsonl({"key": "a", "split": "train", "scan": "a.nii.gz"}))
+    for order in (("gz", "nii.gz"), ("nii.gz", "gz")):
+        (row,) = Manifest(folder / "m.jsonl", {"scan": order}).rows(problems := [])
+        assert (problems, row.cells["scan"].extension) == ([], "nii.gz")
+
+
+def test_numbers_for_modalities_that_read_npy(folder):
+    """As 64-bit floats, whichever way a table writes them; what is no vector is refused with its place."""
+    precise = [0.1, -3, 1e300, 16777217]
+    good = {"list": precise, "text": json.dumps(precise), "matrix": [[1, 2], [3, 4]], "nothing": None}
+    rows = [{"key": key, "split": "train", "v": value, "plot": "x"} for key, value in good.items()]
+    (folder / "m.jsonl").write_text(jsonl(*rows))
+    problems: list[str] = []
+    extensions = {"v": ("npy",), "plot": ("txt",)}
+    found = {row.key: row.cells for row in Manifest(folder / "m.jsonl", extensions).rows(problems)}
+    assert problems == []
+    arrays = {key: np.load(io.BytesIO(cells["v"].content)) for key, cells in found.items() if "v" in cells}
+    assert [array.dtype for array in arrays.values()] == [np.float64] * 3
+    assert arrays["list"].tolist() == arrays["text"].tolist() == precise
+    assert arrays["matrix"].tolist() == [[1, 2], [3, 4]]
+    bad = {
+        "holds True": [1, True],
+        "place 1 holds 'b'": [1, "b"],
+        "holds no numbers": [],
+        "1 to 2": [[1], [1, 2]],
+    }
+    rows = [{"key": key, "split": "train", "v": value, "plot": "x"} for key, value in bad.items()]
+    (folder / "m.jsonl").write_text(jsonl(*rows))
+    assert list(Manifest(folder / "m.jsonl", extensions).rows(problems)) == []
+    assert all(said in problem for said, problem in zip(bad, problems, strict=True))
 
 
 def test_words_for_missing_are_counted_and_may_be_taken_as_missing(folder):

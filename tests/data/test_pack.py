@@ -317,7 +317,9 @@ def test_a_kill_while_the_data_set_is_put_in_place_loses_nothing(source, at):
     }
 
 
-@pytest.mark.parametrize("change", ["a file", "the shard size", "a shard"])
+@pytest.mark.parametrize(
+    "change", ["a file", "a file of its size", "a label", "a group", "the shard size", "a shard"]
+)
 def test_shards_of_another_plan_are_made_anew(source, change):
     def interrupt(done, total):
         if done == 5:
@@ -327,6 +329,11 @@ def test_shards_of_another_plan_are_made_anew(source, change):
         pack(source, shard_size=2, progress=interrupt)
     if change == "a file":
         (source / "0.png").write_bytes(b"another")
+    if change == "a file of its size":
+        (source / "0.png").write_bytes((source / "0.png").read_bytes()[::-1])
+    if change in ("a label", "a group"):
+        first, *others = rows_of(source)
+        write(source, [first | ({"label": "owl"} if change == "a label" else {"group": "g"}), *others])
     if change == "a shard":
         shard = source / ".shards.packing/train-000000.tar"
         shard.write_bytes(shard.read_bytes()[:-512])

@@ -19,6 +19,8 @@ from PIL import Image
 from u2a.cli.data import data
 from u2a.data.packing.manifest import Manifest
 from u2a.data.packing.pack import pack_manifest
+from u2a.data.packing.row import RowPacker
+from u2a.data.packing.sources import Cell, Row
 from u2a.data.reading.split import open_split
 from u2a.data.shards.dataset import read_dataset
 from u2a.errors import BadSample, U2AError
@@ -235,6 +237,36 @@ def test_re_encoded_shards(source):
             assert (rate, wave.ndim, len(wave)) == (8000, 1, 4000)
             spectrum = np.abs(np.fft.rfft(wave))
             assert abs(np.argmax(spectrum) * rate / len(wave) - 440) < 4
+
+
+def test_shards_of_another_re_encoding_are_made_anew(source):
+    def interrupt(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, shard_size=2, progress=interrupt)
+    pack(source, shard_size=2, recode=Recode(24))
+    assert {Image.open(io.BytesIO(found["picture"])).size for found in members(source).values()} == {(30, 24)}
+
+
+def test_a_file_of_two_modalities_is_re_encoded_as_both_read_it(tmp_path):
+    (tmp_path / "a.wav").write_bytes(tiny.sound_bytes(tiny.tone(0.5)))
+    cell = Cell("wav", tmp_path / "a.wav")
+    for second, wanted in ((("wav", "flac"), "one.flac"), (("wav",), "one.wav")):
+        extensions = {"one": ("flac", "wav"), "two": second}
+        packer = RowPacker(True, extensions, None, Recode(audio_rate=8000), False)
+        packed = packer[Row(1, "k", "train", ("cat",), {"one": cell, "two": cell})]
+        ((name, member),) = packed.members.items()
+        assert name == wanted
+        assert soundfile.info(io.BytesIO(member)).samplerate == 8000
+        assert packed.sample.members == {"two": wanted}
+
+
+def test_a_pointer_of_git_lfs_is_no_picture(source):
+    (source / "3.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    with pytest.raises(U2AError, match=r"3\.png: picture: is a Git LFS pointer, .* git lfs pull"):
+        pack(source)
 
 
 ALL = Recode(16, 8000)
