@@ -20,6 +20,7 @@ from PIL import Image
 
 import u2a
 from u2a.cli.main import main
+from u2a.data.inspection import findings
 from u2a.data.packing.pack import pack_manifest
 from u2a.errors import BadSample
 from u2a.media.probe import draw_wave
@@ -256,3 +257,34 @@ def test_keys_that_look_alike_are_told_with_their_code_points(tmp_path: Path) ->
     )
     wrong = "\n".join(json.loads(run(recipe, "--json"))["wrong"])
     assert "1 keys are twice in train: \"caf\u00e9 (as 'cafe\\\\u0301', too)\"" in wrong
+
+
+FEW = 'name = "few"\ndata = { shards = "shards" }\n[task]\nclasses = ["sea", "boat", "town"]\n'
+FEW += '[modalities.text]\nencoder = "tiny/bert"\n'
+
+
+def test_numbers_are_of_the_samples_that_have_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first sample has a picture alone, which the recipe does not know; classes come in another order."""
+    (tmp_path / "few.toml").write_text(FEW)
+    (tmp_path / "wide.toml").write_text(FEW + '[modalities.image]\nencoder = "tiny/vit"\n')
+    (tmp_path / "a.png").write_bytes(b"a picture")
+    texts = {"b": ("town", "x"), "c": ("boat", "xy"), "d": ("boat", "x" * 12), "e": ("town", "xyz")}
+    rows = [{"key": "a", "split": "train", "label": "sea", "image": "a.png"}]
+    rows += [{"key": k, "split": "train", "label": label, "text": text} for k, (label, text) in texts.items()]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pack_manifest(load_recipe(tmp_path / "wide.toml"), tmp_path / "m.jsonl", tmp_path / "shards")
+    recipe = load_recipe(tmp_path / "few.toml")
+    split = findings.open_splits(recipe)["train"]
+    assert (len(split), split.keys()) == (4, list("bcde"))
+    assert split.sizes().tolist() == [[1], [2], [12], [3]]
+    assert [split.members(i, ["text"])["text"].decode() for i in range(4)] == [t for _, t in texts.values()]
+    assert findings.labels_of(split) == [split.labels(i) for i in range(4)] == [(2,), (1,), (1,), (2,)]
+    found = findings.inspect(recipe, {"train": split}).splits["train"]
+    assert found.classes == {"sea": 0, "boat": 2, "town": 2}
+    assert found.measures["text"]["characters"] == (1, 2.5, 12)  # the median
+    monkeypatch.setattr(findings, "PROBED", 2)  # the first and the last, of many
+    found = findings.inspect(recipe, {"train": split}).splits["train"]
+    assert found.measures["text"]["characters"] == (1, 2, 3)
+    assert found.measures["text"]["bytes"] == (1, 2.5, 12)  # which costs no opening
