@@ -1,5 +1,6 @@
 """Shards on disk: plain webdataset reads them, and everything it would swallow is refused by name."""
 
+import hashlib
 import io
 import json
 import pickle
@@ -13,7 +14,7 @@ import pytest
 from u2a.common.hints import nearest
 from u2a.data.inspection.findings import labels_of
 from u2a.data.reading.split import open_split, split_names
-from u2a.data.shards.dataset import shard_addresses
+from u2a.data.shards.dataset import fingerprint, shard_addresses
 from u2a.data.shards.index import ShardIndex, index_path, write_index
 from u2a.data.shards.samples import Sample, encode_key, split_member
 from u2a.data.shards.writer import SplitWriter
@@ -463,3 +464,9 @@ def test_names():
     assert [encode_key(k) for k in ("a.b", "a/b", "é", "x%2Ey")] == ["a%2Eb", "a%2Fb", "%C3%A9", "x%252Ey"]
     assert split_member("dir.x/a.image.tar.GZ") == ("dir.x/a", "image.tar.gz")
     assert nearest("horse", CLASSES) == " (known: cat, dog, owl)"
+
+
+def test_a_data_set_is_known_by_its_shards_in_their_order():
+    one, other = "a" * 64, "b" * 64
+    assert fingerprint([one, other]) == hashlib.sha256(f"{one}\n{other}".encode()).hexdigest()
+    assert fingerprint([other, one]) != fingerprint([one, other])

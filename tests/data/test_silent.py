@@ -244,6 +244,27 @@ def test_a_hold_out_parts_no_twins_and_no_groups(tmp_path: Path) -> None:
     assert np.array_equal(holdout(40, 0.3, 0, np.arange(40)), holdout(40, 0.3, 0))
 
 
+def test_chains_of_twins_are_one_piece_and_texts_count_together(tmp_path: Path) -> None:
+    rows = rows_of(8)
+    rows[5]["image"], rows[6]["image"] = rows[2]["image"], rows[1]["image"]
+    rows[5]["group"] = rows[1]["group"] = "one person"
+    notes_of(tmp_path, rows)
+    groups_N = twin_groups(split_indexes(tmp_path / "shards")["train"])
+    assert groups_N is not None
+    assert groups_N.tolist() == [0, 1, 1, 3, 4, 1, 1, 7]
+    two = RECIPE.format(classes='["cat", "dog"]', kind="single_label").replace(
+        "[modalities.image]", '[modalities.title]\nkind = "text"'
+    )
+    (tmp_path / "two.toml").write_text(two)
+    texts = [("a", "x"), ("a", "y"), ("a", "x"), ("b", "x")]
+    cells = [{"key": f"{i}", "split": "train", "text": t, "title": u} for i, (t, u) in enumerate(texts)]
+    (tmp_path / "two.jsonl").write_text("".join(json.dumps(row) + "\n" for row in cells))
+    pack_manifest(load_recipe(tmp_path / "two.toml"), tmp_path / "two.jsonl", tmp_path / "two")
+    groups_N = twin_groups(split_indexes(tmp_path / "two")["train"])
+    assert groups_N is not None
+    assert groups_N.tolist() == [0, 1, 0, 3]  # the same in one of two texts is nothing
+
+
 def test_the_command_tells_a_program_everything(tmp_path: Path) -> None:
     rows = rows_of(4)
     rows[1]["text"], rows[3]["text"] = "nan", "NULL"
