@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tiny
@@ -14,6 +16,7 @@ import toys
 from click.testing import CliRunner
 
 import u2a
+from u2a.cli.evaluate import _mean
 from u2a.cli.main import main
 from u2a.errors import BadSample, U2AError
 from u2a.recipe.file import load_recipe
@@ -241,6 +244,14 @@ def test_options_that_choose_weights_and_data_are_heeded(trained: Path, tmp_path
     run("report", folder, *last, *plain)
     found = json.loads((tmp_path / "report/report.json").read_text())
     assert (found["data"]["split"], found["data"]["n"], found["baselines"]) == ("val", 8, None)
+
+
+def test_a_mean_over_patterns_counts_their_samples() -> None:
+    rows: Any = [
+        SimpleNamespace(calibrated={"rises": rises, "n": n}) for rises, n in ((0.1, 30), (0.5, 10), (None, 5))
+    ]
+    assert _mean(rows, "rises") == pytest.approx(0.2)
+    assert _mean(rows[2:], "rises") is None
 
 
 def test_a_batch_of_samples_with_different_presence(trained: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
@@ -18,6 +19,7 @@ from u2a.report.drawing.grids import contributions, interactions, rates
 from u2a.report.drawing.style import BAD, GOOD, MUTED
 from u2a.report.page import lead, points, tenths
 from u2a.report.tables import csv_tables, worst_loss
+from u2a.report.together import _headline, _over_seeds
 from u2a.report.values.analysis import Analysis
 from u2a.report.values.availability import curves
 from u2a.report.values.details import class_rows
@@ -135,6 +137,31 @@ def test_tables_say_what_the_report_says():
         (3, 2, 0.8, 0.6),
     ]
     assert "mistakes" not in found
+
+
+@pytest.mark.parametrize(("sign", "scores"), [(1, (0.9, 0.7, 0.6)), (-1, (0.1, 0.3, 0.4))])
+def test_the_headline_is_of_the_worst_pattern_whichever_way_the_metric_goes(sign: int, scores: Any):
+    rows: Any = [
+        {"missing": list(missing), "n": n, "scores": {"x": score}, "complete": scores[0], "bound": 0.5}
+        | {"difference": score - scores[0], "interval": [score, score], "beyond_chance": True}
+        | {"simultaneous_interval": sorted([score - scores[0] - 0.1, score - scores[0] + 0.05])}
+        for missing, n, score in zip(
+            ((), ("a",), ("b",), ("a", "b")), (9, 8, 7, 1), (*scores, float("nan")), strict=True
+        )
+    ]
+    found = _headline(rows, "x", sign)
+    assert (found["complete"], found["worst"]["missing"], found["worst"]["n"]) == (scores[0], ["b"], 7)
+    assert (found["worst"]["score"], found["worst"]["complete"]) == (scores[2], scores[0])
+    assert found["drop_points"] == pytest.approx(30)  # what is lost, as a positive number
+    low, high = found["drop_interval"]
+    assert (low, high) == pytest.approx((25, 40) if sign > 0 else (20, 35))
+
+
+def test_seeds_deviate_as_a_sample_of_them():
+    rows: Any = [{"by_seed": [0.5, 0.7, 0.9]}, {"by_seed": [0.1, 0.1, 0.4]}]
+    found = _over_seeds(rows, 3)
+    assert found["patterns"]["mean"] == pytest.approx([0.7, 0.2])
+    assert found["patterns"]["sd"] == pytest.approx([0.2, np.sqrt(0.03)])
 
 
 @pytest.mark.parametrize(("higher", "helps", "hurts"), [(True, 0.2, -0.1), (False, -0.2, 0.1)])

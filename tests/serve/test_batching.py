@@ -54,6 +54,26 @@ def test_nobody_waits_longer_than_the_delay() -> None:
     assert made.batches == [[1, 2]]
 
 
+def test_a_batch_is_no_larger_than_asked_and_each_sample_has_its_own_coverage() -> None:
+    batches: list[list[Any]] = []
+
+    def predict(examples: Sequence[Any], coverages: Sequence[Any]) -> list[Any]:
+        batches.append(list(examples))
+        return list(zip(examples, coverages, strict=True))
+
+    async def ask() -> list[Any]:
+        batcher = Batcher(predict, 2, 0.05, lambda: 5, lambda *_: None)
+        work = asyncio.create_task(batcher.run())
+        asked = [batcher.predict(n, n / 10 if n % 2 else None) for n in range(1, 6)]  # type: ignore[arg-type]
+        found = await asyncio.gather(*asked)
+        work.cancel()
+        batcher.close()
+        return found
+
+    assert asyncio.run(ask()) == [(1, 0.1), (2, None), (3, 0.3), (4, None), (5, 0.5)]
+    assert batches == [[1, 2], [3, 4], [5]]
+
+
 def test_a_bad_one_costs_nobody_else() -> None:
     made = Recorded(size=8, delay=60, coming=8)
     answers = asyncio.run(made.all_of(1, 2, 3, -4, 5, 6, 7, 8))
