@@ -15,8 +15,9 @@ from u2a.data.shards.dataset import read_dataset
 from u2a.errors import U2AError
 from u2a.recipe.file import load_recipe
 from u2a.recipe.shipped import shipped_recipes
-from u2a_prepare import food101
+from u2a_prepare import food101, kinetics_sound
 from u2a_prepare.command import PUBLIC
+from u2a_prepare.common import Report
 from u2a_prepare.crema_d import assign
 from u2a_prepare.run import prepare
 from u2a_prepare.sets import DATA_SETS, Choice
@@ -147,6 +148,9 @@ def test_food101_with_the_json_files_of_later_code(tmp_path, make):
     assert counts(result) == {"train": 9, "val": 3, "test": 6}
     assert result.summary.splits["val"].paper is None
     assert kinds(tmp_path) == {"no text": 1}
+    (root / "split.json").write_text(json.dumps({"train": names[:9], "dev": names[9:], "test": tests}))
+    found = food101.read(root, Report(), Choice(), ("apple_pie", "waffles"))
+    assert Counter(one.split for one in found) == {"train": 9, "val": 3, "test": 6}
 
 
 def test_food101_with_decomposed_names(tmp_path, make):
@@ -232,6 +236,16 @@ def test_kinetics_sound(tmp_path, make):
     train = by_key(samples(tmp_path, "train", "kinetics_sound"), classes)
     assert train[names[4]] == (["playing guitar"], {"audio": miniatures.clip(), "video": miniatures.clip()})
     assert (tmp_path / "out/train-000000.tar").read_bytes().count(miniatures.clip()) == 5  # stored once each
+
+
+def test_of_two_annotations_of_a_clip_the_first_counts_and_labels_are_words(tmp_path):
+    header = "label,youtube_id,time_start,time_end,split\n"
+    (tmp_path / "val.csv").write_text(header + "tap_dancing,abcdefghijk,1,11,val\n")
+    (tmp_path / "train.csv").write_text(header + "playing__guitar,abcdefghijk,1,11,train\n")
+    report = Report()
+    wanted, _ = kinetics_sound._annotations(tmp_path, report, ("playing guitar", "tap dancing"))
+    assert wanted == {("abcdefghijk", 1, 11): ("train", "playing guitar")}
+    assert report.counts() == {"conflict": 1}
 
 
 def test_kinetics_sound_without_test_annotations(tmp_path, make):
