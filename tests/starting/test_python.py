@@ -100,6 +100,27 @@ def test_keys_that_are_numbers_are_divided_as_any_others(recipe: dict[str, Any],
     assert found[1:] == found[:1] * 3
 
 
+def test_a_drawn_split_parts_no_groups_and_is_the_seeds(recipe: dict[str, Any], tmp_path: Path) -> None:
+    texts = [
+        {"key": f"{i}", "text": f"boat {i}", "label": ["red", "old"][i % 2], "group": f"g{i // 4}"}
+        for i in range(40)
+    ]
+    found = []
+    for seed in (0, 1):
+        packed = u2a.pack(texts, recipe, tmp_path / str(seed), seed=seed)
+        shards = [(name, shard) for name in packed for shard in (tmp_path / str(seed)).glob(f"{name}-*.tar")]
+        found.append({Path(m).name.split(".")[0]: name for name, shard in shards for m in names_in(shard)})
+        assert all(len({found[-1][f"{4 * group + i}"] for i in range(4)}) == 1 for group in range(10))
+    assert found[0] != found[1]
+
+
+def test_files_are_decoded_before_they_are_packed(recipe: dict[str, Any], tmp_path: Path) -> None:
+    cut = tiny.image_bytes(tiny.picture())[:-90]
+    with pytest.raises(u2a.U2AError, match="image: cannot be decoded"):
+        u2a.pack([{"image": cut, "label": "red", "split": "train"}], recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("kind", ["pandas", "polars", "polars lazy", "pyarrow"])
 def test_real_frames(recipe: dict[str, Any], tmp_path: Path, kind: str) -> None:
     """Of what people have in them: nothing, NaN, categories, nullable numbers and their words for nothing."""
