@@ -113,6 +113,16 @@ def test_training_crops_by_seed(encoder):
     assert not torch.equal(first, other)
 
 
+def test_training_crops_of_an_oblong_map_are_nearly_square(encoder):
+    """What a crop holds of a slope across, and of one down, says how wide and high it is."""
+    rising = {0: np.linspace(0.1, 0.9, 40)[:, None], 1: np.linspace(0.1, 0.9, 90)[None]}
+    slopes = [npy(1 / (0.25 + 0.75 * np.broadcast_to(rising[axis], (40, 90)))) for axis in (0, 1)]
+    for seed in range(6):
+        seen = [grey(encoder, one, train=True, seed=seed, near=1, far=4)[0] for one in slopes]
+        height, width = (float(one.max() - one.min()) * n for one, n in zip(seen, (40, 90), strict=True))
+        assert 0.6 < width / height < 1.7  # 3/4 to 4/3, but for the half pixels at its edges
+
+
 def picture() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, format="PNG")

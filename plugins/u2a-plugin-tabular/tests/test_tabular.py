@@ -39,6 +39,14 @@ def test_numbers_are_standardised_and_categories_numbered():
     assert read({"age": 60, "size": -1.0, "city": "Lima", "other": [1]}) == ([2.0, -0.5], [2])
 
 
+def test_columns_keep_the_recipes_order():
+    columns = {"width": {"mean": 0, "std": 1}, "age": {"mean": 0, "std": 1}}
+    columns |= {"town": {"values": ["Lima"]}, "city": {"values": ["Rome", "Oslo"]}}
+    row = json.dumps({"age": 1, "city": "Oslo", "town": "Lima", "width": 2}).encode()
+    example = TABULAR.preprocessor(options(columns=columns))(row, train=False, seed=0)
+    assert (example["numbers"].tolist(), example["categories"].tolist()) == ([2, 1], [2, 3])
+
+
 @pytest.mark.parametrize("absent", [{}, {"age": None, "city": None}, {"age": math.nan, "city": math.nan}])
 def test_missing_cells(absent):
     numbers, categories = read({"size": 2, **absent})
