@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,10 @@ from click.testing import CliRunner
 from u2a.cli.main import main
 from u2a.data.packing.manifest import Manifest
 from u2a.data.packing.sources import Cell
+from u2a.starting.divide import divide
 from u2a.starting.files import Files
+from u2a.starting.hot import _found
+from u2a.starting.recipe_text import batch_for
 
 CLASSES = ("cat", "dog", "fox")
 
@@ -418,3 +423,42 @@ def test_many_columns_that_are_left_out_are_one_line(here: Path) -> None:
         ],
     )
     assert "39 columns (numbers) are left out: 'p1', 'p2', 'p3' ...\n" in started("t.csv")[2]
+
+
+def test_cells_that_say_nothing_are_missing_and_rows_of_nothing_left_out(here: Path) -> None:
+    pictures(*(f"{i}.png" for i in range(10)))
+    texts = {3: "N/A", 4: "", 10: "", 11: "none"}
+    rows = rows_of(
+        picture=lambda i: f"{i}.png" if i < 10 else "",
+        text=lambda i: texts.get(i, f"the boat number {i} is red"),
+    )
+    _, found, said = started(table("t.csv", rows))
+    assert "left out: 2 samples without anything to learn from" in said
+    assert len(found) == 10
+    assert [i for i, row in enumerate(found) if "text" not in row] == [3, 4]
+
+
+def test_ones_and_zeros_of_nothing_are_no_label() -> None:
+    source: Any = SimpleNamespace(path="t.csv")
+    names = ["a", "b"]
+    given = [{"a": "1", "b": "0"}, {"a": 0, "b": None}, {"a": "", "b": None}, {"a": True, "b": 1.0}]
+    assert [_found(source, "line 1", row, names) for row in given] == [["a"], [], None, ["a", "b"]]
+
+
+def test_few_samples_get_a_batch_that_they_fill_four_times() -> None:
+    assert [batch_for(n) for n in (0, 1, 8, 10, 16, 40, 63, 64, 500)] == [None, 1, 2, 2, 4, 8, 8, None, None]
+
+
+def test_a_rare_label_keeps_its_shares_beside_a_common_one() -> None:
+    labels = [("a", "z") if i % 10 == 0 else ("a",) for i in range(200)]  # rare, and last in the alphabet
+    for seed in range(10):
+        drawn = divide(labels, [[i] for i in range(200)], seed)
+        held = Counter(split for split, one in zip(drawn, labels, strict=True) if "z" in one)
+        assert (held["train"], held["test"], held["val"]) == (14, 3, 3)
+
+
+def test_equal_texts_stay_in_one_split(here: Path) -> None:
+    rows = rows_of(40, text=lambda i: f"the boat number {i // 2} is red")
+    _, found, _ = started(table("t.csv", rows))
+    assert all(one["split"] == other["split"] for one, other in zip(found[::2], found[1::2], strict=True))
+    assert {row["split"] for row in found} == {"train", "val", "test"}
