@@ -416,7 +416,7 @@ def test_nothing_that_is_there_is_written_over(here: Path) -> None:
 def test_twins_and_groups_are_never_parted(here: Path) -> None:
     rows = films(here / "data", 60)
     for i in range(0, 60, 6):  # the same poster under another name, in another group
-        (here / f"data/img/p{i + 1}.png").write_bytes((here / f"data/img/p{i}.png").read_bytes())
+        (here / f"data/img/p{i + 3}.png").write_bytes((here / f"data/img/p{i}.png").read_bytes())
     for i, row in enumerate(rows):
         row["director"] = f"d{i // 3}"
     write_csv(here / "data/films.csv", rows)
