@@ -18,6 +18,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # With pytest's importlib mode the test folder is not importable by itself: `import tiny` in any test.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from u2a.common.libraries import torchaudio
+
+torchaudio()  # before a test imports transformers: where torchaudio's import fails, so would that
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox",

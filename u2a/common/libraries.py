@@ -24,4 +24,6 @@ def torchaudio() -> Any | None:
         return import_module("torchaudio")
     except (ImportError, OSError, RuntimeError, AttributeError):
         sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]  # importlib's word for "not there"
+        if (transformers := sys.modules.get("transformers.utils.import_utils")) is not None:
+            transformers.is_torchaudio_available.cache_clear()  # it may have looked before
         return None

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
-from torchaudio.functional import resample
 from u2a_plugin_keyword.spec import KEYWORD
 
 from u2a.errors import BadSample, CheckpointError, U2AError
@@ -102,7 +101,8 @@ def test_channels_are_averaged_and_other_rates_resampled(encoder, tone):
     stereo = np.stack([tone(0.2, 500) * 1.5, tone(0.2, 500) * 0.5])
     torch.testing.assert_close(coefficients(encoder, stereo), coefficients(encoder, tone(0.2, 500)))
     slow = tone(0.2, 500, 8000)
-    resampled = resample(torch.from_numpy(slow), 8000, 16000).numpy()
+    library = pytest.importorskip("torchaudio.functional", exc_type=Exception)
+    resampled = library.resample(torch.from_numpy(slow), 8000, 16000).numpy()
     torch.testing.assert_close(coefficients(encoder, slow, 8000), coefficients(encoder, resampled))
 
 
