@@ -194,6 +194,25 @@ def test_a_recipe_as_a_dict_is_not_changed_and_takes_sets(
     assert recipe["training"]["epochs"] == 1
 
 
+def test_samples_of_many_batches_are_all_answered_in_their_order(model: u2a.Model) -> None:
+    samples = [{"text": f"the {['red', 'old'][i % 2]} boat {i}"} for i in range(70)]
+    found, vectors = model.predict(samples), model.embed(samples)
+    assert len(found) == len(vectors) == 70
+    for i in (0, 31, 32, 69):
+        assert found[i].probabilities == pytest.approx(model.predict(samples[i]).probabilities, abs=1e-5)
+        np.testing.assert_allclose(vectors[i], model.embed(samples[i]), atol=1e-4)
+    assert model.predict([]) == []
+    assert model.embed([]).shape == (0, vectors.shape[1])
+
+
+def test_what_is_predicted_is_read_as_in_evaluation_and_nan_is_missing(model: u2a.Model) -> None:
+    member = tiny.image_bytes(tiny.picture(60, 44))
+    read = model.predictor.read({"image": member, "text": float("nan")})
+    assert list(read) == ["image"]
+    plain = model.preprocessors["image"](member, train=False, seed=0)["pixel_values"]
+    assert torch.equal(read["image"]["pixel_values"], plain)
+
+
 def test_results_say_what_they_are(model: u2a.Model) -> None:
     assert "image, text; 2 classes" in repr(model)
     scenario = model.evaluate(drop="text")
