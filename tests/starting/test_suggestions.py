@@ -11,7 +11,7 @@ from u2a_text.spec import TEXT
 
 def test_texts_have_room_for_nineteen_of_twenty() -> None:
     assert TEXT.suggest is not None
-    texts = [*["red sea"] * 20, *["a word " * 16] * 19, "a word " * 200]  # 2, 32 and 400 tokens
+    texts = [*["red sea"] * 21, *["a word " * 16] * 18, "a word " * 200]  # 2, 32 and 400 tokens
     found = TEXT.suggest("small", [text.encode() for text in texts], {})
     assert found is not None
     assert found.options["max_length"] == 48  # with the first and the last token 34, in sixteens
@@ -34,7 +34,7 @@ def test_the_encoder_is_for_the_script_of_a_tenth_of_the_letters() -> None:
 
 def test_sounds_have_room_for_nineteen_of_twenty() -> None:
     assert AUDIO.suggest is not None
-    seconds = [*[0.5] * 20, *[1.2] * 19, 9.0]
+    seconds = [*[0.5] * 21, *[1.2] * 18, 9.0]
     found = AUDIO.suggest("base", [tiny.sound_bytes(tiny.tone(s)) for s in seconds], {})
     assert found is not None
     assert found.options["max_length"] == 128  # 120 frames of 10 ms, in thirty-twos
