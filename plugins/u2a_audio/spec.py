@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
-from u2a.encoders.pretrained import PRETRAINED, encode, first_blocks, lora_targets
+from u2a.encoders.pretrained import PRETRAINED, encode, first_blocks, lora_targets, skip_blocks
 from u2a_audio.architectures import EXTRACTORS
 from u2a_audio.options import AudioOptions
 
@@ -108,6 +108,7 @@ AUDIO = ModalitySpec(
     width=width,
     lora_targets=lora_targets,
     first_blocks=first_blocks,
+    skip_blocks=skip_blocks,
     to_member=to_member,
     suggest=suggest,
     describe=describe,

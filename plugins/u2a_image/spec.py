@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
-from u2a.encoders.pretrained import PRETRAINED, encode, first_blocks, lora_targets
+from u2a.encoders.pretrained import PRETRAINED, encode, first_blocks, lora_targets, skip_blocks
 from u2a_image.options import CONFIGS, ImageOptions
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ IMAGE = ModalitySpec(
     width=width,
     lora_targets=lora_targets,
     first_blocks=first_blocks,
+    skip_blocks=skip_blocks,
     to_member=to_member,
     suggest=suggest,
     describe=describe,

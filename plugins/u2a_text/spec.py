@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from u2a.contract.modality import Description, Inputs, ModalitySpec, Preprocessor, Suggestion, Tokens
-from u2a.encoders.pretrained import PRETRAINED, encode, first_blocks, lora_targets
+from u2a.encoders.pretrained import PRETRAINED, encode, first_blocks, lora_targets, skip_blocks
 from u2a.errors import BadSample
 from u2a_text.options import TextOptions
 
@@ -85,6 +85,7 @@ TEXT = ModalitySpec(
     width=width,
     lora_targets=lora_targets,
     first_blocks=first_blocks,
+    skip_blocks=skip_blocks,
     to_member=to_member,
     suggest=suggest,
     describe=describe,

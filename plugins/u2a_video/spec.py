@@ -89,6 +89,7 @@ VIDEO = ModalitySpec(
     width=width,
     lora_targets=IMAGE.lora_targets,
     first_blocks=IMAGE.first_blocks,
+    skip_blocks=IMAGE.skip_blocks,
     to_member=to_member,
     suggest=suggest,
     describe=describe,

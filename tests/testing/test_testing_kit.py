@@ -262,6 +262,10 @@ def test_first_blocks_that_the_encoder_goes_on_from_pass() -> None:
     check = next(check for check in all_checks() if check.name == "blocks in two parts")
     sound = replace(LETTERS, first_blocks=first_blocks, encoder=encoder_from_where_they_ended)
     assert not check.failures(Case(sound, {}, MEMBERS))
+    skipping = replace(sound, skip_blocks=lambda net, tokens, count: replace(tokens, extra={"begun": count}))
+    assert not check.failures(Case(skipping, {}, MEMBERS))
+    repeating = replace(sound, skip_blocks=lambda net, tokens, count: tokens)
+    assert any("1 blocks are skipped differs by" in one for one in check.failures(Case(repeating, {}, MEMBERS)))
     idle = replace(sound, first_blocks=lambda net, tokens, count: replace(tokens, extra={"begun": 0}))
     assert any("leave the hidden states as they were" in one for one in check.failures(Case(idle, {}, MEMBERS)))
 

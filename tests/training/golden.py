@@ -58,6 +58,7 @@ TRAINING = {
     "power": 0.9,
     "weight_decay": 0.02,
     "eps": 1e-8,
+    "frozen_cache_gb": 0.0,
     "alignment_weight": 0.2,
     "detach_target": False,
     "modality_dropout": "off",

@@ -114,6 +114,12 @@ def first_blocks(net, tokens, count):
     return replace(tokens, hidden_NLD=run_blocks(tokens, net.blocks[:count]), extra={"begun": count})
 
 
+def skip_blocks(net, tokens, count):
+    from dataclasses import replace
+
+    return replace(tokens, extra={"begun": count})
+
+
 def run_blocks(tokens, blocks):
     from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
@@ -157,6 +163,7 @@ def u2a_register_modalities(register):
                 ],
                 api=2,
                 first_blocks=first_blocks,
+                skip_blocks=skip_blocks,
                 tune=tune,
             )
         )

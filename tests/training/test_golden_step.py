@@ -66,6 +66,12 @@ CASES: dict[str, Case] = {
         **model(adapt_blocks=1, lora_dropout=0.3, mask_tokens="per_target"),
         **training(weight_decay=0.5, modality_dropout="exhaustive", accumulation=2),
     },
+    "adapt-blocks-kept": {  # each sample by itself, and from the second epoch on from the disk
+        "data": "gaps",
+        "modalities": {"a": {**A, "dropout": 0.3, "class_tokens": 2}, "b": {**B, "frames": True}},
+        **model(adapt_blocks=1, lora_dropout=0.3, mask_tokens="per_target"),
+        **training(weight_decay=0.5, modality_dropout="exhaustive", accumulation=2, frozen_cache_gb=1.0),
+    },
     "encoder-dropout": {"modalities": {"a": {**A, "dropout": 0.3}, "b": B}},
     "weight-decay": training(weight_decay=0.5),
     "weight-decay-0": training(weight_decay=0.0),
@@ -163,6 +169,7 @@ SAME = {
     "other-order-missing": "missing",
     "clip-wide": "base",
     "adapt-blocks-of-all": "base",
+    "adapt-blocks-kept": "adapt-blocks-missing",
     "one-modality-random": "one-modality",
 }
 

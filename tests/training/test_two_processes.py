@@ -50,6 +50,11 @@ CASES: dict[str, Case] = {
         "model": {**MODEL, "fusion": "per_modality", "proxy_rank": 2},
         "training": {**TRAINING, "accumulation": 2, "modality_dropout": "exhaustive"},
     },
+    "kept": {
+        "data": "gaps",
+        "model": {**MODEL, "adapt_blocks": 1, "lora_dropout": 0.3},
+        "training": {**TRAINING, "accumulation": 2, "frozen_cache_gb": 1.0},
+    },
     "validated": {"data": "gaps", "training": TRAINING},
 }
 

@@ -168,6 +168,9 @@ class ModalitySpec:
         first_blocks: for ``model.adapt_blocks`` (version 2): ``first_blocks(backbone, tokens, count)`` runs the
             first blocks over tokens that have no mask tokens yet; `encoder` goes on from the `Tokens` that it
             returns. None = mask tokens and adapters are in all blocks, whatever a recipe says.
+        skip_blocks: for ``training.frozen_cache_gb`` (version 2): ``skip_blocks(backbone, tokens, count)``
+            takes tokens of `embedding` whose ``hidden_NLD`` is what `first_blocks` gave before, and gives what
+            that would. None = nothing of this modality is kept.
         to_member: turns a value that a Python caller holds (an array, text) into bytes that the
             preprocessor reads; None = the Python API takes bytes and paths only.
         suggest: for `u2a init`: ``suggest(size, members, given)`` gives a `Suggestion` for some members' bytes,
@@ -193,6 +196,7 @@ class ModalitySpec:
     share_key: Callable[[Any], Hashable | None] | None = None
     tune: Tune | tuple[Tune, ...] = "lora"
     first_blocks: Callable[[Any, Tokens, int], Tokens] | None = None
+    skip_blocks: Callable[[Any, Tokens, int], Tokens] | None = None
     to_member: Callable[[Any], bytes] | None = None
     suggest: Suggest | None = None
     describe: Callable[[Any, bytes], Description] | None = None

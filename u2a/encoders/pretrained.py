@@ -94,6 +94,7 @@ def transformers_modality(
         width=parts.width,
         lora_targets=lora_targets,
         first_blocks=first_blocks,
+        skip_blocks=skip_blocks,
         tune=PRETRAINED,
         to_member=to_member,
         suggest=suggest,
@@ -182,6 +183,13 @@ def first_blocks(backbone: nn.Module, tokens: Tokens, count: int) -> Tokens:
     from u2a.encoders.structure import first_blocks
 
     return first_blocks(backbone, tokens, count)
+
+
+def skip_blocks(backbone: nn.Module, tokens: Tokens, count: int) -> Tokens:
+    """See `u2a.encoders.structure.skip_blocks`."""
+    from u2a.encoders.structure import skip_blocks
+
+    return skip_blocks(backbone, tokens, count)
 
 
 def lora_targets(backbone: nn.Module) -> list[list[str]]:

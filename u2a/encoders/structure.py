@@ -119,7 +119,12 @@ def first_blocks(backbone: Any, tokens: Tokens, count: int) -> Tokens:
     """The first blocks over tokens of `split_tokens`; `run_tokens` goes on from there (`ModalitySpec`)."""
     known, handed = backbone.u2a_architecture, tokens.extra["handed"]
     hidden_NLD = _run_blocks(backbone, known, tokens.hidden_NLD, handed, slice(0, count))
-    return replace(tokens, hidden_NLD=hidden_NLD, extra={**tokens.extra, "begun": count})
+    return skip_blocks(backbone, replace(tokens, hidden_NLD=hidden_NLD), count)
+
+
+def skip_blocks(backbone: Any, tokens: Tokens, count: int) -> Tokens:
+    """Tokens that the first blocks have run over already; see `ModalitySpec`."""
+    return replace(tokens, extra={**tokens.extra, "begun": count})
 
 
 def split_fused(backbone: nn.Module) -> None:

@@ -7,7 +7,7 @@ K mask tokens of this modality.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -20,6 +20,18 @@ from u2a.method.adapters import inject_lora, lora_parameters, merge_lora
 from u2a.method.read_out import ReadTokens
 
 MASK_TOKEN_STD = 0.02
+
+
+@dataclass(frozen=True)
+class Below:
+    """Inputs of samples, and what the blocks below the first adapted one gave of each by itself.
+
+    Attributes:
+        hidden_NLD: their rows one after another, padded with zeros on the right.
+    """
+
+    inputs: Inputs
+    hidden_NLD: Tensor
 
 
 class UnimodalBranch(nn.Module):
@@ -75,15 +87,18 @@ class UnimodalBranch(nn.Module):
         self.mask_tokens_KD = nn.Parameter(torch.randn(n_mask_tokens, own_width) * MASK_TOKEN_STD)
         self.projection = nn.Linear(own_width, width, bias=False) if own_width != width else nn.Identity()
 
-    def forward(self, inputs: Inputs) -> ReadTokens:
+    def forward(self, inputs: Inputs | Below) -> ReadTokens:
         """Inputs of the P present samples to class, mean and mask tokens, in the learnable tensors' dtype."""
         rows_P, read = self.read_rows(inputs)
         return ReadTokens(*(self.projection(mean_of_rows(x, rows_P)) for x in read))
 
-    def read_rows(self, inputs: Inputs) -> tuple[Tensor | None, ReadTokens]:
+    def read_rows(self, inputs: Inputs | Below) -> tuple[Tensor | None, ReadTokens]:
         """`forward` before rows (frames) become samples: how many rows each has, and what is read of a row."""
         with blame(self.name, self.owner, "embedding or encoder"):  # eqs. 1 to 3
-            tokens = self._below(inputs) if self.n_frozen else self.spec.embedding(self.backbone, inputs)
+            if self.n_frozen:
+                tokens = self.below(inputs)
+            else:
+                tokens = self.spec.embedding(self.backbone, cast(Inputs, inputs))
             self._check_tokens(tokens)
             hidden_NLD = self.spec.encoder(self.backbone, self._append_mask_tokens(tokens))
             self._check_hidden(hidden_NLD, tokens)
@@ -94,15 +109,22 @@ class UnimodalBranch(nn.Module):
         mask_NKD = hidden_NLD[:, n_tokens:].to(dtype)
         return tokens.rows_P, ReadTokens(cls_ND, mean_ND, mask_NKD)
 
-    def _below(self, inputs: Inputs) -> Tokens:
-        """Eq. 1 and the blocks below the first adapted one: nothing there learns."""
+    def below(self, inputs: Inputs | Below) -> Tokens:
+        """Eq. 1 and the blocks below the first adapted one: nothing there learns; `Below` has it already."""
         assert self.spec.first_blocks is not None
+        given_NLD = None
+        if isinstance(inputs, Below):
+            given_NLD, inputs = inputs.hidden_NLD, inputs.inputs
         was_training = self.backbone.training
         self.backbone.eval()
         try:
             with torch.no_grad():
                 tokens = self.spec.embedding(self.backbone, inputs)
-                return self.spec.first_blocks(self.backbone, tokens, self.n_frozen)
+                if given_NLD is None:
+                    return self.spec.first_blocks(self.backbone, tokens, self.n_frozen)
+                assert self.spec.skip_blocks is not None
+                tokens = replace(tokens, hidden_NLD=_fitted(given_NLD, tokens))
+                return self.spec.skip_blocks(self.backbone, tokens, self.n_frozen)
         finally:
             self.backbone.train(was_training)
 
@@ -162,6 +184,16 @@ class UnimodalBranch(nn.Module):
         if self.spec.tune == "full":
             yield from ((f"backbone.{name}", p) for name, p in self.backbone.named_parameters())
         yield from lora_parameters(self.backbone, self.targets, self.n_frozen)
+
+
+def _fitted(given_NLD: Tensor, tokens: Tokens) -> Tensor:
+    """Hidden states of rows that were computed alone, as wide as a batch's; what is added is padding."""
+    (N, L, _), (n, own, _) = tokens.hidden_NLD.shape, given_NLD.shape
+    if n != N or own > L or (own < L and tokens.valid_NL is None):
+        raise PluginError(
+            f"gave {n} rows of {own} tokens for samples by themselves and {N} of {L} for the same ones together"
+        )
+    return nn.functional.pad(given_NLD, (0, 0, 0, L - own))
 
 
 def class_token(hidden_NLD: Tensor, tokens: Tokens) -> Tensor:

@@ -157,8 +157,16 @@ class U2A(nn.Module):
 
     def run_branch(self, m: int, inputs: Mapping[str, Inputs]) -> ReadTokens:
         """Eqs. 1 to 3 for modality m's present samples."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        with self._precision():
             return cast(ReadTokens, self.branches[m](inputs[self.names[m]]))
+
+    def run_below(self, m: int, inputs: Inputs) -> Tensor:
+        """What modality m's frozen blocks below the first adapted one give of samples: ``hidden_NLD``."""
+        with self._precision():
+            return cast(UnimodalBranch, self.branches[m]).below(inputs).hidden_NLD
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
 
     def _token_for_target(self, m: int, K: int) -> list[int]:
         """Which of modality m's K mask tokens stands for each target (m itself never is one)."""

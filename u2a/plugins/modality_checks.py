@@ -46,7 +46,7 @@ def check_spec(spec: object) -> None:
     for part in ("preprocessor", "backbone", "embedding", "encoder", "width", "lora_targets"):
         if not callable(getattr(spec, part)):
             raise PluginError(f"modality {spec.name!r}: {part} must be callable")
-    for part in ("first_blocks", "to_member", "suggest", "describe", "preview"):
+    for part in ("first_blocks", "skip_blocks", "to_member", "suggest", "describe", "preview"):
         if getattr(spec, part) is not None and not callable(getattr(spec, part)):
             raise PluginError(f"modality {spec.name!r}: {part} must be callable, or left out")
     _check_signature(spec, "backbone", ("options", "weights"), spec.backbone)
@@ -72,7 +72,11 @@ def _check_version(spec: ModalitySpec) -> None:
                 "own since version 2; give yours another name"
             )
         return
-    newer = [part for part in ("describe", "preview", "first_blocks") if getattr(spec, part) is not None]
+    newer = [
+        part
+        for part in ("describe", "preview", "first_blocks", "skip_blocks")
+        if getattr(spec, part) is not None
+    ]
     newer += [] if isinstance(spec.tune, str) and spec.tune != "frozen" else [f"tune = {spec.tune!r}"]
     if newer:
         raise PluginError(

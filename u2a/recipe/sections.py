@@ -116,6 +116,12 @@ class TrainingSection(Section):
         description="most minutes of training that a killed process loses; 0 = save after epochs only",
     )
     alignment_weight: float = Field(0.20, ge=0, description="lambda of eq. 7")
+    frozen_cache_gb: float = Field(
+        0.0,
+        ge=0,
+        description="room in the run folder, while it is trained, for what the frozen blocks below "
+        "model.adapt_blocks give of each sample, of modalities that training does not augment; 0 = none",
+    )
     detach_target: bool = Field(True, description="stop the alignment loss's gradient at what is aligned to")
     modality_dropout: Literal["auto", "off", "random", "exhaustive"] = Field(
         "exhaustive",
@@ -154,6 +160,12 @@ class Recipe(PluginSection):
     modalities: dict[ModalityName, SerializeAsAny[ModalityOptions]] = Field(min_length=1)
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
+
+    @model_validator(mode="after")
+    def _frozen_cache(self) -> Recipe:
+        if self.training.frozen_cache_gb and self.model.adapt_blocks is None:
+            raise ValueError("training.frozen_cache_gb needs model.adapt_blocks: else no block is frozen")
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """Every value in effect, defaults included, as plain TOML types."""

@@ -33,7 +33,9 @@ def without_machine(resolved: dict[str, Any]) -> dict[str, Any]:
     machine = dict.fromkeys(
         ("device", "loggers", "save_minutes", "workers", "on_error", "cache_dir", "cache_gb")
     )
-    return kept | {section: {**kept[section], **machine} for section in ("training", "data")}
+    kept |= {section: {**kept[section], **machine} for section in ("training", "data")}
+    kept["training"]["frozen_cache_gb"] = bool(kept["training"].get("frozen_cache_gb"))  # how much, not whether
+    return kept
 
 
 def _without_tables(rule: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +102,12 @@ def blocks_in_two_parts(case: Case) -> Findings:
                 yield f"{count} of {n_blocks} blocks leave the hidden states as they were"
             if distance := far(whole_NLD, case.spec.encoder(backbone, begun)):
                 yield f"what the encoder gives after {count} of {n_blocks} blocks differs by {distance:.2g}"
+            if case.spec.skip_blocks is None:
+                continue
+            given = replace(tokens, hidden_NLD=begun.hidden_NLD)
+            skipped_NLD = case.spec.encoder(backbone, case.spec.skip_blocks(backbone, given, count))
+            if distance := far(whole_NLD, skipped_NLD):
+                yield f"what the encoder gives where {count} blocks are skipped differs by {distance:.2g}"
 
 
 @check("a share key, if there is one, that tells checkpoints apart", SPEC + ".share_key")

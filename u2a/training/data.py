@@ -40,6 +40,7 @@ class TrainingData(ABC):
         plan: how many steps an epoch has.
         fingerprint, also_known_as: the identity of the training data, and what older versions called it.
         class_weights: what each class counts in the task loss; None where all count alike.
+        alone: modalities whose training samples are wanted by themselves as well (`Batch.alone`).
         told: is told which samples could not be read, wherever data is encoded.
     """
 
@@ -47,6 +48,7 @@ class TrainingData(ABC):
     fingerprint: str
     also_known_as: tuple[str, ...] = ()
     class_weights: Tensor | None = None
+    alone: tuple[str, ...] = ()
     told: Told = staticmethod(lambda split, samples: None)
     _validation: Split | None
     _places: np.ndarray | None
@@ -83,6 +85,10 @@ class TrainingData(ABC):
     @abstractmethod
     def encode_training(self, model: U2A, columns: Columns, most: int) -> list[Tensor]:
         """`encode_columns` of at most so many training samples."""
+
+    def is_steady(self, name: str) -> bool:
+        """Whether training sees the same of a modality's samples in every epoch."""
+        return False
 
     @property
     def validation_fingerprint(self) -> str | None:
@@ -150,7 +156,8 @@ class TrainingData(ABC):
     def _val_split(self) -> Split | None:
         return evaluation_split(self.recipe, "val") if "val" in split_names(self.recipe.data.shards) else None
 
-    def _collator(self) -> Collator:
+    def _collator(self, alone: Sequence[str] = ()) -> Collator:
         task = self.recipe.task
         multi_label = task.kind == "multi_label"
-        return Collator(self.preprocessors, len(task.classes), multi_label=multi_label, skip=self.skip)
+        n_classes = len(task.classes)
+        return Collator(self.preprocessors, n_classes, multi_label=multi_label, skip=self.skip, alone=alone)

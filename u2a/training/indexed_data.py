@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from u2a.data.feeding.alone import is_steady
 from u2a.data.feeding.batches import Batch, Samples, make_loader
 from u2a.data.feeding.held_out import held_out
 from u2a.data.feeding.lengths import expected_lengths
@@ -18,11 +20,15 @@ from u2a.data.preprocessors import preprocessor_notes
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import split_names
 from u2a.data.shards.names import odd_splits
+from u2a.errors import BadSample, PluginError
 from u2a.evaluation.encoding import Columns
 from u2a.method.losses import Counts, balanced_weights
 from u2a.method.model import U2A
 from u2a.training.data import TrainingData
 from u2a.training.gaps import class_counts, gaps
+
+#: Samples that are looked at for one that can be read.
+JUDGED = 8
 
 
 class IndexedData(TrainingData):
@@ -93,10 +99,18 @@ class IndexedData(TrainingData):
         return make_loader(
             Samples(self.train, self.preprocessors, train=True),
             PrefetchedBatches(batches, self.train.cache, remote) if remote else batches,
-            self._collator(),
+            self._collator(self.alone),
             workers=self.workers,
             pin_memory=self.place.device.type == "cuda",
         )
+
+    def is_steady(self, name: str) -> bool:
+        """Judged by the first sample that can be read."""
+        m = self.train.modalities.index(name)
+        for i in np.flatnonzero(self.train.present_NM[:, m] & ~self._held_N)[:JUDGED].tolist():
+            with suppress(BadSample, PluginError):
+                return is_steady(self.preprocessors[name], self.train.members(i, [name])[name])
+        return False
 
     def counts(self, t: int, micro_batches: Sequence[Batch]) -> Counts:
         """The counts of step `t`'s global batch: known from the plan, unless samples may be left out of it."""

@@ -83,6 +83,7 @@ def _train(recipe: Recipe, run: Run, place: World, report: Report | None) -> boo
         out.print(f"run {run}" + (f", from step {trainer.done} of {trainer.total}" if trainer.done else ""))
     if unfinished := not trainer.finished:
         trainer.fit()
+        trainer.frozen.discard()
     if place.main:
         _send(run)
         out.print(f"done; score it with: u2a eval {run}")

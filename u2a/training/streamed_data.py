@@ -134,6 +134,8 @@ def _check(recipe: Recipe) -> None:
         raise RecipeError("data.holdout: needs an index; with data.streaming give an indexed val split instead")
     if data.missing and data.missing.rule("train"):
         raise RecipeError("data.missing: a table for train needs an index; make one with: u2a data index")
+    if recipe.training.frozen_cache_gb:
+        raise RecipeError("training.frozen_cache_gb: needs an index; make one with: u2a data index")
     if recipe.task.class_weights:
         raise RecipeError(
             "task.class_weights: a stream cannot tell in advance how many samples a class has; leave it out, "

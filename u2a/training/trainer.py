@@ -24,6 +24,7 @@ from u2a.runs.build import build_model
 from u2a.runs.folder import Run
 from u2a.training import agreement
 from u2a.training.before_steps import begin, starts_ahead
+from u2a.training.frozen_blocks import FrozenBlocks
 from u2a.training.indexed_data import IndexedData
 from u2a.training.keeping import Facts, Keeper
 from u2a.training.left_out import LeftOut
@@ -43,7 +44,7 @@ class Trainer:
 
     Attributes:
         data, plan, total: what is read, in which order, in how many steps.
-        model, objective, parameters, optimizer: what is trained, and how.
+        model, frozen, objective, parameters, optimizer: what is trained, and how.
         done, owes_validation, skipped, keeper: where the training stands, and what is saved of it.
         stop, progress, loggers: who may end it, and who is told.
         left_out: samples that cannot be read, if the recipe leaves them out.
@@ -61,6 +62,7 @@ class Trainer:
         same = {"set of training samples": self.data.fingerprint, **agreement.encoders_of(self.model)}
         agreement.hold_together(same, place)
         self.objective = build_objective(self.model, recipe, place, self.data.class_weights)
+        self.frozen = FrozenBlocks(recipe, self.model, self.data, run.folder, place)
         self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
         self.optimizer = build_optimizer(self.model, training)
 
@@ -93,7 +95,8 @@ class Trainer:
         self.loggers.done = self.done
         last: dict[str, float] = {}
         with self.stop, self.progress, reading(self.data.loader(self.done, self.total)) as read, self.loggers:
-            self.progress.say(*self.data.notices(), *notices(self.plan.steps_per_epoch, self.recipe.training))
+            told = [*self.data.notices(), *self.frozen.notices()]
+            self.progress.say(*told, *notices(self.plan.steps_per_epoch, self.recipe.training))
             if self.keeper.saved < 0:
                 last = self._begin()
                 self.progress.begin(self.done)
@@ -117,8 +120,7 @@ class Trainer:
         training = self.recipe.training
         counts = self.data.counts(self.done, micro_batches)
         self.left_out.lacking(counts.samples, self.plan.steps_per_epoch)
-        lost = training.batch_size - counts.samples
-        missing: dict[str, float] = {"left_out": lost} if lost else {}
+        missing: dict[str, float] = {"left_out": lost} if (lost := training.batch_size - counts.samples) else {}
         if not counts.samples:
             self.done += 1
             return missing
@@ -126,7 +128,7 @@ class Trainer:
         torch.manual_seed(stable_seed("step", self.recipe.seed, self.done, self.place.rank))
         totals: dict[str, Tensor] = {}
         for a, batch in enumerate(micro_batches):
-            moved = batch.to(self.place.device)
+            moved = self.frozen.prepare(batch.to(self.place.device))
             with synced(self.objective, a == len(micro_batches) - 1):
                 losses = self.objective(moved.inputs, moved.present_BM, moved.target, counts)
                 (losses["loss"] * self.place.size).backward()  # DDP averages; the losses are sums already
@@ -134,9 +136,8 @@ class Trainer:
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, training.clip_norm or math.inf))
         values = sum_over_processes(torch.stack(list(totals.values())), self.place).tolist()
         line = dict(zip(totals, values, strict=True))
-        taken = take_step(self.optimizer, lr, norm)
         self.done += 1
-        if not taken:
+        if not take_step(self.optimizer, lr, norm):
             self._skipped(line, micro_batches)
         return {**line, "lr": lr, "grad_norm": norm, **missing}
 
@@ -200,7 +201,7 @@ class Trainer:
         raise KeyboardInterrupt
 
     def _report(self, losses: dict[str, float]) -> None:
-        self.progress.say(*self.skipped.said)
+        self.progress.say(*self.skipped.said, *self.frozen.news())
         self.skipped.said.clear()
         if "loss" in losses:
             self.progress.step(self.done, self.epoch, losses)
@@ -213,8 +214,7 @@ class Trainer:
         return -(-self.done // self.plan.steps_per_epoch)
 
     def _record(self, kind: LineKind, values: dict[str, float]) -> None:
-        line = {"type": kind, "step": self.done, "epoch": self.epoch, **values}
-        self.stop.add(line)
+        self.stop.add(line := {"type": kind, "step": self.done, "epoch": self.epoch, **values})
         if self.place.main:
             self.run.log(line)
             self.loggers.log({"epoch": self.epoch, **values}, self.done, kind)

@@ -68,6 +68,7 @@ DEPTH = ModalitySpec(
     width=width,
     lora_targets=IMAGE.lora_targets,
     first_blocks=IMAGE.first_blocks,
+    skip_blocks=IMAGE.skip_blocks,
     to_member=to_member,
     describe=describe,
     preview=preview,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from u2a.common.forked import forking
 from u2a.contract.modality import Example, Inputs, Preprocessor
+from u2a.data.feeding.alone import Alone
 from u2a.data.feeding.unreadable import Failed, Unreadable, failure
 from u2a.data.feeding.workers import allowed_workers, death_of_worker, without_main_script
 from u2a.data.reading.split import Split
@@ -57,6 +58,7 @@ class Batch:
         keys: the samples' keys.
         index_B: long, the samples' places in the split.
         unreadable: the samples that were asked for and left out. A batch may hold nothing else: B = 0.
+        alone: for some modalities, each present sample by itself; on the CPU.
     """
 
     inputs: Mapping[str, Inputs]
@@ -65,6 +67,7 @@ class Batch:
     keys: tuple[str, ...]
     index_B: Tensor
     unreadable: tuple[Unreadable, ...] = ()
+    alone: Mapping[str, tuple[Alone, ...]] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -111,6 +114,7 @@ class Collator:
 
     Args:
         skip: leave samples out that cannot be read, instead of failing with the first.
+        alone: the modalities whose samples are wanted by themselves as well.
     """
 
     def __init__(
@@ -120,9 +124,10 @@ class Collator:
         *,
         multi_label: bool,
         skip: bool = False,
+        alone: Sequence[str] = (),
     ) -> None:
         self.preprocessors, self.n_classes = preprocessors, n_classes
-        self.multi_label, self.skip = multi_label, skip
+        self.multi_label, self.skip, self.alone = multi_label, skip, alone
 
     def __call__(self, samples: Sequence[Sample | Failed]) -> Batch | Failed:
         unreadable = []
@@ -133,10 +138,13 @@ class Collator:
                 unreadable.append(sample.sample)
         good = [sample for sample in samples if isinstance(sample, Sample)]
         inputs: dict[str, Inputs] = {}
+        alone: dict[str, tuple[Alone, ...]] = {}
         for name, preprocessor in self.preprocessors.items():
             examples = [sample.examples[name] for sample in good if name in sample.examples]
             try:
                 inputs |= {name: preprocessor.collate(examples)} if examples else {}
+                if examples and name in self.alone:
+                    alone[name] = tuple(Alone.of(preprocessor.collate([example])) for example in examples)
             except U2AError as error:
                 return Failed(error)
         return Batch(
@@ -148,6 +156,7 @@ class Collator:
             tuple(sample.key for sample in good),
             torch.tensor([sample.index for sample in good], dtype=torch.long),
             tuple(unreadable),
+            alone,
         )
 
     def _target(self, samples: Sequence[Sample]) -> Tensor:
