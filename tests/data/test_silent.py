@@ -15,6 +15,7 @@ from u2a.cli.main import main
 from u2a.data.feeding.plan import holdout
 from u2a.data.packing.manifest import ManifestOptions
 from u2a.data.packing.pack import pack_manifest
+from u2a.data.reading.split_checks import check_labels
 from u2a.data.shards.index import ShardIndex
 from u2a.data.shards.twins import split_indexes, twin_groups
 from u2a.errors import U2AError
@@ -195,6 +196,9 @@ def test_accents_of_labels_and_keys(tmp_path: Path) -> None:
     composed, apart = "caf\u00e9", "cafe\u0301"
     notes_of(tmp_path, change(rows_of(4), label=apart), classes=f'["{composed}", "dog"]')
     assert labels_of(tmp_path) == [[composed]] * 4
+    index = split_indexes(tmp_path / "shards")["train"][0]  # read by a recipe that names the other form
+    ids = check_labels(index, {"dog": 0, apart: 1}, multi_label=False, labelled=True)
+    assert [ids[number] for row in range(4) for number in index.label_ids(row)] == [1] * 4
     rows = rows_of(3)
     rows[0]["key"], rows[2]["key"] = composed, apart
     with pytest.raises(U2AError, match=r"line 3: key 'cafe\\u0301' looks like 'caf\\xe9' on line 1"):
