@@ -71,6 +71,16 @@ def test_the_filter_bank_is_kaldis(rate: int, bins: int) -> None:
 
 
 @pytest.mark.usefixtures("without")
+@pytest.mark.parametrize("peak", [1e15, 1e22])
+def test_the_filter_bank_is_infinite_where_kaldis_is(peak: float) -> None:
+    wave_T = sound(16000, 0.5)
+    wave_T[5] = peak
+    expected = torchaudio.compliance.kaldi.fbank(wave_T[None], sample_frequency=16000, window_type="hanning")
+    found = filters.filter_bank(wave_T, 16000, 23)
+    assert bool(found.isfinite().all()) == bool(expected.isfinite().all()) == (peak < 1e20)
+
+
+@pytest.mark.usefixtures("without")
 def test_a_line_says_that_something_stands_in() -> None:
     (note,) = filters.notes()
     assert note.startswith("torchaudio is absent or cannot be imported beside this torch")

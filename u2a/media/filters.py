@@ -23,6 +23,7 @@ FRAME_SHIFT = 0.010  # seconds, and
 FRAME_LENGTH = 0.025  # Kaldi's defaults
 _WIDTH, _ROLLOFF = 6, 0.99  # zero crossings of torchaudio's filter on either side, and its cut-off
 _LOWEST = 20.0  # Hz, of the filter bank
+_LARGEST = float(np.log(np.finfo(np.float32).max))
 _FLOOR = 1.1920928955078125e-07  # of an energy before its logarithm: float32's epsilon, as in Kaldi
 
 
@@ -93,6 +94,7 @@ def _bank_by_transformers(wave_T: Tensor, rate: int, mel_bins: int) -> Tensor:
         log_mel="log",
         remove_dc_offset=True,
     )
+    bank[bank > _LARGEST] = np.inf  # as where Kaldi's single precision holds no such energy
     return torch.from_numpy(bank.T).float()
 
 
