@@ -19,6 +19,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from u2a.common.forked import forking
 from u2a.contract.modality import Example, Inputs, Preprocessor
 from u2a.data.feeding.alone import Alone
+from u2a.data.feeding.pipe import copied, tensors
 from u2a.data.feeding.unreadable import Failed, Unreadable, failure
 from u2a.data.feeding.workers import allowed_workers, death_of_worker, without_main_script
 from u2a.data.reading.split import Split
@@ -76,6 +77,12 @@ class Batch:
     def pin_memory(self) -> Batch:
         """Called by the loader so that copies to a GPU need not wait."""
         return self._map(lambda tensor: tensor.pin_memory())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: copied(value) for name, value in self.__dict__.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({name: tensors(value) for name, value in state.items()})
 
     def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         inputs = {
