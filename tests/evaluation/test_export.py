@@ -10,7 +10,11 @@ from typing import Any
 import four
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import accuracy_score, f1_score
+
+import u2a
+from u2a.evaluation.export import prediction_rows
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["single", "multi"])
@@ -56,6 +60,19 @@ def test_the_sweeps_scores_follow_from_the_file(run: str, tmp_path: Path) -> Non
             assert [row["prediction"] for row in own] == [
                 [name for name, there in zip(four.CLASSES, one, strict=True) if there] for one in p >= 0.5
             ]
+
+
+def test_a_label_of_exactly_one_half_is_predicted_as_the_scores_take_it(run: str) -> None:
+    model = u2a.load(run)
+    task = model.recipe.task
+    if task.kind == "single_label":
+        pytest.skip("of several labels")
+    with torch.no_grad():
+        for parameter in model.network.head.parameters():
+            parameter.zero_()
+    (row, *_) = prediction_rows(model.network, model.encode("test"), task, [torch.ones(4, dtype=torch.bool)])
+    assert [row[f"p({name})"] for name in four.CLASSES] == [0.5] * len(four.CLASSES)
+    assert row["prediction"] == list(four.CLASSES)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])

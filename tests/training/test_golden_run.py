@@ -167,6 +167,15 @@ def test_predictions_name_the_classes_for_every_presence(noisy: Trained) -> None
             assert found.labels == (max(wanted, key=lambda name: wanted[name]),)
             assert found.used == tuple(inputs)
             assert found.filled == tuple(name for name in "abc" if name not in inputs)
+    one, sharp = as_bytes(given[:1]), PatternCalibration(9, 0.05)
+    model.predictor.calibration = Calibration("single_label", {"any": sharp})
+    likely = next(iter(model.predict(one)[0].probabilities.values()))
+    assert likely > 0.5  # so that 1 - (1 - p) is p, to the last bit
+    cut = {"any": replace(sharp, scores=(1 - likely,) * 9)}
+    model.predictor.calibration = Calibration("single_label", cut)
+    (found,) = model.predict(one, coverage=0.5)
+    assert found.set == found.labels  # a class exactly at the cut is in the set
+    assert list(found.as_dict(2)["probabilities"]) == list(found.probabilities)[:2]
 
 
 def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path], tmp_path: Path) -> None:
@@ -188,6 +197,10 @@ def test_every_label_at_a_half_or_more_is_predicted(golden_data: dict[str, Path]
     model.predictor.calibration = Calibration("multi_label", {"any": own})
     for found, p_C in zip(model.predict(as_bytes([s.inputs for s in samples])), p_NC.tolist(), strict=True):
         assert set(found.labels) == {n for n, p, cut in zip(CLASSES, p_C, cuts, strict=True) if p >= cut}
+    one = as_bytes([samples[0].inputs])
+    at_them = tuple(model.predict(one)[0].probabilities[name] for name in CLASSES)
+    model.predictor.calibration = Calibration("multi_label", {"any": replace(own, thresholds=at_them)})
+    assert set(model.predict(one)[0].labels) == set(CLASSES)  # exactly at its threshold a label counts
     truth_NC = torch.tensor([[c in sample.labels for c in range(3)] for sample in samples])
     hits, guessed, true = ((p_NC > 0.5) & truth_NC).sum(), (p_NC > 0.5).sum(), truth_NC.sum()
     micro = float(2 * hits / (guessed + true))
