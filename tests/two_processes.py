@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import socket
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ def run(tasks: dict[str, Task], folder: Path, paths: Sequence[Path]) -> dict[str
     Args:
         paths: folders that the processes import from.
     """
-    (folder / "tasks.pickle").write_bytes(pickle.dumps((tasks, [_free_port() for _ in tasks])))
+    (folder / "tasks.pickle").write_bytes(pickle.dumps((tasks, _free_ports(len(tasks)))))
     started = []
     for rank in range(2):
         place = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2}
@@ -39,10 +41,14 @@ def run(tasks: dict[str, Task], folder: Path, paths: Sequence[Path]) -> dict[str
     return {name: [pickle.loads((folder / f"{name}-{r}").read_bytes()) for r in range(2)] for name in tasks}
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def _free_ports(n: int) -> list[int]:
+    """Ports that are free now and that nobody is handed meanwhile: below those of the kernel's own choice."""
+    found = []
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 10 * n):
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+    return found[:n]
 
 
 def golden_steps(recipe: str, folder: str) -> Any:

@@ -58,6 +58,13 @@ def test_a_moved_run_goes_on_and_is_found_there_afterwards(tmp_path, checkpoints
     assert "done; score it with" in u2a_command("train", run, "--resume", *words)
     assert str(tmp_path / "here") not in (run / "recipe.toml").read_text()
     assert u2a.load(run).evaluate().n == 8
+    written = (run / "recipe.toml").read_text()
+    classes = load_recipe(run / "recipe.toml").task.classes
+    for name, other in zip(classes, reversed(classes), strict=True):  # by hand, in another order
+        written = written.replace(f'"{name}"', f'"({other})"')
+    (run / "recipe.toml").write_text(written.replace('"(', '"').replace(')"', '"'))
+    with pytest.raises(U2AError, match=r"was trained on other classes than the recipe's task\.classes"):
+        u2a.load(run)
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [one["step"] for one in steps if one["type"] == "train"] == [1, 2, 3, 4]
 
