@@ -70,6 +70,12 @@ BROKEN = [
         "train",
     ),
     Broken(
+        "silent",
+        {'return {"values": values, ': 'return {"later": lambda: 0, "values": values, '},
+        "collate gave 'later', which cannot be pickled for data workers",
+        "train",
+    ),
+    Broken(
         "crash",
         {"list(member)": "list(member[0] if member == b'cod' else member)"},
         "preprocessor failed: TypeError: 'int' object is not iterable",
@@ -192,7 +198,9 @@ def shards(rows, installed, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("broken", TRAINED, ids=lambda broken: broken.name)
 def test_what_shows_in_training_is_named_in_one_line(shards, broken):
     recipe = shards / f"{broken.name}.toml"
-    recipe.write_text(RECIPE.format(kind=broken.name, workers=int(broken.name in ("crash", "unsent"))))
+    recipe.write_text(
+        RECIPE.format(kind=broken.name, workers=int(broken.name in ("crash", "silent", "unsent")))
+    )
     done = u2a("train", str(recipe), "--run", str(shards / "runs" / broken.name))
     assert done.exit_code == 2, done.output
     lines = [line for line in done.stderr.splitlines() if line.startswith("error")]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Example, Inputs, Preprocessor
@@ -35,7 +36,9 @@ class OwnedPreprocessor:
     def collate(self, examples: Sequence[Example]) -> Inputs:
         """See `u2a.modality.Preprocessor`."""
         with blame(self.name, self.owner, "collate"):
-            return self.inner.collate(examples)
+            inputs = self.inner.collate(examples)
+            _check_sendable(inputs)
+            return inputs
 
     def lengths(self, bytes_N: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """See `u2a.modality.Preprocessor`; None where the plugin says nothing of lengths."""
@@ -99,3 +102,17 @@ def _check_pickles(preprocessor: Preprocessor) -> None:
     except Exception as error:  # pickling runs the plugin's own code
         reason = one_line(error, 200)
         raise PluginError(f"its preprocessor cannot be pickled for data workers: {reason}") from error
+
+
+def _check_sendable(inputs: Inputs) -> None:
+    """Before a worker sends them: what fails then fails in a thread, and the loader waits for ever."""
+    for key, value in inputs.items() if isinstance(inputs, Mapping) else ():
+        if isinstance(value, Tensor | np.ndarray | str | int | float):
+            continue
+        try:
+            pickle.dumps(value)
+        except Exception as error:  # pickling runs the plugin's own code
+            reason = one_line(error, 200)
+            raise PluginError(
+                f"collate gave {key!r}, which cannot be pickled for data workers: {reason}"
+            ) from error
