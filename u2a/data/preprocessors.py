@@ -80,7 +80,7 @@ def build_preprocessors(recipe: Recipe) -> dict[str, Preprocessor]:
         spec, owner = recipe.plugins.spec(options.kind), recipe.plugins.owners[options.kind]
         with blame(name, owner, "preprocessor"), naming_kinds(recipe.plugins):
             inner = spec.preprocessor(options)
-            _check_pickles(inner)
+            _check_pickles(inner, "its preprocessor")
         found[name] = OwnedPreprocessor(name, owner, inner)
     return found
 
@@ -95,24 +95,17 @@ def preprocessor_notes(preprocessors: Mapping[str, Preprocessor]) -> list[str]:
     return [f"modalities.{name}: {note}" for name, notes in found for note in notes]
 
 
-def _check_pickles(preprocessor: Preprocessor) -> None:
-    """Before any worker starts, where the same fault would be a traceback out of multiprocessing."""
-    try:
-        pickle.dumps(preprocessor)
-    except Exception as error:  # pickling runs the plugin's own code
-        reason = one_line(error, 200)
-        raise PluginError(f"its preprocessor cannot be pickled for data workers: {reason}") from error
-
-
 def _check_sendable(inputs: Inputs) -> None:
     """Before a worker sends them: what fails then fails in a thread, and the loader waits for ever."""
     for key, value in inputs.items() if isinstance(inputs, Mapping) else ():
-        if isinstance(value, Tensor | np.ndarray | str | int | float):
-            continue
-        try:
-            pickle.dumps(value)
-        except Exception as error:  # pickling runs the plugin's own code
-            reason = one_line(error, 200)
-            raise PluginError(
-                f"collate gave {key!r}, which cannot be pickled for data workers: {reason}"
-            ) from error
+        if not isinstance(value, Tensor | np.ndarray | str | int | float):
+            _check_pickles(value, f"collate gave {key!r}, which")
+
+
+def _check_pickles(value: object, what: str) -> None:
+    """Here, since the same fault in a worker would be a traceback out of multiprocessing, or nothing at all."""
+    try:
+        pickle.dumps(value)
+    except Exception as error:  # pickling runs the plugin's own code
+        reason = one_line(error, 200)
+        raise PluginError(f"{what} cannot be pickled for data workers: {reason}") from error
