@@ -1,6 +1,6 @@
 """`make bench`: every row of docs/performance.md, or those that are named.
 
-python -m benchmarks.speed [steps loading commands memory processes] [--full]
+python -m benchmarks.speed [steps sweeps loading commands memory processes] [--full]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import transformers
 
-from benchmarks.speed import commands, loading, memory, processes, steps
+from benchmarks.speed import commands, loading, memory, processes, steps, sweeps
 from benchmarks.speed.timing import HEAD, Row, machine
 
 
@@ -25,6 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     parts: dict[str, Callable[[Path], Iterator[Row]]] = {
         "steps": lambda folder: steps.rows(folder, full=options.full),
+        "sweeps": sweeps.rows,
         "loading": loading.rows,
         "commands": commands.rows,
         "memory": memory.rows,

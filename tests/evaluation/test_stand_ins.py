@@ -21,7 +21,7 @@ def test_errors_are_of_the_samples_that_have_both_beside_a_constant_of_them() ->
     mask = torch.randn(5, 3, 3, 4, generator=draw)
     keys = tuple(map(str, range(5)))
     side = Encoded(cls, mask, present, torch.zeros(5, dtype=torch.long), torch.arange(5), keys)
-    scorer = SimpleNamespace(model=SimpleNamespace(names=("a", "b", "c")), encoded=side)
+    scorer = SimpleNamespace(model=SimpleNamespace(names=("a", "b", "c")), encoded=side, pair_errors={})
 
     def by_hand(i: int, j: int) -> float:
         both = [n for n, one in enumerate(PRESENT) if one[i] and one[j]]
@@ -36,6 +36,7 @@ def test_errors_are_of_the_samples_that_have_both_beside_a_constant_of_them() ->
     assert found("b", "c") == {"a_to_b": pytest.approx(by_hand(0, 1)), "a_to_c": pytest.approx(by_hand(0, 2))}
     assert found() == {}
     present[:, 1] = False
+    scorer.pair_errors.clear()
     assert found("b") == {"a_to_b": None, "c_to_b": None}
     assert told([Scenario((), 5, 0, {}, {}, stand_ins={"a_to_b": 0.256, "c_to_b": None})]).endswith(
         "(1 = a constant): a to b 0.26"

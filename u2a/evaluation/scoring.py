@@ -22,6 +22,9 @@ from u2a.method.finite import explain_head
 from u2a.method.model import U2A
 from u2a.recipe.task import TaskSection
 
+#: Samples that are classified at once: M x M tokens of each stay in a processor's cache.
+ROWS = 64
+
 
 def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
     """Logits of every sample with the given presence (a subset of the data's own): ``logits_NC``, CPU.
@@ -34,9 +37,9 @@ def classify(model: U2A, encoded: Encoded, present_NM: Tensor) -> Tensor:
         chunks = [
             model.classify(cls.to(device), mask.to(device), present.to(device)).cpu()
             for cls, mask, present in zip(
-                encoded.cls_NMD.split(1024),
-                encoded.mask_NMMD.split(1024),
-                present_NM.split(1024),
+                encoded.cls_NMD.split(ROWS),
+                encoded.mask_NMMD.split(ROWS),
+                present_NM.split(ROWS),
                 strict=True,
             )
         ]
@@ -105,6 +108,8 @@ class Scorer:
         self.model, self.encoded, self.task = model, encoded, task
         self.complete_NC = classify(model, encoded, encoded.present_NM)
         self._complete: dict[bytes, dict[str, float]] = {}
+        #: Relative errors of source and target, by their numbers (see `u2a.evaluation.stand_ins`).
+        self.pair_errors: dict[tuple[int, int], float | None] = {}
 
     def drop(self, dropped: Sequence[str] = ()) -> Scenario:
         """Score a drop pattern.

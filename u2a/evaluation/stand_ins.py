@@ -36,12 +36,19 @@ def with_stand_ins(scenario: Scenario, scorer: Scorer) -> Scenario:
     """The scenario with the relative error of every direction that its pattern uses."""
     names = scorer.model.names
     found = {
-        f"{source}_to_{target}": relative_error(*pair_errors(scorer.encoded, i, j))
+        f"{source}_to_{target}": _error(scorer, i, j)
         for j, target in enumerate(names)
         for i, source in enumerate(names)
         if target in scenario.dropped and source not in scenario.dropped
     }
     return dataclasses.replace(scenario, stand_ins=found)
+
+
+def _error(scorer: Scorer, i: int, j: int) -> float | None:
+    """The same in every pattern, so it is computed once."""
+    if (i, j) not in scorer.pair_errors:
+        scorer.pair_errors[i, j] = relative_error(*pair_errors(scorer.encoded, i, j))
+    return scorer.pair_errors[i, j]
 
 
 def told(scenarios: Sequence[Scenario]) -> str:
