@@ -98,7 +98,7 @@ def test_a_small_pattern_takes_the_line_of_those_with_as_many_modalities() -> No
         name: (softmax(logits / found[name].temperature, axis=1), y) for name, (logits, y) in given.items()
     }
     of_one = [tempered["a"], tempered["b"]]
-    wanted = {"any": line_by_hand([*tempered.values()], 1, (1.0, 0.0))}
+    wanted = {"any": line_by_hand([*tempered.values()], 5 * 3, (1.0, 0.0))}
     wanted["1 of 3"] = line_by_hand(of_one, 5 * 2, wanted["any"])
     wanted["b"] = line_by_hand([tempered["b"]], 5, wanted["1 of 3"])
     for name, line in wanted.items():

@@ -21,6 +21,8 @@ Part = tuple[np.ndarray, np.ndarray]
 
 #: A temperature moves from the common one as if this many samples had voted for the common one.
 PRIOR_SAMPLES = 20
+#: And the common one from 1, for each pattern: few samples that are all right would make everything certain.
+PRIOR_COMMON = 1
 #: A line moves from the coarser group's as if this many samples had voted for that.
 PRIOR_LINE = 5
 #: A class's threshold moves from the pattern's as if this many positives had voted for the pattern's.
@@ -78,7 +80,7 @@ def _groups(names: Sequence[str], there: Mapping[tuple[bool, ...], Part]) -> dic
 def _lines(names: Sequence[str], there: Mapping[tuple[bool, ...], Part], kind: Kind) -> dict[str, Line]:
     """The line of each group, drawn towards that of the coarser one."""
     groups, multi_label = _groups(names, there), kind == "multi_label"
-    lines = {"any": fit_line(groups["any"], multi_label, 1.0)}
+    lines = {"any": fit_line(groups["any"], multi_label, PRIOR_LINE * len(groups["any"]))}
     for present in there:
         size = f"{sum(present)} of {len(names)}"
         if size not in lines:
@@ -111,20 +113,28 @@ def _pool(parts: Sequence[Part]) -> Part:
 
 
 def _temperature(data: Iterable[tuple[np.ndarray, np.ndarray]], kind: Kind, common: float | None) -> float:
-    """The temperature of least negative log-likelihood, held near the common one by `PRIOR_SAMPLES`."""
+    """The temperature of least negative log-likelihood, held near the common one by `PRIOR_SAMPLES`.
+
+    Without a common one it is held near 1 by `PRIOR_COMMON`.
+    """
     data = list(data)
+    center, prior = (0.0, PRIOR_COMMON * len(data)) if common is None else (math.log(common), PRIOR_SAMPLES)
 
     def loss(log_T: float) -> float:
         total = sum(negative_log_likelihood(logits / math.exp(log_T), y, kind) * len(y) for logits, y in data)
-        return total + (0 if common is None else PRIOR_SAMPLES * (log_T - math.log(common)) ** 2)
+        return total + prior * (log_T - center) ** 2
 
     return math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-4}).x)
 
 
 def tempered_loss(logits_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:
-    """Negative log-likelihood at the temperature that makes it least: what calibration cannot mend."""
+    """Negative log-likelihood at the temperature that makes it least: what calibration cannot mend.
+
+    With what that temperature costs (`PRIOR_COMMON`): few samples that are all right have no loss at its bound.
+    """
     temperature = _temperature([(logits_NC, target)], kind, None)
-    return negative_log_likelihood(logits_NC / temperature, target, kind)
+    cost = PRIOR_COMMON * math.log(temperature) ** 2 / len(target)
+    return negative_log_likelihood(logits_NC / temperature, target, kind) + cost
 
 
 def negative_log_likelihood(logits_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:
@@ -139,7 +149,8 @@ def _thinned(scores_N: np.ndarray) -> tuple[float, ...]:
     ordered = np.sort(scores_N)
     if len(ordered) > MOST_SCORES:
         ordered = ordered[np.ceil(np.arange(1, MOST_SCORES + 1) * len(ordered) / MOST_SCORES).astype(int) - 1]
-    return tuple(np.round(ordered, 6).tolist())
+    # Up: a score of 0 would leave out every class that is not certain to the last digit.
+    return tuple((np.ceil(ordered * 1e6) / 1e6).tolist())
 
 
 def _misses(p_NC: np.ndarray, target_NC: np.ndarray) -> tuple[float, ...]:
