@@ -93,6 +93,26 @@ def load_and_score(run: str) -> float:
     return u2a.load(run).evaluate(drop=["image"]).scores["accuracy"]
 
 
+def train_and_load(recipe: str, run: str) -> list[float]:
+    """What `u2a.train` hands to a script on each process, where the first takes its time to save; the bias."""
+    import time
+
+    import u2a
+    from u2a.runs import checkpoint
+
+    save = checkpoint.save_checkpoint
+
+    def slowly(*args: Any, **how: Any) -> Any:
+        time.sleep(1)
+        return save(*args, **how)
+
+    checkpoint.save_checkpoint = slowly
+    try:
+        return u2a.train(recipe, run=run).network.head.bias.tolist()
+    finally:
+        checkpoint.save_checkpoint = save
+
+
 def buffers(recipe: str, folder: str) -> list[float]:
     """Train an encoder that is trained whole, with another buffer on each process; the buffer after."""
     from dataclasses import replace

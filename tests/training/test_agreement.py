@@ -32,7 +32,7 @@ def interrupted(recipe: Path, folder: Path, steps: int, *sets: str) -> None:
     made.objective.train()
     for _ in range(steps):
         made.train_step([next(batches)])
-    made.keeper.save(steps, None, {})
+    made.keeper.keep(steps, None, {})
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,13 @@ def machines(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Pa
     for name in ("lacking", "stale"):
         interrupted(recipe, root / "0" / name, 2)
     interrupted(recipe, root / "1" / "stale", 5, "seed=7")
+    shutil.copytree(root / "0" / "lacking", root / "0" / "taken")
+    shutil.copytree(root / "1" / "stale", root / "1" / "taken")
     other = toys.make(root / "other", checkpoints, counts={"train": 16, "test": 8})
     shutil.copytree(other.parent / "shards", root / "1" / "other")
+    for machine, n in (("0", 8), ("1", 12)):
+        judged = toys.make(root / f"judged {n}", checkpoints, counts={"train": 24, "val": n})
+        shutil.copytree(judged.parent / "shards", root / machine / "judged")
     for machine in ("0", "1"):
         shutil.copytree(root / machine / "shards", root / machine / "lost")
     (root / "1" / "lost" / "train-000000.tar").unlink()
@@ -62,8 +67,11 @@ def together(machines: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
         "lacking": task("--run", "lacking", "--resume"),
         "stale": task("--run", "stale", "--resume"),
         "fresh": task("--run", "fresh"),
+        "from taken": task("--run", "from taken", "--set", "training.start_from=/proc/self/cwd/taken"),
+        "then loaded": ("train_and_load", (str(machines[0] / "toy.toml"), str(machines[0] / "loaded"))),
         "other recipe": task("--run", "refused", second=("--set", "training.lr=0.5")),
         "other data": task("--run", "refused", second=("--set", "data.shards=other")),
+        "other val": task("--run", "refused", "--set", "data.shards=judged"),
         "lost shard": task("--run", "refused", "--set", "data.shards=lost"),
         "out of step": ("out_of_step", (str(machines[0] / "toy.toml"), str(machines[0] / "apart"))),
     }
@@ -71,22 +79,38 @@ def together(machines: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def alone(machines: list[Path]) -> dict[str, torch.Tensor]:
-    """What one process makes of it without an interruption."""
-    run = machines[0] / "alone"
-    done = CliRunner().invoke(main, ["train", str(machines[0] / "toy.toml"), "--run", str(run)])
-    assert done.exit_code == 0, done.output
+def alone(machines: list[Path]) -> dict[str, dict[str, torch.Tensor]]:
+    """What one process makes of it without an interruption, from nothing and from the first one's run."""
+    started = ["--set", f"training.start_from={machines[0] / 'taken'}"]
+    found = {}
+    for name, more in (("alone", []), ("alone from taken", started)):
+        words = ["train", str(machines[0] / "toy.toml"), "--run", str(machines[0] / name), *more]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, done.output
+        found[name] = adapter(machines[0] / name)
+    return found
+
+
+def adapter(run: Path) -> dict[str, torch.Tensor]:
+    """A run's learned tensors after its last step."""
     return load_file(run / "checkpoints" / "step-00000006" / "adapter.safetensors")
 
 
-@pytest.mark.parametrize("name", ["lacking", "stale", "fresh"])
+@pytest.mark.parametrize(
+    ("name", "as_if"),
+    [("lacking", "alone"), ("stale", "alone"), ("fresh", "alone"), ("from taken", "alone from taken")],
+)
 def test_the_second_machines_disk_decides_nothing(
-    name: str, machines: list[Path], together: dict[str, list[Any]], alone: dict[str, torch.Tensor]
+    name: str,
+    as_if: str,
+    machines: list[Path],
+    together: dict[str, list[Any]],
+    alone: dict[str, dict[str, torch.Tensor]],
 ) -> None:
     assert [code for code, _ in together[name]] == [0, 0], together[name]
-    found = load_file(machines[0] / name / "checkpoints" / "step-00000006" / "adapter.safetensors")
-    assert found.keys() == alone.keys()
-    for key, tensor in alone.items():
+    found = adapter(machines[0] / name)
+    assert found.keys() == alone[as_if].keys()
+    for key, tensor in alone[as_if].items():
         torch.testing.assert_close(found[key], tensor, rtol=1e-3, atol=1e-5)
 
 
@@ -95,6 +119,7 @@ def test_the_second_machines_disk_decides_nothing(
     [
         ("other recipe", "has another recipe value of training.lr than process 0"),
         ("other data", "has another set of training samples than process 0"),
+        ("other val", "has another set of validation samples than process 0"),
         ("lost shard", "train-000000.tar"),
     ],
 )
@@ -105,6 +130,13 @@ def test_what_differs_between_machines_is_refused_by_all_of_them(
         assert code == 2, output
         assert says in output
     assert not (machines[0] / "refused").exists()
+
+
+def test_none_loads_a_run_before_the_first_has_saved_it(
+    machines: list[Path], together: dict[str, list[Any]]
+) -> None:
+    saved = adapter(machines[0] / "loaded")["head.bias"].tolist()
+    assert together["then loaded"] == [saved, saved]
 
 
 def test_processes_at_different_steps_do_not_train_on(together: dict[str, list[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What a training begins with: another run's tensors, or a head start on the right samples."""
+"""What a training begins with: a head start on the right samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 from golden import (
     ALONE,
-    CLASSES,
     MODEL,
     TRAINING,
     A,
@@ -26,14 +25,10 @@ from golden import (
 from reference import Sample, _encode_row, no_dropout
 from torch import Tensor
 
-from u2a.errors import CheckpointError
 from u2a.method.head_start import FrozenTokens
-from u2a.method.model import U2A
 from u2a.recipe.file import load_recipe
-from u2a.runs.build import build_model
-from u2a.runs.checkpoint import adapter_state, describe_modalities, save_checkpoint
+from u2a.runs.checkpoint import adapter_state
 from u2a.runs.folder import Run
-from u2a.runs.start_from import take_adapter
 from u2a.training import before_steps as module
 from u2a.training.trainer import Trainer
 
@@ -55,84 +50,6 @@ def trainer(case: Case, folder: Path, data: Any, *sets: str) -> Trainer:
     made = Trainer(recipe, Run(folder / "run"), ALONE)
     made.run.create(recipe)
     return made
-
-
-# --- another run's adapter ---
-
-
-@pytest.fixture(scope="module")
-def source(
-    golden_data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, Tensor]]:
-    """A run whose best checkpoint is not its last one, and the best one's tensors."""
-    folder = tmp_path_factory.mktemp("source")
-    recipe = recipe_of(PER_MODALITY, folder, train_only(golden_data["gaps"]))
-    run, model = Run(folder / "run"), build_model(recipe)
-    run.create(recipe)
-    meta = {"classes": list(CLASSES), "modalities": describe_modalities(model)}
-    optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
-    best: dict[str, Tensor] = {}
-    for step in (1, 2):
-        with torch.no_grad():
-            for name, tensor in adapter_state(model).items():
-                tensor.copy_(torch.full_like(tensor, step + len(name) / 100))
-        best = best or {name: tensor.clone() for name, tensor in adapter_state(model).items()}
-        save_checkpoint(run.checkpoints, step, model, optimizer, meta, best=step == 1)
-    return run.folder, best
-
-
-def begun(source: Path, case: Case, folder: Path, data: Any, classes: tuple[str, ...]) -> tuple[U2A, str, bool]:
-    model = build_model(recipe_of(case, folder, data))
-    return model, *take_adapter(str(source), model, list(classes))
-
-
-def test_the_best_checkpoints_tensors_are_taken(
-    source: tuple[Path, dict[str, Tensor]], golden_data: dict[str, Path], tmp_path: Path
-) -> None:
-    model, said, whole = begun(source[0], PER_MODALITY, tmp_path, train_only(golden_data["gaps"]), CLASSES)
-    assert whole
-    assert f"{len(source[1])} of {len(source[1])} tensors" in said
-    scales = {f"read_outs.{kind}.{m}.mean" for kind in ("scales", "sources") for m in "ab"}
-    assert scales | {name.replace("mean", "scale") for name in scales} <= source[1].keys()
-    assert {"read_outs.gate", "head.decay_M"} <= source[1].keys()
-    for name, tensor in adapter_state(model).items():
-        assert torch.equal(tensor, source[1][name]), name
-
-
-def test_what_does_not_fit_is_begun_anew(
-    source: tuple[Path, dict[str, Tensor]], golden_data: dict[str, Path], tmp_path: Path
-) -> None:
-    """Classes in another order have another head, a modality with another rank another LoRA."""
-    case = {**PER_MODALITY, "model": {**PER_MODALITY["model"], "lora_rank": 2}}
-    data, classes = train_only(golden_data["gaps"]), CLASSES[::-1]
-    fresh = adapter_state(build_model(recipe_of(case, tmp_path / "fresh", data)))
-    model, said, whole = begun(source[0], case, tmp_path, data, classes)
-    assert not whole
-    assert said.endswith("begun anew: a, b, head")
-    for name, tensor in adapter_state(model).items():
-        anew = name.startswith("head.") or "lora" in name
-        assert torch.equal(tensor, fresh[name] if anew else source[1][name]), name
-
-
-def test_another_encoder_is_refused(
-    source: tuple[Path, dict[str, Tensor]], golden_data: dict[str, Path], tmp_path: Path
-) -> None:
-    case = {
-        **PER_MODALITY,
-        "modalities": {**PER_MODALITY["modalities"], "b": {**B, "frames": True, "weights": 9}},
-    }
-    with pytest.raises(CheckpointError, match="its b has another weights of the encoder"):
-        begun(source[0], case, tmp_path, train_only(golden_data["gaps"]), CLASSES)
-
-
-def test_no_head_start_over_what_was_taken_whole(
-    source: tuple[Path, dict[str, Tensor]], golden_data: dict[str, Path], tmp_path: Path
-) -> None:
-    made = trainer(PER_MODALITY, tmp_path, train_only(golden_data["gaps"]), f"training.start_from={source[0]}")
-    made._begin()
-    for name, tensor in adapter_state(made.model).items():
-        assert torch.equal(tensor, source[1][name]), name
-    assert (made.run.checkpoints / "LAST").read_text().strip() == "step-00000000"
 
 
 # --- the head start's samples ---

@@ -108,7 +108,8 @@ class TrainingSection(Section):
         5, ge=0, description="epochs without a better validation after which training ends; 0 = never"
     )
     start_from: PathOrUrl | None = Field(
-        None, description="a run folder whose adapter this training begins with, as far as it fits"
+        None,
+        description="a run, here or at an address, whose adapter training begins with, as far as it fits",
     )
     save_minutes: float = Field(
         10.0,

@@ -100,7 +100,7 @@ def share_state(model: U2A, optimizer: torch.optim.Optimizer, place: World) -> N
     """Give every process the first one's learned tensors, statistics and optimizer state."""
     if place.size == 1:
         return
-    share_tensors(adapter_state(model).values(), place)
+    share_adapter(model, place)
     mine = {key: value.cpu() for key, value in optimizer_state(model, optimizer).items()}
     parameters = dict(learnable(model))
     for key, value in told_by_first(lambda: mine, place).items():
@@ -108,6 +108,11 @@ def share_state(model: U2A, optimizer: torch.optim.Optimizer, place: World) -> N
         parameter = parameters[name]
         device = value.device if entry == "step" else parameter.device
         optimizer.state[parameter][entry] = value.to(device)
+
+
+def share_adapter(model: U2A, place: World) -> None:
+    """Give every process the first one's learned tensors and statistics."""
+    share_tensors(adapter_state(model).values(), place)
 
 
 def encoders_of(model: U2A) -> dict[str, Any]:

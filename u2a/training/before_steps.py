@@ -22,7 +22,7 @@ from u2a.method.model import U2A
 from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
 from u2a.recipe.sections import Recipe, TrainingSection
 from u2a.runs.start_from import take_adapter
-from u2a.training.agreement import told_by_first
+from u2a.training.agreement import share_adapter, told_by_first
 from u2a.training.data import TrainingData
 
 #: Tokens kept in memory for the fit; beyond it, samples are drawn.
@@ -38,7 +38,9 @@ def begin(model: U2A, data: TrainingData, recipe: Recipe, place: World, folder: 
     """Take another run's adapter or make the head start, as the recipe says; yields what is to be told."""
     whole = False
     if recipe.training.start_from:
-        said, whole = take_adapter(recipe.training.start_from, model, list(recipe.task.classes))
+        start, classes = recipe.training.start_from, list(recipe.task.classes)
+        said, whole = told_by_first(lambda: take_adapter(start, model, classes), place)
+        share_adapter(model, place)
         yield said
     if model.read_outs is not None and recipe.training.head_start and not whole:
         yield from head_start(model, data, recipe, place, folder).lines()

@@ -91,6 +91,14 @@ class TrainingData(ABC):
         return False
 
     @property
+    def identities(self) -> dict[str, str | None]:
+        """What each process must have the same of, by what people call it."""
+        return {
+            "set of training samples": self.fingerprint,
+            "set of validation samples": self.validation_fingerprint,
+        }
+
+    @property
     def validation_fingerprint(self) -> str | None:
         """The identity of what is validated on; None where nothing is."""
         return None if self._validation is None else self._validation.fingerprint

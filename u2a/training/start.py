@@ -84,8 +84,8 @@ def _train(recipe: Recipe, run: Run, place: World, report: Report | None) -> boo
     if unfinished := not trainer.finished:
         trainer.fit()
         trainer.frozen.discard()
+    told_by_first(lambda: _send(run), place)  # until the run is whole, none leaves: it may be loaded next
     if place.main:
-        _send(run)
         out.print(f"done; score it with: u2a eval {run}")
     return unfinished
 

@@ -59,8 +59,7 @@ class Trainer:
         self.total = training.epochs * self.plan.steps_per_epoch
 
         self.model = agreement.made_by_all(lambda: build_model(recipe), place).to(place.device)
-        same = {"set of training samples": self.data.fingerprint, **agreement.encoders_of(self.model)}
-        agreement.hold_together(same, place)
+        agreement.hold_together({**self.data.identities, **agreement.encoders_of(self.model)}, place)
         self.objective = build_objective(self.model, recipe, place, self.data.class_weights)
         self.frozen = FrozenBlocks(recipe, self.model, self.data, run.folder, place)
         self.parameters = [parameter for _, parameter in checkpoint.learnable(self.model)]
