@@ -65,3 +65,11 @@ def test_half_a_line_of_the_log_is_passed_over_and_forgotten(tmp_path: Path) -> 
     run.forget_after(2)
     assert [line["step"] for line in run.lines("train")] == [1, 2]
     assert run.lines("validation") == []
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3:///runs/x", "gs:///", "file://", "file:///"])
+def test_an_address_without_a_bucket_is_no_folder_called_so(address: str) -> None:
+    """What ``s3://$BUCKET/runs/x`` is where the variable is not set."""
+    with pytest.raises(U2AError, match="names no bucket"):
+        Run(address)
+    assert str(Run("s3://bucket/runs/x/")) == "s3://bucket/runs/x"

@@ -37,9 +37,12 @@ class Elsewhere:
     """
 
     def __init__(self, address: str) -> None:
-        scheme = address.split("://")[0].lower()
+        scheme, _, rest = address.partition("://")
+        scheme = scheme.lower()
         if scheme not in (*URL_SCHEMES, "file"):
             raise U2AError(f"{address}: {scheme}:// is not a supported address of runs; s3:// and gs:// are")
+        if not rest.strip("/") or (rest.startswith("/") and scheme not in ("file", "memory")):
+            raise U2AError(f"{address}: names no bucket; an address of a run is s3://BUCKET/FOLDER")
         self.address = address.rstrip("/")
         name = re.sub(r"[^\w.-]", "_", self.address.rpartition("/")[2])[:60]
         key = hashlib.sha256(self.address.encode()).hexdigest()[:12]
