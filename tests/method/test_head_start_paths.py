@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from u2a.method.head_start import FrozenTokens, fit_head_start, joint, probes
 from u2a.method.head_start.joint import Patterns, fit_head, minimise_head
@@ -92,16 +93,56 @@ def test_what_a_head_held_before_changes_nothing() -> None:
         assert torch.equal(tensor, found[1][name]), name
 
 
-@pytest.mark.parametrize("lacking", ["train", "validation"])
-def test_a_modality_that_one_side_lacks_has_no_probe(lacking: str) -> None:
-    """It gets the weakest decay: the joint fit's factor is what strengthens it."""
+def test_a_modality_that_no_training_sample_has_has_no_probe() -> None:
     train, val = drawn(20, 0), drawn(20, 1)
-    (train if lacking == "train" else val).present_NM[:, 0] = False
+    train.present_NM[:, 0] = False
     read_outs, head, summary = prepared(train)
     choose_read_outs(read_outs, head, train, val, "auto", summary)
     assert set(summary.probe_losses["a"].values()) == {math.inf}
     assert summary.decays["a"] == DECAYS[-1]
     assert math.isfinite(min(summary.probe_losses["b"].values()))
+
+
+@pytest.mark.parametrize("few", [0, 5])
+def test_training_samples_choose_for_a_modality_that_few_validation_samples_have(few: int) -> None:
+    """A fifth of those that have it, drawn by the seed; five samples, or none, would choose at random."""
+    train, val = drawn(60, 0), drawn(60, 1)
+    train.present_NM[50:, 0] = False
+    val.present_NM[few:, 0] = False
+    choose_read_outs(*prepared(train)[:2], train, val, "auto", summary := Summary(), 3)
+    place = torch.randperm(50, generator=torch.Generator().manual_seed(3))
+    read_outs, head, by_hand = prepared(train)
+    decay, losses = {}, {}
+    for kind in probes.READ_OUTS:
+        set_scale(read_outs, 0, train, kind)
+        sides = train.rows(place[10:].sort()[0]), train.rows(place[:10])
+        losses[kind], decay[kind] = probes._probe(read_outs, head, 0, *sides)
+    best = min(losses, key=losses.__getitem__)
+    assert summary.probe_losses["a"] == pytest.approx(losses)
+    assert (summary.read_outs["a"], summary.decays["a"]) == (best, decay[best])
+    choose_read_outs(read_outs, head, train, val, "auto", by_hand, 4)
+    assert by_hand.decays["b"] == summary.decays["b"], "sixty validation samples have it: nothing is drawn"
+    assert by_hand.probe_losses["a"] != summary.probe_losses["a"]
+
+
+def test_a_modality_counts_by_the_share_of_samples_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its decay too, as scikit-learn has it with columns that are longer by the root: a tenth have the first.
+
+    No sample has both, so that the loss over all patterns is the plain one.
+    """
+    train = drawn(200, 0)
+    train.present_NM.copy_(torch.eye(2, dtype=torch.bool)[(torch.arange(200) % 10 > 0).long()])
+    monkeypatch.setattr(joint, "FACTORS", (1.0,))
+    read_outs, head, summary = prepared(train)
+    summary.decays = dict.fromkeys(NAMES, decay := 3e-3)
+    fit_head(read_outs, head, train, train, summary)
+    assert summary.decays == pytest.approx({"a": 0.1 * decay, "b": 0.9 * decay})
+    own = [read_outs.own(m, train.tokens[m]) * train.present_NM[:, m, None] for m in range(2)]
+    x = torch.cat([own[0] / 0.1**0.5, own[1] / 0.9**0.5], 1) / read_outs.width**0.5
+    reference = LogisticRegression(C=1 / (2 * 200 * decay), tol=1e-8, max_iter=1000).fit(x, train.target)
+    with torch.no_grad():
+        mine = sum(o @ w.T for o, w in zip(own, head.each_weight(), strict=True)) / read_outs.width**0.5
+    assert (mine + head.bias).softmax(1).detach().numpy() == pytest.approx(reference.predict_proba(x), abs=5e-3)
 
 
 def test_where_no_proxy_could_be_fitted_none_stands_in() -> None:

@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import torch
 
-from u2a.method.head_start.frozen import FrozenTokens
+from u2a.method.head_start.frozen import FrozenTokens, divided, too_few
 from u2a.method.head_start.joint import Patterns, fit_head, minimise_head
 from u2a.method.head_start.probes import choose_read_outs, set_scale
 from u2a.method.head_start.proxies import fit_proxies
 from u2a.method.head_start.summary import Summary
 from u2a.method.read_out import ModalityHead, ReadOuts
-
-#: Share of the training samples that choices are made on where there is no validation data.
-HELD_SHARE = 0.2
-#: Fewer validation samples than these pick at random: a larger part of the training samples chooses better.
-FEWEST = 30
 
 
 def fit_head_start(
@@ -33,20 +28,18 @@ def fit_head_start(
 
     Args:
         train: tokens of the training samples, on the modules' device, float32.
-        validation: what choices are made on; None, or fewer than `FEWEST` and than a fifth of the training
-            samples, holds out that fifth for the choices, and fits on all of them afterwards.
+        validation: what choices are made on; None, or fewer than 30 and than a fifth of the training samples,
+            holds out that fifth for the choices, and fits on all of them afterwards. Likewise a modality's own
+            choices, where so few validation samples have it.
         read_out: ``cls``, ``mean`` or ``both`` for every modality, or ``auto``.
     """
     n = 0 if validation is None else len(validation.target)
-    summary = Summary(held_out=n < FEWEST and n < HELD_SHARE * len(train.target))
+    summary = Summary(held_out=too_few(n, len(train.target)))
     fit_on = train
     if validation is None or summary.held_out:
-        held_N = torch.zeros(len(train.target), dtype=torch.bool, device=train.target.device)
-        order = torch.randperm(len(held_N), generator=torch.Generator().manual_seed(seed))
-        held_N[order[: max(1, round(HELD_SHARE * len(held_N)))].to(held_N.device)] = True
-        fit_on, validation = train.rows(~held_N), train.rows(held_N)
+        fit_on, validation = divided(train, seed)
     with torch.enable_grad():
-        choose_read_outs(read_outs, head, fit_on, validation, read_out, summary)
+        choose_read_outs(read_outs, head, fit_on, validation, read_out, summary, seed)
         fit_proxies(read_outs, fit_on, validation, summary)
         fit_head(read_outs, head, fit_on, validation, summary)
         if summary.held_out:

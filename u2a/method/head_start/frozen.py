@@ -15,6 +15,10 @@ from u2a.method.read_out import ReadOuts, ReadTokens
 
 #: Worse than the best so far by this factor: stop walking down a path.
 PATIENCE = 1.02
+#: Share of the training samples that choices are made on where there is no validation data.
+HELD_SHARE = 0.2
+#: Fewer validation samples than these pick at random: a larger part of the training samples chooses better.
+FEWEST = 30
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,19 @@ class FrozenTokens:
         """The chosen samples only (bool or places)."""
         tokens = tuple(ReadTokens(*(part[chosen_N] for part in one)) for one in self.tokens)
         return replace(self, tokens=tokens, present_NM=self.present_NM[chosen_N], target=self.target[chosen_N])
+
+
+def too_few(validation: int, train: int) -> bool:
+    """Whether so many validation samples choose worse than a part of so many training samples."""
+    return validation < FEWEST and validation < HELD_SHARE * train
+
+
+def divided(train: FrozenTokens, seed: int) -> tuple[FrozenTokens, FrozenTokens]:
+    """What is fitted on, and the part that choices are made on."""
+    held_N = torch.zeros(len(train.target), dtype=torch.bool, device=train.target.device)
+    order = torch.randperm(len(held_N), generator=torch.Generator().manual_seed(seed))
+    held_N[order[: max(1, round(HELD_SHARE * len(held_N)))].to(held_N.device)] = True
+    return train.rows(~held_N), train.rows(held_N)
 
 
 def own_read_out(read_outs: ReadOuts, m: int, side: FrozenTokens) -> Tensor:

@@ -82,9 +82,14 @@ class Patterns:
 def fit_head(
     read_outs: ReadOuts, head: ModalityHead, train: FrozenTokens, validation: FrozenTokens, summary: Summary
 ) -> None:
-    """The joint fit: a common factor on the decays, and whether proxies stand in, by validation loss."""
+    """The joint fit: a common factor on the decays, and whether proxies stand in, by validation loss.
+
+    A probe's loss is the mean of the samples that have its modality, which is of that share in the joint loss:
+    so is its decay.
+    """
     fitted, judged = Patterns(read_outs, train), Patterns(read_outs, validation)
-    decays_M = [summary.decays[name] for name in read_outs.names]
+    shares_M = train.present_NM.double().mean(0).tolist()
+    decays_M = [summary.decays[name] * share for name, share in zip(read_outs.names, shares_M, strict=True)]
     best: tuple[float, float, float, dict[str, Tensor]] | None = None
     for gate in (0.0, 1.0) if read_outs.proxies else (0.0,):
         reached = float("inf")
@@ -101,7 +106,7 @@ def fit_head(
             reached = min(reached, loss)
     assert best is not None
     summary.loss, factor, summary.gate = best[:3]
-    summary.decays = {name: decay * factor for name, decay in summary.decays.items()}
+    summary.decays = {name: d * factor for name, d in zip(read_outs.names, decays_M, strict=True)}
     head.load_state_dict(best[3])
     cast(Tensor, read_outs.gate).fill_(summary.gate)
 

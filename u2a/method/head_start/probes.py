@@ -11,7 +11,15 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from u2a.method.head_start.frozen import PATIENCE, FrozenTokens, minimise, own_read_out, statistics
+from u2a.method.head_start.frozen import (
+    PATIENCE,
+    FrozenTokens,
+    divided,
+    minimise,
+    own_read_out,
+    statistics,
+    too_few,
+)
 from u2a.method.head_start.summary import Summary
 from u2a.method.losses import task_losses
 from u2a.method.read_out import ModalityHead, ReadOuts, Scale, both
@@ -29,21 +37,34 @@ def choose_read_outs(
     validation: FrozenTokens,
     read_out: str,
     summary: Summary,
+    seed: int = 0,
 ) -> None:
-    """Each modality's read-out and decay, by the validation loss of its own linear probe."""
+    """Each modality's read-out and decay, by the validation loss of its own linear probe.
+
+    Where too few validation samples have a modality, a part of the training samples that do chooses.
+    """
     kinds = tuple(READ_OUTS) if read_out == "auto" else (read_out,)
     for m, name in enumerate(read_outs.names):
         losses: dict[str, float] = {}
         best: tuple[float, float, str] | None = None
+        sides = _having(m, train, validation, seed)
         for kind in kinds:
             set_scale(read_outs, m, train, kind)
-            loss, decay = _probe(read_outs, head, m, train, validation)
+            loss, decay = _probe(read_outs, head, m, *sides)
             losses[kind] = loss
             best = min(best or (loss, decay, kind), (loss, decay, kind))
         assert best is not None
         set_scale(read_outs, m, train, best[2])
         summary.read_outs[name], summary.decays[name] = best[2], best[1]
         summary.probe_losses[name] = losses
+
+
+def _having(
+    m: int, train: FrozenTokens, validation: FrozenTokens, seed: int
+) -> tuple[FrozenTokens, FrozenTokens]:
+    """The samples of both sides that have modality m; of few on the other side, both are training samples."""
+    own, judged = (side.rows(side.present_NM[:, m]) for side in (train, validation))
+    return divided(own, seed) if too_few(len(judged.target), len(own.target)) else (own, judged)
 
 
 def set_scale(read_outs: ReadOuts, m: int, train: FrozenTokens, kind: str) -> None:
@@ -57,14 +78,13 @@ def set_scale(read_outs: ReadOuts, m: int, train: FrozenTokens, kind: str) -> No
 def _probe(
     read_outs: ReadOuts, head: ModalityHead, m: int, train: FrozenTokens, validation: FrozenTokens
 ) -> tuple[float, float]:
-    """The lowest validation loss of a linear probe of modality m along the path of decays, and its decay."""
-    sides = []
-    for side in (train, validation):
-        there_N = side.present_NM[:, m]
-        sides.append(
-            (own_read_out(read_outs, m, side.rows(there_N)) / read_outs.width**0.5, side.target[there_N])
-        )
-    (x_NF, y), (x_val, y_val) = sides
+    """The lowest validation loss of a linear probe of modality m along the path of decays, and its decay.
+
+    All samples of both sides have it.
+    """
+    (x_NF, y), (x_val, y_val) = (
+        (own_read_out(read_outs, m, side) / read_outs.width**0.5, side.target) for side in (train, validation)
+    )
     best = (float("inf"), DECAYS[-1])
     if not len(y) or not len(y_val):
         return best
