@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 import u2a
 from u2a.contract.modality import ModalitySpec, Tokens
+from u2a.encoders.loading import transformers_class
 from u2a.errors import U2AError
 from u2a.method.adapters import inject_lora, lora_parameters, share_frozen
 from u2a.method.branch import class_token
@@ -188,10 +189,18 @@ VIDEOS: dict[str, tuple[str, dict]] = {
     ),
 }
 TABLES = {"image": IMAGES, "text": TEXTS, "audio": SOUNDS, "video": VIDEOS}
+
+
+def _lacked(class_name: str) -> bool:
+    try:
+        transformers_class(class_name)
+    except U2AError:
+        return True
+    return False
+
+
 #: Older releases of transformers lack some of the classes.
-LACKED = {
-    name for table in TABLES.values() for name, (class_name, _) in table.items() if not hasattr(hf, class_name)
-}
+LACKED = {name for table in TABLES.values() for name, (class_name, _) in table.items() if _lacked(class_name)}
 ALL = [(spec, name) for spec in (IMAGE, TEXT, AUDIO, VIDEO) for name in TABLES[spec.name] if name not in LACKED]
 #: Their own forward pass norms the class token only.
 UNNORMED = ("clip_vision_model", "metaclip_2_vision_model")

@@ -7,7 +7,9 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import ModuleType
 
 import huggingface_hub
 import pytest
@@ -23,6 +25,7 @@ from u2a.cli.main import main
 from u2a.contract.modality import ModalitySpec
 from u2a.encoders.blocks import lora_targets
 from u2a.encoders.convert import convert_checkpoint
+from u2a.encoders.loading import transformers_class
 from u2a.errors import CheckpointError, U2AError
 from u2a_audio.spec import AUDIO
 from u2a_image.spec import IMAGE
@@ -329,6 +332,16 @@ def test_plugins_import_without_torch_or_transformers():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_what_transformers_warns_of_on_import_reaches_nobody(monkeypatch):
+    class Old(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            warnings.warn("a module behind it calls what is deprecated", FutureWarning, stacklevel=2)
+            return hf.BertModel
+
+    monkeypatch.setitem(sys.modules, "transformers", Old("transformers"))
+    assert transformers_class("BertModel") is hf.BertModel  # warnings are errors here
 
 
 def test_building_on_meta_first_leaves_no_meta_constants_behind(checkpoints):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -31,7 +32,8 @@ def transformers_class(name: str) -> type[PreTrainedModel]:
     """A class of transformers by name.
 
     Its module is imported with tensors on the CPU even where the caller builds on another device: some
-    modules behind it make constants on import, and these must not become meta tensors for good.
+    modules behind it make constants on import, and these must not become meta tensors for good. What it warns
+    of on import (of torch's deprecated functions, say) is the library's own affair.
 
     Raises:
         U2AError: the installed transformers has no such class.
@@ -39,7 +41,8 @@ def transformers_class(name: str) -> type[PreTrainedModel]:
     import torch
     import transformers
 
-    with torch.device("cpu"):
+    with torch.device("cpu"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         found: Any = getattr(transformers, name, None)
     if found is None:
         raise U2AError(
