@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -161,11 +162,12 @@ def _missing(folder: Path) -> Iterator[Row]:
 
 
 def _lengths(folder: Path) -> Iterator[Row]:
-    """Texts as long as those of movies: 65 tokens in the mean, cut at 128."""
+    """Texts as long as those of movies, cut at 128; four batches of sixteen, as long as all in the mean."""
     draw = np.random.default_rng(0)
     length_N = np.clip(draw.lognormal(3.95, 0.75, 256), 8, 128).round()
     order = draw.permutation(256)
-    by_length = grouped(order, length_N, 16, np.array([256]), draw)
+    by_length = _as_long_as_all(grouped(order, length_N, 16, np.array([256]), draw), length_N)
+    order = _as_long_as_all(order, length_N)
     encoders = [dinov2_small(), minilm()]
     ours = Ours(encoders, folder)
     torch.manual_seed(1)
@@ -173,7 +175,7 @@ def _lengths(folder: Path) -> Iterator[Row]:
 
     def steps(places: np.ndarray) -> None:
         for start in range(0, 64, 16):
-            lengths = torch.from_numpy(length_N[places[start * 4 : start * 4 + 16]]).long()
+            lengths = torch.from_numpy(length_N[places[start : start + 16]]).long()
             mask = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
             texts = {"input_ids": torch.randint(5, 1000, mask.shape), "attention_mask": mask}
             ours.step(ours.named([pictures, texts]), target)
@@ -182,3 +184,11 @@ def _lengths(folder: Path) -> Iterator[Row]:
     yield beside(
         name, lambda: steps(by_length), "in any order", lambda: steps(order), ">= 1.3 x faster", faster=True
     )
+
+
+def _as_long_as_all(places: np.ndarray, length_N: np.ndarray) -> np.ndarray:
+    """Places of the four batches whose padded lengths come nearest, in the mean, to those of all."""
+    batches = places.reshape(-1, 16)
+    padded = length_N[batches].max(1)
+    chosen = min(combinations(range(len(batches)), 4), key=lambda c: abs(padded[[*c]].mean() - padded.mean()))
+    return batches[[*chosen]].ravel()
