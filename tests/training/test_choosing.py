@@ -61,6 +61,15 @@ def logits_by_hand(network: U2A, side: Encoded, n: int, has: list[int]) -> torch
     return network.head.weight @ fused_D + network.head.bias
 
 
+def losses_by_hand(logits_NC: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
+    """Of each sample, at the best of 20,000 temperatures, for which 1 has one sample's vote."""
+    tried = ((z, logits_NC.double() / z.exp()) for z in torch.linspace(-3, 3, 20_001, dtype=torch.float64))
+    each = (
+        nn.functional.cross_entropy(hot, target_N, reduction="none") + z**2 / len(target_N) for z, hot in tried
+    )
+    return min(each, key=lambda losses_N: float(losses_N.mean()))
+
+
 def score_by_hand(network: U2A, side: Encoded, metric: str, lost: int | None) -> float | None:
     """Of the samples that keep something without a modality; None if none does."""
     kept = [
@@ -72,9 +81,8 @@ def score_by_hand(network: U2A, side: Encoded, metric: str, lost: int | None) ->
         return None
     logits_NC = torch.stack([logits_by_hand(network, side, n, has) for n, has in kept])
     target_N, p_NC = side.target[[n for n, _ in kept]], logits_NC.softmax(1)
-    if metric == "loss":  # at the best of 20,000 temperatures, for which 1 has one sample's vote
-        tried = ((z, logits_NC.double() / z.exp()) for z in torch.linspace(-3, 3, 20_001, dtype=torch.float64))
-        return min(float(nn.functional.cross_entropy(hot, target_N) + z**2 / len(kept)) for z, hot in tried)
+    if metric == "loss":
+        return float(losses_by_hand(logits_NC, target_N).mean())
     right_N = p_NC.argmax(1) == target_N if metric == "accuracy" else 1 - p_NC.gather(1, target_N[:, None])
     return float(right_N.float().mean())
 
@@ -103,6 +111,20 @@ def test_a_checkpoint_is_judged_by_the_patterns_that_select_on_names(
     assert metric == "loss" or found.scores[metric] == pytest.approx(each[0], abs=1e-6)
     if present is GAPS:  # else the case would not tell one choice from another
         assert len(set(wanted.values())) == 3
+
+
+def test_a_sample_adds_its_part_of_the_loss_of_each_pattern_that_leaves_it_anything(network: U2A) -> None:
+    task = TaskSection.model_validate({"classes": CLASSES}, context={"plugins": registry()})
+    side = encoded(GAPS, torch.tensor([0, 1, 2, 0, 1, 1, 2]))
+    wanted_N = torch.zeros(7, dtype=torch.float64)
+    for lost in (None, 0, 1, 2):
+        has = {n: [m for m in range(3) if GAPS[n][m] and m != lost] for n in range(7)}
+        able = [n for n in range(7) if has[n]]
+        logits_NC = torch.stack([logits_by_hand(network, side, n, has[n]) for n in able])
+        wanted_N[able] += losses_by_hand(logits_NC, side.target[able]) / len(able) / 4
+    found = judge(network, side, task)
+    assert found.losses_N is not None
+    torch.testing.assert_close(found.losses_N, wanted_N, atol=1e-5, rtol=1e-4)
 
 
 def test_of_two_modalities_each_is_missed_once() -> None:

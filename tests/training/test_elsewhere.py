@@ -92,7 +92,8 @@ def test_a_run_in_a_store_is_that_of_a_folder_and_read_anywhere(
     found = keys(store, "runs/whole")
     last = store.get_object(Bucket="work", Key="runs/whole/checkpoints/LAST")["Body"].read().decode().strip()
     best = store.get_object(Bucket="work", Key="runs/whole/checkpoints/BEST")["Body"].read().decode().strip()
-    files = ("adapter.json", "adapter.safetensors", "optimizer.safetensors", "manifest.json")
+    names = ("adapter.json", "adapter.safetensors", "optimizer.safetensors", "training.safetensors")
+    files = (*names, "manifest.json")
     assert found == {
         "recipe.toml",
         "versions.json",

@@ -91,6 +91,7 @@ def test_training_learns_and_the_run_folder_holds_what_it_should(toy: Path, tmp_
         "adapter.safetensors",
         "manifest.json",
         "optimizer.safetensors",
+        "training.safetensors",
     }
     adapter = json.loads((best / "adapter.json").read_text())
     assert adapter["classes"] == list(toys.WORDS)

@@ -127,22 +127,26 @@ def _temperature(data: Iterable[tuple[np.ndarray, np.ndarray]], kind: Kind, comm
     return math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-4}).x)
 
 
-def tempered_loss(logits_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:
-    """Negative log-likelihood at the temperature that makes it least: what calibration cannot mend.
+def tempered_losses(logits_NC: np.ndarray, target: np.ndarray, kind: Kind) -> np.ndarray:
+    """Each sample's loss (N) at the temperature that makes their mean least: what calibration cannot mend.
 
     With what that temperature costs (`PRIOR_COMMON`): few samples that are all right have no loss at its bound.
     """
     temperature = _temperature([(logits_NC, target)], kind, None)
     cost = PRIOR_COMMON * math.log(temperature) ** 2 / len(target)
-    return negative_log_likelihood(logits_NC / temperature, target, kind) + cost
+    return _losses(logits_NC / temperature, target, kind) + cost
 
 
 def negative_log_likelihood(logits_NC: np.ndarray, target: np.ndarray, kind: Kind) -> float:
     """Mean over the samples; for multi-label tasks the mean over the classes of each."""
+    return float(_losses(logits_NC, target, kind).mean())
+
+
+def _losses(logits_NC: np.ndarray, target: np.ndarray, kind: Kind) -> np.ndarray:
     logits_NC = np.asarray(logits_NC, np.float64)
     if kind == "single_label":
-        return float(-log_softmax(logits_NC, axis=1)[np.arange(len(target)), target].mean())
-    return float((np.logaddexp(0, logits_NC) - target * logits_NC).mean())
+        return -log_softmax(logits_NC, axis=1)[np.arange(len(target)), target]
+    return (np.logaddexp(0, logits_NC) - target * logits_NC).mean(1)
 
 
 def _thinned(scores_N: np.ndarray) -> tuple[float, ...]:

@@ -2,12 +2,11 @@
 calibration.
 
 One encoding pays for all: every availability pattern is a pass of the head. Shape suffixes: N samples, C
-classes.
+classes, P patterns.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from u2a.evaluation.calibration import Calibration
-from u2a.evaluation.calibration_fit import fit_calibration, tempered_loss
+from u2a.evaluation.calibration_fit import fit_calibration, tempered_losses
 from u2a.evaluation.encoding import Encoded
 from u2a.evaluation.scenarios import Pattern, patterns
 from u2a.evaluation.scoring import Scorer, classify
@@ -31,11 +30,13 @@ class Validation:
         scores: metric to value on the data as it is.
         selected: what `task.select_on` makes of the losses or scores by pattern (`task.select_by`).
         calibration: temperatures, thresholds and conformal scores of every pattern.
+        losses_N: what each sample adds to `selected`, where that is a loss.
     """
 
     scores: dict[str, float]
     selected: float
     calibration: Calibration
+    losses_N: Tensor | None = None
 
 
 def judge(model: U2A, encoded: Encoded, task: TaskSection) -> Validation:
@@ -43,12 +44,13 @@ def judge(model: U2A, encoded: Encoded, task: TaskSection) -> Validation:
     scorer = Scorer(model, encoded, task)
     whole = scorer.drop().scores
     left = _left(encoded.present_NM)
-    if task.selects_by_loss:
-        values = [_loss(model, encoded, present_NM, task) for present_NM in left]
-    else:
-        values = [scorer.keep(present_NM).scores[task.selection_metric] for present_NM in left]
     found = fit_calibration(model.names, pattern_logits(model, encoded), task.kind)
-    return Validation(whole, _selected(values, task), found)
+    if not task.selects_by_loss:
+        values_P = np.array([scorer.keep(present_NM).scores[task.selection_metric] for present_NM in left])
+        return Validation(whole, float(values_P[_counted(values_P, task)].mean()), found)
+    losses_PN = np.stack([_losses(model, encoded, present_NM, task) for present_NM in left])
+    losses_N = losses_PN[_counted(losses_PN.sum(1), task)].mean(0)
+    return Validation(whole, float(losses_N.sum()), found, torch.from_numpy(losses_N))
 
 
 def _left(present_NM: Tensor) -> list[Tensor]:
@@ -57,20 +59,23 @@ def _left(present_NM: Tensor) -> list[Tensor]:
     return [left_NM for left_NM in (present_NM, *(present_NM & ~gone_M for gone_M in each)) if left_NM.any()]
 
 
-def _loss(model: U2A, encoded: Encoded, present_NM: Tensor, task: TaskSection) -> float:
-    """Of the samples that have anything left."""
-    usable_N = present_NM.any(1)
+def _losses(model: U2A, encoded: Encoded, present_NM: Tensor, task: TaskSection) -> np.ndarray:
+    """What each sample (N) adds to the mean loss of those that have anything left."""
+    usable_N = present_NM.any(1).numpy()
     logits_NC = classify(model, encoded, present_NM)[usable_N]
-    return tempered_loss(logits_NC.numpy(), encoded.target[usable_N].numpy(), task.kind)
+    losses_N = np.zeros(len(usable_N))
+    losses_N[usable_N] = tempered_losses(logits_NC.numpy(), encoded.target[usable_N].numpy(), task.kind)
+    return losses_N / usable_N.sum()
 
 
-def _selected(values: list[float], task: TaskSection) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    if not known or task.select_on == "complete":
-        return values[0]
+def _counted(values_P: np.ndarray, task: TaskSection) -> np.ndarray:
+    """The patterns whose mean picks, of the data as it is and each modality missing."""
+    known = np.flatnonzero(~np.isnan(values_P))
+    if not len(known) or task.select_on == "complete":
+        return np.array([0])
     if task.select_on == "worst":
-        return min(known) if task.selects_highest else max(known)
-    return sum(known) / len(known)
+        return known[[values_P[known].argmin() if task.selects_highest else values_P[known].argmax()]]
+    return known
 
 
 def pattern_logits(model: U2A, encoded: Encoded) -> dict[Pattern, tuple[np.ndarray, np.ndarray]]:

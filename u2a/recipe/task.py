@@ -53,7 +53,8 @@ class TaskSection(PluginSection):
     )
     select_by: Literal["loss", "metric"] | None = Field(
         None,
-        description="by what: the loss at its best temperature (few samples suffice to tell losses apart) "
+        description="by what: the loss at its best temperature (few samples suffice to tell losses apart; "
+        "a later one within two standard errors of the lowest is kept, unless the head start's is lower) "
         "or the metric; if left out the loss where neither a metric is named nor one selects for the kind",
     )
 

@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from u2a.common.files import follow_umask, put_folder, sha256_file, sync_file, write_json, write_text
 from u2a.encoders.identity import difference
@@ -55,20 +56,22 @@ def adapter_state(model: U2A) -> dict[str, Tensor]:
 
 
 def save_checkpoint(
-    root: Path, step: int, model: U2A, optimizer: torch.optim.Optimizer, meta: dict[str, Any], *, best: bool
+    root: Path, step: int, model: U2A, optimizer: Optimizer, meta: dict[str, Any], *, best: bool, **more: Tensor
 ) -> Path:
     """Write ``root/step-<step>`` and make it LAST (and BEST); drop what neither names any more.
 
     Args:
         meta: plain JSON values stored in ``adapter.json`` beside the tensors.
+        more: what the training needs to go on, besides the optimizer's state.
 
     Raises:
         CheckpointError: it cannot be written; the ones before are as they were.
     """
     final = root / f"step-{step:08d}"
+    tensors = {"adapter": adapter_state(model), "optimizer": optimizer_state(model, optimizer)}
     try:
         root.mkdir(parents=True, exist_ok=True)
-        _replace(final, step, model, optimizer, meta)
+        _replace(final, {**tensors, "training": more}, {"format": FORMAT, "step": step, **meta})
         for pointer in ("BEST", "LAST") if best else ("LAST",):  # LAST says what the best one was: it goes last
             write_text(root / pointer, final.name + "\n")
     except (OSError, SafetensorError) as error:
@@ -78,23 +81,21 @@ def save_checkpoint(
     return final
 
 
-def _replace(
-    final: Path, step: int, model: U2A, optimizer: torch.optim.Optimizer, meta: dict[str, Any]
-) -> None:
+def _replace(final: Path, tensors: dict[str, dict[str, Tensor]], meta: dict[str, Any]) -> None:
     temporary = final.with_name(f".writing-{secrets.token_hex(4)}")
     temporary.mkdir()  # as the umask has it; tempfile's are the owner's alone
     try:
-        _write(temporary, step, model, optimizer, meta)
+        _write(temporary, tensors, meta)
         put_folder(temporary, final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _write(folder: Path, step: int, model: U2A, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> None:
-    save_file(_plain(adapter_state(model)), folder / "adapter.safetensors")
-    save_file(_plain(optimizer_state(model, optimizer)), folder / "optimizer.safetensors")
-    write_json(folder / "adapter.json", {"format": FORMAT, "step": step, **meta})
+def _write(folder: Path, tensors: dict[str, dict[str, Tensor]], meta: dict[str, Any]) -> None:
+    for name, state in tensors.items():
+        save_file(_plain(state), folder / f"{name}.safetensors")
+    write_json(folder / "adapter.json", meta)
     checksums = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
     for path in folder.iterdir():
         follow_umask(path)  # safetensors' files are their owner's alone
@@ -106,7 +107,7 @@ def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
-def optimizer_state(model: U2A, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_state(model: U2A, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimizer's tensors as ``<entry>/<parameter name>``; parameters without state have no entry."""
     return {
         f"{entry}/{name}": value
@@ -115,8 +116,8 @@ def optimizer_state(model: U2A, optimizer: torch.optim.Optimizer) -> dict[str, T
     }
 
 
-def load_optimizer(folder: Path, model: U2A, optimizer: torch.optim.Optimizer) -> None:
-    """Put a checkpoint's optimizer tensors back."""
+def load_optimizer(folder: Path, model: U2A, optimizer: Optimizer) -> dict[str, Tensor]:
+    """Put a checkpoint's optimizer tensors back; returns what else the training needs."""
     if not (folder / "optimizer.safetensors").is_file():
         raise CheckpointError(f"{folder}: holds no optimizer: it was published for use, not to train on")
     parameters = dict(learnable(model))
@@ -125,6 +126,8 @@ def load_optimizer(folder: Path, model: U2A, optimizer: torch.optim.Optimizer) -
         parameter = parameters[name]
         device = "cpu" if entry == "step" else parameter.device
         optimizer.state[parameter][entry] = tensor.to(device)
+    more = folder / "training.safetensors"  # which older checkpoints do not have
+    return load_file(more) if more.is_file() else {}
 
 
 def current(root: Path, pointer: str) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from u2a.common.distributed import World
 from u2a.common.terminal import console
@@ -18,6 +19,8 @@ from u2a.recipe.task import TaskSection
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
 from u2a.training.data import TrainingData
+
+LEVEL = 2  # standard errors by which a loss must be higher to be worse
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Keeper:
     Attributes:
         saved: step of the last checkpoint; -1 = none yet.
         best: the best validation so far, by ``task.select_on`` and ``select_by``; None = none yet.
+        at_start: the validation before the first step, which no later checkpoint may fall behind; None = none.
+        losses: ``best_N``, what each validation sample adds to `best`, where that is a loss.
         stale: validations since the best one.
     """
 
@@ -91,14 +96,20 @@ class Keeper:
         self.task, self.place, self.facts = task, place, facts
         self.saved, self.stale = -1, 0
         self.best: float | None = None
+        self.at_start: float | None = None
+        self.losses: dict[str, Tensor] = {}
 
     def keep(self, step: int, validation: Validation | None, more: Mapping[str, Any]) -> None:
         """Save after a validation; without one the last checkpoint is the best, a tie goes to the later one."""
         better = validation is None or self._is_better(validation.selected)
-        if validation is not None:
-            self.best = validation.selected if better else self.best
+        level = validation is not None and not better and self._is_level(validation)
+        if validation is not None and better:
+            self.best = validation.selected
+            self.losses = {} if validation.losses_N is None else {"best_N": validation.losses_N}
+        if validation is not None and step == 0:
+            self.at_start = validation.selected
         self.stale = 0 if better else self.stale + 1
-        self.save(step, validation, more, best=better)
+        self.save(step, validation, more, best=better or level)
 
     def save(
         self, step: int, validation: Validation | None, more: Mapping[str, Any], *, best: bool = False
@@ -108,6 +119,7 @@ class Keeper:
             known = {
                 **self.facts.recorded(),
                 "best": self.best,
+                "at_start": self.at_start,
                 "selected_by": self.task.selected_by,
                 "stale": self.stale,
                 "validation": validation.scores if validation else {},
@@ -116,9 +128,8 @@ class Keeper:
                 "classes": list(self.task.classes),
                 "modalities": checkpoint.describe_modalities(self.model),
             }
-            checkpoint.save_checkpoint(
-                self.run.checkpoints, step, self.model, self.optimizer, {**known, **more}, best=best
-            )
+            meta, root = {**known, **more}, self.run.checkpoints
+            checkpoint.save_checkpoint(root, step, self.model, self.optimizer, meta, best=best, **self.losses)
             self._send()
         self.saved = step
 
@@ -140,14 +151,15 @@ class Keeper:
         folder = checkpoint.current(self.run.checkpoints, "LAST")
         meta = checkpoint.load_adapter(folder, self.model)
         self.facts.check(self.run, meta)
-        checkpoint.load_optimizer(folder, self.model, self.optimizer)
+        self.losses = checkpoint.load_optimizer(folder, self.model, self.optimizer)
         return meta
 
     def follow(self, meta: Mapping[str, Any]) -> None:
         """Stand where the checkpoint that `restore` read was saved."""
         self.saved, self.best, self.stale = meta["step"], meta["best"], meta.get("stale", 0)
+        self.at_start = meta.get("at_start")
         if meta.get("selected_by", self.task.selection_metric) != self.task.selected_by:
-            self.best = None  # not comparable: the next validation begins anew
+            self.best = self.at_start = None  # not comparable: the next validation begins anew
         if self.facts.extends(meta):  # whoever asks for more epochs does not want them to end at once
             self.stale = 0
 
@@ -155,3 +167,17 @@ class Keeper:
         if self.best is None or math.isnan(self.best):
             return True
         return value >= self.best if self.task.selects_highest else value <= self.best
+
+    def _is_level(self, validation: Validation) -> bool:
+        """Whether chance alone may have made a loss higher than the lowest: the later checkpoint is kept then.
+
+        It is within two standard errors of the difference, taken sample by sample, and not above `at_start`.
+        On other processes than the first, which alone saves, a resumed training says no.
+        """
+        later_N, best_N = validation.losses_N, self.losses.get("best_N")
+        if later_N is None or best_N is None:
+            return False
+        if self.at_start is not None and validation.selected > self.at_start:
+            return False
+        more_N = later_N - best_N
+        return float(more_N.sum()) <= LEVEL * float(more_N.std()) * math.sqrt(len(more_N))

@@ -1,0 +1,127 @@
+"""A validation loss that chance alone may have made higher than the lowest: the later one is the best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import toys
+from safetensors.torch import load_file
+from scipy.stats import ttest_rel
+
+from u2a.common.distributed import World
+from u2a.evaluation.calibration import Calibration
+from u2a.evaluation.validation import Validation
+from u2a.recipe.file import load_recipe
+from u2a.runs import checkpoint
+from u2a.runs.folder import Run
+from u2a.training.trainer import Trainer
+
+ALONE = World(0, 1, 0, 1, torch.device("cpu"))
+N = 50
+DRAW = np.random.default_rng(7)
+#: Losses of samples as different as they are, and what differs from one checkpoint to the next.
+LOSSES_N, CHANGE_N = DRAW.exponential(1.0, N), DRAW.normal(0.0, 0.1, N)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> Path:
+    counts = {"train": 20, "val": 8, "test": 8}
+    return toys.make(tmp_path_factory.mktemp("toy"), checkpoints, counts=counts)
+
+
+def begun(toy: Path, folder: Path, *sets: str) -> Trainer:
+    recipe = load_recipe(toy, ("task.select_by=loss", *sets))
+    made = Trainer(recipe, Run(folder), ALONE)
+    made.run.create(recipe)
+    return made
+
+
+def higher_by(errors: float, than_N: np.ndarray = LOSSES_N) -> np.ndarray:
+    """Losses that are higher in the mean by so many standard errors of the paired difference."""
+    change_N = CHANGE_N - CHANGE_N.mean()
+    later_N = than_N + change_N + errors * change_N.std(ddof=1) / N**0.5
+    assert ttest_rel(later_N, than_N).statistic == pytest.approx(errors)
+    return later_N
+
+
+def judged(losses_N: np.ndarray) -> Validation:
+    parts_N = torch.from_numpy(losses_N / N)
+    return Validation({"map": 0.5}, float(parts_N.sum()), Calibration("multi_label"), parts_N)
+
+
+def best_after(made: Trainer, step: int, losses_N: np.ndarray) -> int:
+    made.keeper.keep(step, judged(losses_N), {})
+    return checkpoint.verify(checkpoint.current(made.run.checkpoints, "BEST"))["step"]
+
+
+LEVEL, WORSE = higher_by(1.9), higher_by(2.1)
+LOW = LOSSES_N + 1  # as the head start's: all later ones are below it
+
+
+@pytest.mark.parametrize(
+    ("each", "best"),
+    [
+        ([LOW, LOSSES_N, LEVEL], [0, 1, 2]),
+        ([LOW, LOSSES_N, WORSE], [0, 1, 1]),
+        ([LOW, LOSSES_N, LOSSES_N + 0.01], [0, 1, 1]),  # by little, but in every sample
+        ([LOW, LOSSES_N, higher_by(1.5), higher_by(3.0)], [0, 1, 2, 2]),  # none is compared with the last
+        ([LOW, LOSSES_N, WORSE, LEVEL], [0, 1, 1, 3]),
+        ([LOW, LOSSES_N, LEVEL, LOSSES_N - 0.1, LEVEL], [0, 1, 2, 3, 3]),  # the lowest has moved on
+        ([LOSSES_N, LEVEL], [0, 0]),  # the head start is not given up for what is above it
+        ([LOSSES_N + 0.001, LOSSES_N, LEVEL], [0, 1, 1]),
+    ],
+)
+def test_the_later_of_two_is_the_best_unless_chance_alone_cannot_make_it_worse(
+    each: list[np.ndarray], best: list[int], toy: Path, tmp_path: Path
+) -> None:
+    made = begun(toy, tmp_path / "run")
+    assert [best_after(made, step, losses_N) for step, losses_N in enumerate(each)] == best
+
+
+def test_patience_counts_from_the_lowest(toy: Path, tmp_path: Path) -> None:
+    made = begun(toy, tmp_path / "run")
+    for step, losses_N in enumerate([LOW, LOSSES_N, LEVEL, LEVEL]):
+        best_after(made, step, losses_N)
+    assert made.keeper.stale == 2
+    assert made.keeper.best == pytest.approx(LOSSES_N.mean())
+
+
+@pytest.mark.parametrize(("first", "later", "best"), [(LOW, LEVEL, 9), (LOW, WORSE, 3), (LOSSES_N, LEVEL, 3)])
+def test_a_resumed_training_compares_with_the_lowest_too(
+    first: np.ndarray, later: np.ndarray, best: int, toy: Path, tmp_path: Path
+) -> None:
+    made = begun(toy, tmp_path / "run")
+    for step, losses_N in ((0, first), (3, LOSSES_N), (6, WORSE)):
+        best_after(made, step, losses_N)
+    again = Trainer(made.recipe, made.run, ALONE)
+    again.resume()
+    assert best_after(again, 9, later) == best
+
+
+def test_a_checkpoint_of_an_older_version_goes_on_by_the_lowest_alone(toy: Path, tmp_path: Path) -> None:
+    made = begun(toy, tmp_path / "run")
+    for step, losses_N in ((0, LOW), (3, LOSSES_N), (6, WORSE)):
+        best_after(made, step, losses_N)
+    (checkpoint.current(made.run.checkpoints, "LAST") / "training.safetensors").unlink()
+    manifest = checkpoint.current(made.run.checkpoints, "LAST") / "manifest.json"
+    text = manifest.read_text()
+    start = text.index('"training.safetensors"')
+    manifest.write_text(text[:start].rstrip().rstrip(",") + text[text.index("}", start) :])
+    again = Trainer(made.recipe, made.run, ALONE)
+    again.resume()
+    assert best_after(again, 9, LEVEL) == 3
+    assert best_after(again, 12, LOSSES_N - 0.1) == 12
+
+
+@pytest.mark.parametrize("select_on", ["mean", "worst", "complete"])
+def test_what_the_samples_add_to_a_loss_is_in_the_checkpoint(select_on: str, toy: Path, tmp_path: Path) -> None:
+    made = begun(toy, tmp_path / "run", f"task.select_on={select_on}", "training.epochs=2")
+    made.fit()
+    last = checkpoint.current(made.run.checkpoints, "LAST")
+    best_N = load_file(last / "training.safetensors")["best_N"]
+    assert best_N.shape == (8,)
+    assert bool((best_N > 0).all())
+    assert float(best_N.sum()) == pytest.approx(checkpoint.verify(last)["best"])
