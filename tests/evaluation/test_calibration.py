@@ -206,7 +206,7 @@ def test_a_temperature_stays_between_two_bounds() -> None:
 def test_a_label_at_the_threshold_itself_is_not_missed() -> None:
     """Two labels of one sample; the other sample has none."""
     p_NC, target_NC = np.array([[GRID[50], GRID[180]], [0.1, 0.2]]), np.array([[1.0, 1.0], [0.0, 0.0]])
-    assert _misses(p_NC, target_NC) == (*[0.0] * 51, *[0.25] * 130, *[0.5] * 20)
+    assert _misses(p_NC, target_NC) == (*[0.0] * 131, *[0.25] * 130, *[0.5] * 20)
 
 
 def test_the_likelihood_is_a_mean_over_samples_and_classes() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit, logit, softmax
 
 from u2a.evaluation.calibrated import expected_calibration_error, reached_coverage
-from u2a.evaluation.calibration import GRID, Calibration, PatternCalibration
+from u2a.evaluation.calibration import CUTS, GRID, Calibration, PatternCalibration
 from u2a.evaluation.calibration_fit import fit_calibration
 
 NAMES = ("image", "text")
@@ -78,7 +78,7 @@ def test_labels_are_cut_where_the_bounded_miss_rate_allows_it(n: int, coverage: 
     found = fit_calibration(NAMES, {BOTH: (logits, target)}, "multi_label")
     p = found.probabilities(logits, "image+text", 2)
     allowed = []
-    for threshold in GRID:
+    for threshold in CUTS:
         missed = [
             sum(p[i, c] < threshold for c in range(3) if target[i, c]) / target[i].sum()
             if target[i].any()
@@ -89,6 +89,27 @@ def test_labels_are_cut_where_the_bounded_miss_rate_allows_it(n: int, coverage: 
             allowed.append(threshold)
     wanted = (allowed[-1], "image+text") if allowed else (0.0, "none")
     assert found.cut("image+text", 2, coverage) == (pytest.approx(wanted[0]), wanted[1])
+
+
+@pytest.mark.parametrize(("n_classes", "most", "n"), [(200, 0.02, 1000), (400, 0.01, 600)])
+def test_sets_of_rare_labels_are_no_larger_than_the_promise_needs(n_classes: int, most: float, n: int) -> None:
+    """Beside the smallest sets of one threshold that keep it on the same samples."""
+    rng = np.random.default_rng(n)
+    often_C = np.geomspace(0.001, most, n_classes)
+
+    def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
+        target = (rng.random((n, n_classes)) < often_C).astype(float)
+        return logit(often_C) + 2 * target + rng.normal(size=target.shape), target
+
+    found, (logits, target) = fit_calibration(NAMES, {BOTH: drawn(n)}, "multi_label"), drawn(2000)
+    p = found.probabilities(logits, "image+text", 2)
+    has = target.sum(1) > 0
+    for coverage in (0.9, 0.95):
+        held = p >= found.cut("image+text", 2, coverage)[0]
+        missed = (~held & (target > 0)).sum(1)[has] / target.sum(1)[has]
+        assert missed.sum() / len(p) <= 1 - coverage + 0.015
+        enough = np.quantile(np.sort(p[target > 0]), 1 - coverage)  # about a label a sample: nearly the same
+        assert held.sum(1).mean() <= 1.5 * (p >= enough).sum(1).mean()
 
 
 def best_thresholds(p_N: np.ndarray, target_N: np.ndarray) -> list[float]:

@@ -23,7 +23,9 @@ from u2a.contract.extensions import THRESHOLD
 from u2a.evaluation.log_odds import TINY, corrected
 
 Kind = Literal["single_label", "multi_label"]
+#: Thresholds a class is tried with, and those of sets of labels: finer below 0.05, where rare labels lie.
 GRID = np.linspace(0.0, 1.0, 201)
+CUTS = np.concatenate([[0.0], np.geomspace(1e-5, 0.05, 90), GRID[11:]])
 
 
 def pattern_name(names: Iterable[str], present: Iterable[bool]) -> str:
@@ -40,7 +42,7 @@ class PatternCalibration:
         temperature: logits are divided by it.
         thresholds: one a class, on the calibrated probabilities; multi-label only.
         scores: ascending conformal scores (1 - probability of the true class), evenly thinned; single-label.
-        misses: mean share of a sample's labels that lie below each threshold of `GRID`; multi-label.
+        misses: mean share of a sample's labels that lie below each threshold of `CUTS`; multi-label.
         slope, shift: of the line that confidence is corrected by (see `u2a.evaluation.log_odds`).
     """
 
@@ -137,7 +139,8 @@ def _risk_cut(one: PatternCalibration, coverage: float) -> float | None:
         return None
     bounds_G = (one.n * np.asarray(one.misses) + 1) / (one.n + 1)
     good = np.flatnonzero(bounds_G <= 1 - coverage + 1e-12)  # misses grow with the threshold
-    return float(GRID[good[-1]]) if len(good) else None
+    cuts_G = GRID if len(bounds_G) == len(GRID) else CUTS  # older checkpoints have those of `GRID`
+    return float(cuts_G[good[-1]]) if len(good) else None
 
 
 def probabilities(logits_NC: np.ndarray, temperature: float, kind: Kind) -> np.ndarray:

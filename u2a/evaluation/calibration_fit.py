@@ -13,7 +13,15 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit
 
 from u2a.contract.extensions import THRESHOLD
-from u2a.evaluation.calibration import GRID, Calibration, Kind, PatternCalibration, pattern_name, probabilities
+from u2a.evaluation.calibration import (
+    CUTS,
+    GRID,
+    Calibration,
+    Kind,
+    PatternCalibration,
+    pattern_name,
+    probabilities,
+)
 from u2a.evaluation.log_odds import Line, corrected, fit_line
 
 #: Probabilities ``p_NC`` and targets of some samples.
@@ -159,7 +167,7 @@ def _thinned(scores_N: np.ndarray) -> tuple[float, ...]:
 
 def _misses(p_NC: np.ndarray, target_NC: np.ndarray) -> tuple[float, ...]:
     has_N = target_NC.sum(1) > 0
-    share_GN = [((p_NC < t) & (target_NC > 0)).sum(1)[has_N] / target_NC.sum(1)[has_N] for t in GRID]
+    share_GN = [((p_NC < t) & (target_NC > 0)).sum(1)[has_N] / target_NC.sum(1)[has_N] for t in CUTS]
     mean_G = [float(share.sum()) / len(p_NC) for share in share_GN]  # a sample without labels misses none
     return tuple(np.round(mean_G, 6).tolist())
 
