@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,35 @@ def test_a_class_or_modality_that_no_training_sample_has_breaks_nothing() -> Non
         assert np.isfinite(p_NC).all()
     alone = baselines.dedicated_probe(gone, judged, test, (True, False))
     assert (alone.argmax(1) == np.minimum(test.target, 2)).mean() > 0.5
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_what_training_says_nothing_of_chooses_no_baseline(multi_label: bool) -> None:
+    """Validation samples of a class, and labels, that no training sample has."""
+    train, judged, test = (side(n, k, multi_label=multi_label) for k, n in enumerate((60, 90, 20)))
+    kept_N = np.arange(90) % 3 > 0
+    if multi_label:
+        train.target[:, 1] = 0
+        judged.target[:, 1] = 0
+        odd, wanted = replace(judged, target=judged.target.copy()), judged
+        odd.target[~kept_N, 1] = 1
+    else:
+        train.target[train.target == 1] = 2
+        judged.target[judged.target == 1] = 2
+        odd = replace(judged, target=np.where(kept_N, judged.target, 1))
+        wanted = Features(
+            tuple(x[kept_N] for x in judged.read_NF), judged.present_NM[kept_N], judged.target[kept_N]
+        )
+    every = [(True, True), (True, False)]
+    mine, others = (
+        [
+            baselines.dedicated_probe(train, judged_by, test, (True, False)),
+            *baselines.zero_filled_probe(train, judged_by, test, every),
+            *baselines.dropout_mlp(train, judged_by, test, every),
+        ]
+        for judged_by in (odd, wanted)
+    )
+    assert all(np.array_equal(one, other) for one, other in zip(mine, others, strict=True))
 
 
 def test_the_mlp_uses_what_is_there() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from u2a.method.head_start import FrozenTokens, fit_head_start, joint, probes
 from u2a.method.head_start.joint import Patterns, fit_head, minimise_head
@@ -143,6 +145,77 @@ def test_a_modality_counts_by_the_share_of_samples_that_have_it(monkeypatch: pyt
     with torch.no_grad():
         mine = sum(o @ w.T for o, w in zip(own, head.each_weight(), strict=True)) / read_outs.width**0.5
     assert (mine + head.bias).softmax(1).detach().numpy() == pytest.approx(reference.predict_proba(x), abs=5e-3)
+
+
+def with_class_of_validation_alone(train: FrozenTokens, val: FrozenTokens) -> FrozenTokens:
+    """Every third validation sample is of a class that no training sample has, 3."""
+    return replace(val, target=torch.where(torch.arange(len(val.target)) % 3 == 0, 3, val.target))
+
+
+def fitted(
+    train: FrozenTokens, val: FrozenTokens | None, C: int = 4
+) -> tuple[Summary, dict[str, torch.Tensor]]:
+    """What the head start chooses and makes, proxies and all."""
+    torch.manual_seed(0)
+    read_outs, head = ReadOuts(NAMES, WIDTHS, 1, 2), ModalityHead(NAMES, WIDTHS, C)
+    return fit_head_start(read_outs, head, train, val, seed=3), head.state_dict()
+
+
+def assert_same(one: FrozenTokens | None, other: FrozenTokens | None, train: FrozenTokens) -> None:
+    (mine, head), (wanted, wanted_head) = fitted(train, one), fitted(train, other)
+    assert mine == wanted
+    assert all(torch.equal(head[key], wanted_head[key]) for key in head)
+
+
+def test_validation_samples_of_a_class_that_training_lacks_choose_nothing() -> None:
+    train, val = drawn(60, 0), drawn(90, 1)
+    judged = with_class_of_validation_alone(train, val)
+    assert_same(judged, judged.rows(judged.target < 3), train)
+    alone = replace(val, target=torch.full_like(val.target, 3))
+    assert_same(alone, None, train)  # then training samples choose
+
+
+def test_nor_where_training_lacks_the_class_among_those_that_have_the_modality() -> None:
+    """All of the first class lack the second modality in training: its read-out and decay are the others'."""
+    train, val = drawn(60, 0), drawn(90, 1)
+    train.present_NM[:, 1] = train.target > 0
+    chosen = []
+    for judged in (val, val.rows(val.target > 0)):
+        choose_read_outs(*prepared(train)[:2], train, judged, "auto", summary := Summary())
+        chosen.append((summary.decays["b"], summary.probe_losses["b"]))
+    assert chosen[0] == chosen[1]
+
+
+@pytest.mark.parametrize("always", [0.0, 1.0])
+def test_a_label_that_is_the_same_in_all_training_samples_chooses_nothing(always: float) -> None:
+    train, val = (
+        replace(side, target=nn.functional.one_hot(side.target, 4).float())
+        for side in (drawn(60, 0), drawn(90, 1))
+    )
+    train.target[:, 3] = always
+    val.target[:, 3] = always
+    other = replace(val, target=val.target.clone())
+    other.target[::3, 3] = 1 - always
+    assert_same(other, val, train)
+    assert fitted(train, val)[0].loss < 0.5
+
+
+def test_the_one_sample_of_a_class_chooses_nothing_where_training_samples_choose() -> None:
+    """It is held out by the seed, and then no other sample is of its class."""
+    train = drawn(60, 0)
+    held = int(torch.randperm(60, generator=torch.Generator().manual_seed(3))[0])
+    train.target[held] = 3
+    found = fitted(train, None)[0]
+    train.tokens[0].cls_PH[held] += 9
+    train.tokens[1].mean_PH[held] -= 9
+    again = fitted(train, None)[0]
+    assert again.held_out
+    assert (again.probe_losses, again.loss) == (found.probe_losses, found.loss)
+
+
+def test_of_five_classes_with_a_sample_each_the_one_held_out_chooses_after_all() -> None:
+    train = replace(drawn(5, 0), target=torch.arange(5))
+    assert math.isfinite(fitted(train, None, 5)[0].loss)
 
 
 def test_where_no_proxy_could_be_fitted_none_stands_in() -> None:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
 from u2a.evaluation.probes import best_probe
 from u2a.evaluation.scenarios import Pattern
 from u2a.evaluation.time_limit import UNLIMITED, TimeLimit
+from u2a.method.head_start.frozen import teachable
 
 #: The MLP's epochs at most, and after how many without a lower validation loss it ends.
 EPOCHS, EPOCHS_STALE = 60, 6
@@ -40,6 +42,14 @@ class Features:
     read_NF: tuple[np.ndarray, ...]
     present_NM: np.ndarray
     target: np.ndarray
+
+    def teachable(self, train: Features) -> Features:
+        """As validation of what is fitted on `train`, see `teachable`; where nothing is left of it, `train`."""
+        targets = torch.from_numpy(self.target), torch.from_numpy(train.target)
+        rows_N, target = (found.numpy() for found in teachable(*targets))
+        if not rows_N.any():
+            return train
+        return Features(tuple(x[rows_N] for x in self.read_NF), self.present_NM[rows_N], target[rows_N])
 
 
 def having(side: Features, pattern: Pattern) -> np.ndarray:
@@ -107,9 +117,9 @@ def zero_filled_probe(
 def _probe(
     train: Features, validation: Features, test: Features, kept: Sequence[np.ndarray], limit: TimeLimit
 ) -> list[np.ndarray]:
-    scaled = Scaled(train)
+    scaled, n_classes = Scaled(train), _n_classes(train, validation)
+    validation = validation.teachable(train)
     x_NF, x_val = scaled.join(train, train.present_NM), scaled.join(validation, validation.present_NM)
-    n_classes = _n_classes(train, validation)
     probe = best_probe(x_NF, train.target, x_val, validation.target, n_classes, limit=limit)
     return [probe(scaled.join(test, kept_NM)) for kept_NM in kept]
 
@@ -135,6 +145,7 @@ def dropout_mlp(
     limit.begin()
     rng = np.random.default_rng(seed)
     scaled, classes = Scaled(train), np.arange(_n_classes(train, validation))
+    validation = validation.teachable(train)
     model = MLPClassifier((128,), alpha=1e-3, random_state=seed)
     judged = [(scaled.join(validation, validation.present_NM & np.array(p)), p) for p in patterns]
     best, lowest, stale = model, np.inf, 0

@@ -33,6 +33,7 @@ def fit_head_start(
             choices, where so few validation samples have it.
         read_out: ``cls``, ``mean`` or ``both`` for every modality, or ``auto``.
     """
+    validation = validation and validation.teachable(train)
     n = 0 if validation is None else len(validation.target)
     summary = Summary(held_out=too_few(n, len(train.target)))
     fit_on = train

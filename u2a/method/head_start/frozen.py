@@ -37,10 +37,31 @@ class FrozenTokens:
     target: Tensor
     class_weights: Tensor | None = None
 
+    def teachable(self, train: FrozenTokens) -> FrozenTokens:
+        """As validation of what is fitted on `train`: see `teachable`."""
+        rows_N, target = teachable(self.target, train.target)
+        return replace(self, target=target).rows(rows_N)
+
     def rows(self, chosen_N: Tensor) -> FrozenTokens:
         """The chosen samples only (bool or places)."""
         tokens = tuple(ReadTokens(*(part[chosen_N] for part in one)) for one in self.tokens)
         return replace(self, tokens=tokens, present_NM=self.present_NM[chosen_N], target=self.target[chosen_N])
+
+
+def teachable(judged: Tensor, taught: Tensor) -> tuple[Tensor, Tensor]:
+    """Validation targets without what training says nothing of: its loss only grows, whatever is fitted.
+
+    Args:
+        judged, taught: targets of validation and training, ``[N]`` class numbers or ``[N, C]`` of 0 and 1.
+
+    Returns:
+        Which validation samples count (bool): not those of a class that training lacks. And their targets,
+        where a label that is the same in all training samples is that.
+    """
+    if taught.ndim == 1:
+        return torch.isin(judged, taught), judged
+    same_C = (taught == taught[:1]).all(0) & (len(taught) > 0)
+    return torch.ones_like(judged[:, 0], dtype=torch.bool), torch.where(same_C, taught.sum(0).sign(), judged)
 
 
 def too_few(validation: int, train: int) -> bool:
@@ -53,7 +74,9 @@ def divided(train: FrozenTokens, seed: int) -> tuple[FrozenTokens, FrozenTokens]
     held_N = torch.zeros(len(train.target), dtype=torch.bool, device=train.target.device)
     order = torch.randperm(len(held_N), generator=torch.Generator().manual_seed(seed))
     held_N[order[: max(1, round(HELD_SHARE * len(held_N)))].to(held_N.device)] = True
-    return train.rows(~held_N), train.rows(held_N)
+    fit_on, held = train.rows(~held_N), train.rows(held_N)
+    judged = held.teachable(fit_on)
+    return fit_on, judged if len(judged.target) else held
 
 
 def own_read_out(read_outs: ReadOuts, m: int, side: FrozenTokens) -> Tensor:

@@ -64,6 +64,7 @@ def _having(
 ) -> tuple[FrozenTokens, FrozenTokens]:
     """The samples of both sides that have modality m; of few on the other side, both are training samples."""
     own, judged = (side.rows(side.present_NM[:, m]) for side in (train, validation))
+    judged = judged.teachable(own)
     return divided(own, seed) if too_few(len(judged.target), len(own.target)) else (own, judged)
 
 
