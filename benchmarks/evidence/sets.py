@@ -39,7 +39,7 @@ class DataSet:
         modalities: modality to its table in the recipe.
         sizes: how many samples of each split are taken, in a seeded order; a split that is not named: all.
         noise: deviation of white noise added to sounds, relative to their own, and to pictures, of 255.
-        seeds: as many trainings of each arm.
+        seeds: as many trainings of the defaults; the other arms have the first.
         arms: the arms that are run on it; all if None.
     """
 
@@ -80,7 +80,7 @@ MADE = {"stamps": (stamps.STAMPS, stamps.manifest), "emoji": (emoji.EMOJI, emoji
 FEW = {"train": 500, "val": 300, "test": 1000}
 SETS = (
     DataSet("digits_few", "av_digits", DIGITS, sizes=FEW),
-    DataSet("drawings", "drawings", IMAGE_TEXT),
+    DataSet("drawings", "drawings", IMAGE_TEXT, arms=MAIN),
     DataSet("digits_noisy", "av_digits", DIGITS, sizes=FEW, noise=0.5, arms=MAIN),
     DataSet("quickstart", "", {}, arms=MAIN),
     DataSet("stamps", "stamps", STAMPED, arms=("head start", "default"), seeds=(0,)),

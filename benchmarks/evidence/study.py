@@ -37,8 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="sets, or all")
     parser.add_argument("--work", type=Path, default=Path("runs/evidence"))
-    parser.add_argument("--arms", help="only these, by commas")
-    parser.add_argument("--seeds", type=int, help="at most so many of each arm")
+    parser.add_argument("--arms", help="only these, by semicolons")
+    parser.add_argument("--seeds", type=int, help="at most so many of the defaults")
     options = parser.parse_args()
     for data in SETS:
         if options.names and data.name not in options.names:
@@ -46,16 +46,16 @@ def main() -> None:
         if not data.there:
             print(f"{data.name}: left out, {data.source} is not in the development folder")
             continue
-        arms = options.arms.split(",") if options.arms else data.arms
+        arms = options.arms.split(";") if options.arms else data.arms
         run_set(data, options.work.resolve(), arms, data.seeds[: options.seeds])
 
 
 def run_set(data: DataSet, work: Path, names: Sequence[str] | None, seeds: Sequence[int]) -> None:
-    """Every arm of one set; the first seed of all arms before the second of any."""
+    """Every arm of one set with the first seed, then the defaults with the others."""
     recipe = prepare(data, work)
     for seed in seeds:
         for arm in ARMS:
-            if names is not None and arm.name not in names:
+            if (names is not None and arm.name not in names) or (seed != seeds[0] and arm.name != "default"):
                 continue
             kept = result_path(work, data.name, arm.name, seed)
             if not kept.is_file():
