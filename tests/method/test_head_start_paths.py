@@ -147,11 +147,6 @@ def test_a_modality_counts_by_the_share_of_samples_that_have_it(monkeypatch: pyt
     assert (mine + head.bias).softmax(1).detach().numpy() == pytest.approx(reference.predict_proba(x), abs=5e-3)
 
 
-def with_class_of_validation_alone(train: FrozenTokens, val: FrozenTokens) -> FrozenTokens:
-    """Every third validation sample is of a class that no training sample has, 3."""
-    return replace(val, target=torch.where(torch.arange(len(val.target)) % 3 == 0, 3, val.target))
-
-
 def fitted(
     train: FrozenTokens, val: FrozenTokens | None, C: int = 4
 ) -> tuple[Summary, dict[str, torch.Tensor]]:
@@ -169,7 +164,7 @@ def assert_same(one: FrozenTokens | None, other: FrozenTokens | None, train: Fro
 
 def test_validation_samples_of_a_class_that_training_lacks_choose_nothing() -> None:
     train, val = drawn(60, 0), drawn(90, 1)
-    judged = with_class_of_validation_alone(train, val)
+    judged = replace(val, target=torch.where(torch.arange(90) % 3 == 0, 3, val.target))
     assert_same(judged, judged.rows(judged.target < 3), train)
     alone = replace(val, target=torch.full_like(val.target, 3))
     assert_same(alone, None, train)  # then training samples choose

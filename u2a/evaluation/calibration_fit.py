@@ -166,10 +166,11 @@ def _thinned(scores_N: np.ndarray) -> tuple[float, ...]:
 
 
 def _misses(p_NC: np.ndarray, target_NC: np.ndarray) -> tuple[float, ...]:
-    has_N = target_NC.sum(1) > 0
-    share_GN = [((p_NC < t) & (target_NC > 0)).sum(1)[has_N] / target_NC.sum(1)[has_N] for t in CUTS]
-    mean_G = [float(share.sum()) / len(p_NC) for share in share_GN]  # a sample without labels misses none
-    return tuple(np.round(mean_G, 6).tolist())
+    sample_K, class_K = np.nonzero(target_NC)  # a sample without labels misses none
+    p_K, part_K = p_NC[sample_K, class_K], 1 / target_NC.sum(1)[sample_K]
+    order = np.argsort(p_K)
+    lost = np.concatenate([[0.0], np.cumsum(part_K[order], dtype=np.float64)])
+    return tuple(np.round(lost[np.searchsorted(p_K[order], CUTS)] / len(p_NC), 6).tolist())
 
 
 def _f1(p_N: np.ndarray, target_N: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
