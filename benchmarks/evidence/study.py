@@ -3,8 +3,9 @@
     python -m benchmarks.evidence.study            # or: make evidence
     python -m benchmarks.evidence.study drawings   # one set
 
-Goes on where it was stopped: what is kept below ``--work`` is not done again. The tables of docs/evidence.md
-are written from what is kept (`benchmarks.evidence.tables`).
+Goes on where it was stopped: what is kept below ``--work`` is not done again. After ``--hours`` it stops by
+itself; what tells most is done first. The tables of docs/evidence.md are written from what is kept
+(`benchmarks.evidence.tables`).
 """
 
 from __future__ import annotations
@@ -39,28 +40,37 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/evidence"))
     parser.add_argument("--arms", help="only these, by semicolons")
     parser.add_argument("--seeds", type=int, help="at most so many of the defaults")
+    parser.add_argument("--hours", type=float, default=3, help="no training begins after so long")
     options = parser.parse_args()
-    for data in SETS:
-        if options.names and data.name not in options.names:
+    work, ends = options.work.resolve(), time.monotonic() + 3600 * options.hours
+    chosen = options.arms.split(";") if options.arms else None
+    for data, arm, seed in jobs(options.names, chosen, options.seeds):
+        kept = result_path(work, data.name, arm.name, seed)
+        if kept.is_file():
             continue
-        if not data.there:
-            print(f"{data.name}: left out, {data.source} is not in the development folder")
-            continue
-        arms = options.arms.split(";") if options.arms else data.arms
-        run_set(data, options.work.resolve(), arms, data.seeds[: options.seeds])
+        if time.monotonic() > ends:
+            print(f"{options.hours:g} hours are over; the same command goes on")
+            return
+        print(f"== {data.name}, {arm.name}, seed {seed}", flush=True)
+        train_arm(prepare(data, work), arm, seed, work, kept)
 
 
-def run_set(data: DataSet, work: Path, names: Sequence[str] | None, seeds: Sequence[int]) -> None:
-    """Every arm of one set with the first seed, then the defaults with the others."""
-    recipe = prepare(data, work)
-    for seed in seeds:
-        for arm in ARMS:
-            if (names is not None and arm.name not in names) or (seed != seeds[0] and arm.name != "default"):
-                continue
-            kept = result_path(work, data.name, arm.name, seed)
-            if not kept.is_file():
-                print(f"== {data.name}, {arm.name}, seed {seed}", flush=True)
-                train_arm(recipe, arm, seed, work, kept)
+def jobs(
+    names: Sequence[str], arms: Sequence[str] | None, seeds: int | None
+) -> Iterator[tuple[DataSet, Arm, int]]:
+    """What to train: the defaults of every set, then the other arms, then the defaults' other seeds."""
+    there = [data for data in SETS if not names or data.name in names]
+    for data in (data for data in there if not data.there):
+        print(f"{data.name}: left out, {data.source} is not in the development folder")
+    found = [
+        (data, arm, seed)
+        for data in there
+        if data.there
+        for arm in ARMS
+        if arm.name in (arms or data.arms or [arm.name])
+        for seed in (data.seeds[:seeds] if arm.name == "default" else data.seeds[:1])
+    ]
+    yield from sorted(found, key=lambda job: (job[2] != job[0].seeds[0], job[1].name != "default"))
 
 
 def result_path(work: Path, data: str, arm: str, seed: int) -> Path:

@@ -91,7 +91,7 @@ class TrainingSection(Section):
     )
     accumulation: int = Field(1, gt=0, description="micro-batches of one process per optimizer step")
     epochs: int = Field(
-        5, ge=0, description="times that every training sample is used; 0 = the head start is the training"
+        10, ge=0, description="times that every training sample is used; 0 = the head start is the training"
     )
     warmup_epochs: int = Field(
         0,
