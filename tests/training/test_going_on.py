@@ -132,3 +132,46 @@ def test_what_cannot_be_begun_from_is_refused(toy: Path, tmp_path: Path) -> None
     said = train(toy, "--run", tmp_path / "run", sets=(f"training.start_from={tmp_path}",), code=2)
     assert "training.start_from" in said
     assert "not a run folder" in said
+
+
+@pytest.fixture(scope="module")
+def unsaid(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe that says no word of training, and one whose data has no validation split."""
+    folder = tmp_path_factory.mktemp("unsaid")
+    for name, counts in {"watched": {"train": 20, "val": 12}, "unwatched": {"train": 20}}.items():
+        made = toys.make(folder / name, checkpoints, counts={**counts, "test": 8})
+        text = made.read_text()
+        (folder / name / "recipe.toml").write_text(
+            f'{text[: text.index("[model]")]}[model]\nread_out = "both"\n[training]\nbatch_size = 12\n'
+        )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "sets", "epochs"),
+    [
+        ("watched", (), 10),
+        ("unwatched", (), 5),  # nothing would tell that ten are too many
+        ("unwatched", ("data.holdout=0.3",), 10),
+        ("unwatched", ("training.epochs=10",), 10),  # as somebody said
+    ],
+)
+def test_where_nobody_says_how_many_epochs(
+    unsaid: Path, tmp_path: Path, name: str, sets: tuple[str, ...], epochs: int
+) -> None:
+    run, sets = tmp_path / "run", (*sets, "training.patience=0")
+    train(unsaid / name / "recipe.toml", "--run", run, sets=sets)
+    assert len({step for step, _ in losses(run)}) == epochs  # of one step each
+    recipe = json.loads(u2a("recipe", "show", run / "recipe.toml", "--json"))
+    assert recipe["training"]["epochs"] == epochs
+
+
+def test_a_run_goes_on_with_its_own_epochs_where_nobody_says_how_many(unsaid: Path, tmp_path: Path) -> None:
+    recipe, run = unsaid / "watched/recipe.toml", tmp_path / "run"
+    train(recipe, "--run", run, sets=("training.epochs=2",))
+    before = losses(run)
+    assert "extended" not in train(recipe, "--run", run, "--resume")
+    assert losses(run) == before
+    assert "extended from 2 to 10 epochs" in train(
+        recipe, "--run", run, "--resume", sets=("training.epochs=10",)
+    )

@@ -91,7 +91,10 @@ class TrainingSection(Section):
     )
     accumulation: int = Field(1, gt=0, description="micro-batches of one process per optimizer step")
     epochs: int = Field(
-        10, ge=0, description="times that every training sample is used; 0 = the head start is the training"
+        10,
+        ge=0,
+        description="times that every training sample is used; 0 = the head start is the training; left out "
+        "and without validation samples, which tell too many: 5",
     )
     warmup_epochs: int = Field(
         0,
@@ -167,6 +170,16 @@ class Recipe(PluginSection):
         if self.training.frozen_cache_gb and self.model.adapt_blocks is None:
             raise ValueError("training.frozen_cache_gb needs model.adapt_blocks: else no block is frozen")
         return self
+
+    @property
+    def leaves_epochs_out(self) -> bool:
+        """Whether nobody said how many epochs."""
+        return "epochs" not in self.training.model_fields_set
+
+    def with_epochs(self, epochs: int) -> Recipe:
+        """The same recipe with another ``training.epochs``."""
+        training = self.training.model_copy(update={"epochs": epochs})
+        return self.model_copy(update={"training": training})
 
     def resolved(self) -> dict[str, Any]:
         """Every value in effect, defaults included, as plain TOML types."""

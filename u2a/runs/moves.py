@@ -64,5 +64,4 @@ def record_epochs(run: Run, recipe: Recipe) -> None:
     """Write the epochs of an extended training into the run's recipe."""
     before = run.recipe()
     if before.training.epochs != recipe.training.epochs:
-        training = before.training.model_copy(update={"epochs": recipe.training.epochs})
-        write_text(run.recipe_file, dump_recipe(before.model_copy(update={"training": training})))
+        write_text(run.recipe_file, dump_recipe(before.with_epochs(recipe.training.epochs)))

@@ -68,8 +68,11 @@ def _train(recipe: Recipe, run: Run, place: World, report: Report | None) -> boo
     keys = flat(without_machine(recipe.resolved()), "recipe value of ")
     keys["recipe value of data.on_error"] = recipe.data.on_error  # which may change from one day to the next
     hold_together({"version of u2a": version("u2a"), "set of plugins": owners, **keys}, place)
-    exists, resumes = told_by_first(lambda: _look(recipe, run), place)
+    exists, resumes, epochs = told_by_first(lambda: _look(recipe, run), place)
+    if recipe.leaves_epochs_out and exists:
+        recipe = recipe.with_epochs(epochs)
     trainer = Trainer(recipe, run, place, report)
+    recipe = trainer.recipe
     if not exists and place.main:
         run.create(recipe)
     if resumes:
@@ -99,14 +102,14 @@ def _send(run: Run) -> None:
         ) from None
 
 
-def _look(recipe: Recipe, run: Run) -> tuple[bool, bool]:
-    """Whether the run is there, and whether it has a checkpoint to go on from."""
+def _look(recipe: Recipe, run: Run) -> tuple[bool, bool, int]:
+    """Whether the run is there, whether it has a checkpoint to go on from, and its epochs."""
     if not run.exists:
-        return False, False
+        return False, False, 0
     check_same(recipe, run, extend=True)
     for note in check_owners(run.folder, recipe):
         out.print(note)
-    return True, (run.checkpoints / "LAST").exists()
+    return True, (run.checkpoints / "LAST").exists(), run.recipe().training.epochs
 
 
 def _choose_run(recipe: Recipe, folder: str | None, resume: bool, place: World, held: ExitStack) -> Run:
@@ -144,6 +147,8 @@ def _hold_run(recipe: Recipe, folder: str | None, resume: bool, held: ExitStack)
 def check_same(recipe: Recipe, run: Run, *, extend: bool = False) -> None:
     """Refuse a run that was trained with another recipe; where it is computed may differ.
 
+    A recipe that leaves its epochs out takes the run's.
+
     Args:
         extend: more epochs will do.
 
@@ -151,7 +156,8 @@ def check_same(recipe: Recipe, run: Run, *, extend: bool = False) -> None:
         U2AError: names the keys that differ.
     """
     before, now = without_machine(run.recipe().resolved()), without_machine(recipe.resolved())
-    if extend and now["training"]["epochs"] > before["training"]["epochs"]:
+    more = extend and now["training"]["epochs"] > before["training"]["epochs"]
+    if more or recipe.leaves_epochs_out:
         now["training"]["epochs"] = before["training"]["epochs"]
     if keys := list(_differing(before, now)):
         raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys)} differ)")
