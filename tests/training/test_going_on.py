@@ -14,8 +14,9 @@ from processes import Python
 from safetensors.torch import load_file
 
 from u2a.cli.main import main
+from u2a.recipe.file import load_recipe
 from u2a.runs import checkpoint
-from u2a.training.schedule import learning_rate
+from u2a.training.schedule import choose_epochs, learning_rate
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,6 @@ def test_a_finished_run_goes_on_to_more_epochs(toy: Path, tmp_path: Path) -> Non
     assert recipe["training"]["epochs"] == 5
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rates = {line["step"]: line["lr"] for line in lines if line["type"] == "train"}
-    from u2a.recipe.file import load_recipe
-
     longer = load_recipe(run / "recipe.toml").training
     assert rates[steps + 1] == learning_rate(steps, steps // 2, longer)
     assert "in the same run" not in train(run, "--resume")
@@ -164,6 +163,25 @@ def test_where_nobody_says_how_many_epochs(
     assert len({step for step, _ in losses(run)}) == epochs  # of one step each
     recipe = json.loads(u2a("recipe", "show", run / "recipe.toml", "--json"))
     assert recipe["training"]["epochs"] == epochs
+
+
+@pytest.mark.parametrize(
+    ("steps", "validates", "epochs"),
+    [
+        (1, True, 10),
+        (80, True, 10),
+        (100, True, 8),
+        (150, True, 6),
+        (195, True, 5),
+        (9999, True, 5),
+        (1, False, 5),
+    ],
+)
+def test_small_sets_are_seen_more_often(unsaid: Path, steps: int, validates: bool, epochs: int) -> None:
+    recipe = load_recipe(unsaid / "watched/recipe.toml")
+    assert choose_epochs(recipe, steps, validates=validates).training.epochs == epochs
+    said = load_recipe(unsaid / "watched/recipe.toml", ["training.epochs=7"])
+    assert choose_epochs(said, steps, validates=validates).training.epochs == 7
 
 
 def test_a_run_goes_on_with_its_own_epochs_where_nobody_says_how_many(unsaid: Path, tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ class TrainingSection(Section):
     epochs: int = Field(
         10,
         ge=0,
-        description="times that every training sample is used; 0 = the head start is the training; left out "
-        "and without validation samples, which tell too many: 5",
+        description="times that every training sample is used; 0 = the head start is the training; left out: "
+        "as many as make 800 steps, but 5 to 10, and 5 without validation samples",
     )
     warmup_epochs: int = Field(
         0,

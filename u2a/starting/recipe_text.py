@@ -58,7 +58,7 @@ def batch_for(samples: int) -> int | None:
 
 
 def _training(samples: int) -> Iterator[str]:
-    yield "# Defaults, to change: epochs = 10, lr = 1e-3, batch_size = 16 (u2a recipe show prints everything)."
+    yield "# Defaults, to change: epochs = 5 to 10, lr = 1e-3, batch_size = 16 (u2a recipe show prints all)."
     if batch := batch_for(samples):
         yield _pair("batch_size", batch) + f"  # of {samples} training samples"
 

@@ -11,13 +11,17 @@ from torch import nn
 from u2a.method.model import U2A
 from u2a.recipe.sections import LrFactors, Recipe, TrainingSection
 
-#: Epochs where nobody says how many, and no validation sample tells that they were too many.
-UNWATCHED_EPOCHS = 5
+#: Steps that small sets need: they are given up to MOST_EPOCHS for them, large ones FEWEST_EPOCHS.
+ENOUGH_STEPS = 800
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 10
 
 
-def with_schedule(recipe: Recipe, *, validates: bool) -> Recipe:
-    """The recipe with fewer epochs, where it leaves them out and nothing `validates` the training."""
-    return recipe if validates or not recipe.leaves_epochs_out else recipe.with_epochs(UNWATCHED_EPOCHS)
+def choose_epochs(recipe: Recipe, steps_per_epoch: int, *, validates: bool) -> Recipe:
+    """The recipe with its epochs, where it leaves them out; the fewest where nothing tells too many."""
+    if not recipe.leaves_epochs_out:
+        return recipe
+    epochs = math.ceil(ENOUGH_STEPS / steps_per_epoch) if validates else FEWEST_EPOCHS
+    return recipe.with_epochs(min(max(epochs, FEWEST_EPOCHS), MOST_EPOCHS))
 
 
 def learning_rate(t: int, steps_per_epoch: int, training: TrainingSection) -> float:

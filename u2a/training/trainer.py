@@ -31,7 +31,7 @@ from u2a.training.left_out import LeftOut
 from u2a.training.loggers import Loggers, check_loggers
 from u2a.training.objective import build_objective, synced
 from u2a.training.progress import TrainingProgress, format_scores
-from u2a.training.schedule import build_optimizer, extended, learning_rate, notices, take_step, with_schedule
+from u2a.training.schedule import build_optimizer, choose_epochs, extended, learning_rate, notices, take_step
 from u2a.training.signals import StopSignal
 from u2a.training.streamed_data import StreamedData
 from u2a.training.timed import SaveClock
@@ -54,7 +54,7 @@ class Trainer:
         check_loggers(recipe)
         kind = StreamedData if recipe.data.streaming else IndexedData
         self.data = agreement.made_by_all(lambda: kind(recipe, place), place)
-        recipe = with_schedule(recipe, validates=self.data.validates)
+        recipe = choose_epochs(recipe, self.data.plan.steps_per_epoch, validates=self.data.validates)
         self.recipe, self.run, self.place, training = recipe, run, place, recipe.training
         self.plan = self.data.plan
         self.total = training.epochs * self.plan.steps_per_epoch
