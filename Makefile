@@ -46,7 +46,7 @@ check: dev
 coverage: $(BASE)
 	$(BIN)/python -m benchmarks.coverage
 
-# The study behind the defaults (docs/evidence.md), about three hours; goes on where it was stopped.
+# The study behind the defaults (docs/evidence.md), three hours at a time; goes on where it was stopped.
 evidence: $(BASE)
 	$(BIN)/python -m benchmarks.evidence.study
 	$(BIN)/python -m benchmarks.evidence.tables
