@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import toys
+from PIL import Image
 from safetensors.torch import load_file
 from scipy.stats import ttest_rel
 
 from u2a.common.distributed import World
+from u2a.data.packing.pack import pack_manifest
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.validation import Validation
 from u2a.recipe.file import load_recipe
@@ -126,3 +129,35 @@ def test_what_the_samples_add_to_a_loss_is_in_the_checkpoint(select_on: str, toy
     assert best_N.shape == (8,)
     assert bool((best_N > 0).all())
     assert float(best_N.sum()) == pytest.approx(checkpoint.verify(last)["best"])
+
+
+def test_samples_of_one_group_or_file_count_as_one(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """The first three validation samples are one person's, the last two show one picture."""
+    recipe = toys.make(tmp_path / "toy", checkpoints, counts={"train": 20, "val": 8, "test": 8})
+    folder = recipe.parent
+    shutil.copy(folder / "val-6.png", folder / "val-7.png")
+    Image.open(folder / "val-6.png").save(folder / "another-file.png", compress_level=0)
+    found = {}
+    for name, changes in {
+        "apart": {"val-7": {"image": "another-file.png"}},
+        "together": {f"val-{i}": {"group": "one person"} for i in range(3)},
+    }.items():
+        rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+        lines = [json.dumps(row | changes.get(row["key"], {})) + "\n" for row in rows]
+        (folder / f"{name}.jsonl").write_text("".join(lines))
+        pack_manifest(load_recipe(recipe), folder / f"{name}.jsonl", folder / name)
+        made = begun(recipe, tmp_path / name, f"data.shards={folder / name}", "training.epochs=0")
+        made.fit()
+        last = checkpoint.current(made.run.checkpoints, "LAST")
+        found[name] = load_file(last / "training.safetensors")["best_N"]
+    each_N = found["apart"]
+    assert each_N.shape == (8,)
+    expected = torch.stack([each_N[:3].sum(), *each_N[3:6], each_N[6:].sum()])
+    torch.testing.assert_close(found["together"], expected)
+
+
+def test_losses_of_other_samples_are_not_compared(toy: Path, tmp_path: Path) -> None:
+    made = begun(toy, tmp_path / "run")
+    best_after(made, 0, LOW)
+    best_after(made, 1, LOSSES_N)
+    assert best_after(made, 2, LEVEL[: N // 2] * 2 + 0.01) == 1

@@ -30,7 +30,7 @@ class Validation:
         scores: metric to value on the data as it is.
         selected: what `task.select_on` makes of the losses or scores by pattern (`task.select_by`).
         calibration: temperatures, thresholds and conformal scores of every pattern.
-        losses_N: what each sample adds to `selected`, where that is a loss.
+        losses_N: what each sample, or those that share a file or a group, add to `selected`, if a loss.
     """
 
     scores: dict[str, float]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -18,12 +20,19 @@ from u2a.data.feeding.unreadable import Told
 from u2a.data.preprocessors import build_preprocessors
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
+from u2a.data.shards.twins import twin_groups
 from u2a.errors import RecipeError
 from u2a.evaluation.encoding import Columns, encode_columns, encode_split
 from u2a.evaluation.validation import Validation, judge
 from u2a.method.losses import Counts
 from u2a.method.model import U2A
 from u2a.recipe.sections import Recipe
+
+
+def sum_by(groups_N: np.ndarray, losses_N: Tensor) -> Tensor:
+    """The sum of each group's losses, in the order of their numbers."""
+    numbers, place_N = np.unique(groups_N, return_inverse=True)
+    return losses_N.new_zeros(len(numbers)).index_add(0, torch.from_numpy(place_N), losses_N)
 
 
 class Planned(Protocol):
@@ -132,7 +141,17 @@ class TrainingData(ABC):
             skip=self.skip,
         )
         self.told(self._validation.name, encoded.unreadable)
-        return judge(model, encoded, task)
+        judged = judge(model, encoded, task)
+        if judged.losses_N is None or self._groups is None:
+            return judged
+        return replace(judged, losses_N=sum_by(self._groups[encoded.place_N.numpy()], judged.losses_N))
+
+    @cached_property
+    def _groups(self) -> np.ndarray | None:
+        """A number a validation sample, the same for those that share a file or a group: they err together."""
+        assert self._validation is not None
+        groups_N = twin_groups([index for index, _, _ in self._validation.indexes()])
+        return None if groups_N is None else groups_N[self._validation.used]
 
     def encode_validation(self, model: U2A, columns: Columns, most: int) -> list[Tensor] | None:
         """`encode_columns` of at most so many validation samples; None where there are none."""

@@ -79,7 +79,7 @@ class Keeper:
         saved: step of the last checkpoint; -1 = none yet.
         best: the best validation so far, by ``task.select_on`` and ``select_by``; None = none yet.
         at_start: the validation before the first step, which no later checkpoint may fall behind; None = none.
-        losses: ``best_N``, what each validation sample adds to `best`, where that is a loss.
+        losses: ``best_N``, what each validation sample, or group of them, adds to `best`, where that is a loss.
         stale: validations since the best one.
     """
 
@@ -171,11 +171,12 @@ class Keeper:
     def _is_level(self, validation: Validation) -> bool:
         """Whether chance alone may have made a loss higher than the lowest: the later checkpoint is kept then.
 
-        It is within two standard errors of the difference, taken sample by sample, and not above `at_start`.
+        It is within two standard errors of the difference, taken sample by sample (those that share a file or a
+        group as one), and not above `at_start`.
         On other processes than the first, which alone saves, a resumed training says no.
         """
         later_N, best_N = validation.losses_N, self.losses.get("best_N")
-        if later_N is None or best_N is None:
+        if later_N is None or best_N is None or later_N.shape != best_N.shape:  # of other samples
             return False
         if self.at_start is not None and validation.selected > self.at_start:
             return False
