@@ -101,11 +101,11 @@ def prepare(data: DataSet, work: Path) -> Path:
     if data.source in MADE:
         manifest = MADE[data.source][1](work / "rows" / data.name)
     rows = list(_rows(data, manifest))
-    if data.sizes or data.noise:
-        manifest = _own_manifest(data, rows, work / "rows" / data.name)
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_text(_recipe(data, rows, shards), encoding="utf-8")
     if not (shards / "dataset.json").is_file():
+        if data.sizes or data.noise:
+            manifest = _own_manifest(data, rows, work / "rows" / data.name)
         u2a("data", "pack", str(recipe), "--manifest", str(manifest), "--ignore", "speaker")
     return recipe
 

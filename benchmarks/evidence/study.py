@@ -55,9 +55,7 @@ def main() -> None:
         train_arm(prepare(data, work), arm, seed, work, kept)
 
 
-def jobs(
-    names: Sequence[str], arms: Sequence[str] | None, seeds: int | None
-) -> Iterator[tuple[DataSet, Arm, int]]:
+def jobs(names: Sequence[str], arms: Sequence[str] | None, seeds: int | None) -> list[tuple[DataSet, Arm, int]]:
     """What to train: the defaults of every set, then the other arms, then the defaults' other seeds."""
     there = [data for data in SETS if not names or data.name in names]
     for data in (data for data in there if not data.there):
@@ -70,7 +68,7 @@ def jobs(
         if arm.name in (arms or data.arms or [arm.name])
         for seed in (data.seeds[:seeds] if arm.name == "default" else data.seeds[:1])
     ]
-    yield from sorted(found, key=lambda job: (job[2] != job[0].seeds[0], job[1].name != "default"))
+    return sorted(found, key=lambda job: (job[2] != job[0].seeds[0], job[1].name != "default"))
 
 
 def result_path(work: Path, data: str, arm: str, seed: int) -> Path:

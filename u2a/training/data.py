@@ -20,7 +20,6 @@ from u2a.data.feeding.unreadable import Told
 from u2a.data.preprocessors import build_preprocessors
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
-from u2a.data.shards.twins import twin_groups
 from u2a.errors import RecipeError
 from u2a.evaluation.encoding import Columns, encode_columns, encode_split
 from u2a.evaluation.validation import Validation, judge
@@ -148,10 +147,8 @@ class TrainingData(ABC):
 
     @cached_property
     def _groups(self) -> np.ndarray | None:
-        """A number a validation sample, the same for those that share a file or a group: they err together."""
-        assert self._validation is not None
-        groups_N = twin_groups([index for index, _, _ in self._validation.indexes()])
-        return None if groups_N is None else groups_N[self._validation.used]
+        """`Split.groups` of the validation samples: those of one group err together."""
+        return None if self._validation is None else self._validation.groups()
 
     def encode_validation(self, model: U2A, columns: Columns, most: int) -> list[Tensor] | None:
         """`encode_columns` of at most so many validation samples; None where there are none."""

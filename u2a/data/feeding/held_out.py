@@ -6,13 +6,11 @@ import numpy as np
 
 from u2a.data.feeding.plan import holdout
 from u2a.data.reading.split import Split
-from u2a.data.shards.twins import twin_groups
 from u2a.recipe.sections import Recipe
 
 
 def held_out(train: Split, recipe: Recipe) -> tuple[np.ndarray, bool]:
     """Bool ``[N]``, True = held out (``data.holdout``), and whether twins or groups were kept together."""
     share = recipe.data.holdout
-    groups_N = twin_groups([index for index, _, _ in train.indexes()]) if share else None
-    groups_N = None if groups_N is None else groups_N[train.used]
+    groups_N = train.groups() if share else None
     return holdout(len(train), share, recipe.seed, groups_N), groups_N is not None

@@ -17,6 +17,7 @@ from u2a.data.reading.split_checks import check_labels, check_modalities, check_
 from u2a.data.reading.stored import StoredShard, opener
 from u2a.data.shards.dataset import Shards, fingerprint, index_addresses, shard_addresses, split_names
 from u2a.data.shards.index import ShardIndex
+from u2a.data.shards.twins import twin_groups
 from u2a.data.storage.cache import Cache, RemoteShard
 from u2a.errors import ShardError
 
@@ -85,6 +86,11 @@ class Split:
         everything = (np.ones(shard.samples, bool) for shard in self._shards)
         parts = (shard.used_S for shard in self._shards)
         return np.concatenate([a if b is None else b for a, b in zip(everything, parts, strict=True)])
+
+    def groups(self) -> NDArray[np.int64] | None:
+        """A number a sample, the same for those that share a file or a group; None if none do."""
+        groups_N = twin_groups([index for index, _, _ in self.indexes()])
+        return None if groups_N is None else groups_N[self.used]
 
     def indexes(self) -> Iterator[tuple[ShardIndex, dict[str, int], NDArray[np.int64]]]:
         """Each shard's index, with its column of each modality and the recipe's number of each class."""
