@@ -1,5 +1,6 @@
 """Recipes: shipped ones are complete, faults are told all at once, paths and overrides mean what they say."""
 
+import json
 import pickle
 from copy import deepcopy
 from pathlib import Path
@@ -149,6 +150,18 @@ def test_a_resolved_recipe_reads_back_the_same_from_anywhere(tmp_path: Path) -> 
         recipe = load_recipe(path)
         (tmp_path / f"{name}.toml").write_text(dump_recipe(recipe))
         assert load_recipe(tmp_path / f"{name}.toml") == recipe
+
+
+def test_what_the_data_chooses_is_shown_as_left_out(tmp_path: Path) -> None:
+    """Shown as 10, a recipe written from what is shown would train all data ten times."""
+    source = shipped_recipes()["quickstart"]
+    shown = CliRunner().invoke(main, ["recipe", "show", str(source), "--json"])
+    assert "epochs" not in json.loads(shown.stdout)["training"]
+    assert shown.stderr.startswith("training.epochs is left out")
+    (tmp_path / "again.toml").write_text(dump_recipe(load_recipe(source)))
+    assert load_recipe(tmp_path / "again.toml").leaves_epochs_out
+    said = load_recipe(source, ["training.epochs=10"])
+    assert said.resolved()["training"]["epochs"] == 10
 
 
 def test_check_show_and_copy(tmp_path: Path) -> None:

@@ -190,6 +190,7 @@ def test_a_run_goes_on_with_its_own_epochs_where_nobody_says_how_many(unsaid: Pa
     before = losses(run)
     assert "extended" not in train(recipe, "--run", run, "--resume")
     assert losses(run) == before
-    assert "extended from 2 to 10 epochs" in train(
-        recipe, "--run", run, "--resume", sets=("training.epochs=10",)
+    assert "extended from 2 to 12 epochs" in train(
+        recipe, "--run", run, "--resume", sets=("training.epochs=12",)
     )
+    assert "extended" not in train(recipe, "--run", run, "--resume")  # has more than it would be given

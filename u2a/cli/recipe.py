@@ -42,6 +42,8 @@ def show(path: str, sets: tuple[str, ...], as_json: bool) -> None:
         print_json(loaded.resolved())
     else:
         click.echo(dump_recipe(loaded), nl=False)
+    if loaded.leaves_epochs_out:
+        click.echo("training.epochs is left out: it will follow the number of training samples", err=True)
 
 
 @recipe.command()

@@ -182,5 +182,8 @@ class Recipe(PluginSection):
         return self.model_copy(update={"training": training})
 
     def resolved(self) -> dict[str, Any]:
-        """Every value in effect, defaults included, as plain TOML types."""
-        return plain(self)
+        """Every value in effect, defaults included, as plain TOML types; no epochs where the data chooses."""
+        values = plain(self)
+        if self.leaves_epochs_out:
+            del values["training"]["epochs"]
+        return values

@@ -155,10 +155,10 @@ def check_same(recipe: Recipe, run: Run, *, extend: bool = False) -> None:
     Raises:
         U2AError: names the keys that differ.
     """
-    before, now = without_machine(run.recipe().resolved()), without_machine(recipe.resolved())
-    more = extend and now["training"]["epochs"] > before["training"]["epochs"]
-    if more or recipe.leaves_epochs_out:
-        now["training"]["epochs"] = before["training"]["epochs"]
+    old = run.recipe()
+    if recipe.leaves_epochs_out or (extend and recipe.training.epochs > old.training.epochs):
+        recipe = recipe.with_epochs(old.training.epochs)
+    before, now = (without_machine(one.resolved()) for one in (old, recipe))
     if keys := list(_differing(before, now)):
         raise U2AError(f"{run}: was trained with another recipe ({', '.join(keys)} differ)")
     if list(before["modalities"]) != list(now["modalities"]):
