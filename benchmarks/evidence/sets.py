@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,15 @@ class DataSet:
     arms: tuple[str, ...] | None = None
 
     @property
-    def there(self) -> bool:
-        """Whether its samples are at hand."""
+    def lacks(self) -> str:
+        """What it needs and is not at hand; "" if nothing."""
         if self.source in MADE:
-            return MADE[self.source][0].is_dir()
-        return not self.source or (SHARED / "data" / self.source / "manifest.jsonl").is_file()
+            folder = MADE[self.source][0]
+            if not folder.is_dir():
+                return f"{folder} is not there"
+            return "" if find_spec("cairosvg") else "its drawings need cairosvg: pip install cairosvg"
+        manifest = SHARED / "data" / self.source / "manifest.jsonl"
+        return "" if not self.source or manifest.is_file() else f"{manifest} is not there"
 
 
 MAIN = ("paper", "paper, exhaustive", "head start", "mean fill", "default")

@@ -57,13 +57,14 @@ def main() -> None:
 
 def jobs(names: Sequence[str], arms: Sequence[str] | None, seeds: int | None) -> list[tuple[DataSet, Arm, int]]:
     """What to train: the defaults of every set, then the other arms, then the defaults' other seeds."""
-    there = [data for data in SETS if not names or data.name in names]
-    for data in (data for data in there if not data.there):
-        print(f"{data.name}: left out, {data.source} is not in the development folder")
+    asked = [data for data in SETS if not names or data.name in names]
+    for data in asked:
+        if data.lacks:
+            print(f"{data.name}: left out, {data.lacks}")
     found = [
         (data, arm, seed)
-        for data in there
-        if data.there
+        for data in asked
+        if not data.lacks
         for arm in ARMS
         if arm.name in (arms or data.arms or [arm.name])
         for seed in (data.seeds[:seeds] if arm.name == "default" else data.seeds[:1])
