@@ -44,19 +44,20 @@ def obey_sigterm() -> None:
 
 @dataclass
 class Reporter:
-    """Hands each epoch's records to Ray in one report: as many reports on every process."""
+    """Hands each epoch's records to Ray in one report: as many reports on every process.
+
+    When the next epoch begins, or the run is whole: Tune may end a process at its last report, and which epoch
+    is the last one, the data decides.
+    """
 
     send: Callable[[dict[str, Any]], None]  # ray.train.report or ray.tune.report
     stop: Callable[[], bool]  # whether the training should end
-    last: int | None = None
     _held: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, record: Mapping[str, Any]) -> bool:
         if self._held and record["epoch"] != self._held["epoch"]:
             self.flush()
         self._held |= {key: value for key, value in record.items() if key != "type"}
-        if record["type"] == "validation" and record["epoch"] != self.last:
-            self.flush()  # the last one waits until the run is whole: Tune may end its process at once
         return self.stop()
 
     def flush(self) -> None:
@@ -98,7 +99,7 @@ def on_tune(config: dict[str, Any], trainings: list[Training]) -> None:
     from ray import tune
 
     training = trainings[config["number"]]
-    ended = trained(training, Reporter(tune.report, lambda: False, training.epochs))
+    ended = trained(training, Reporter(tune.report, lambda: False))
     if isinstance(ended, Refused):
         raise RuntimeError(ended.text)
 

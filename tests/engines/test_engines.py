@@ -5,8 +5,9 @@ from __future__ import annotations
 import filecmp
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toys
@@ -20,6 +21,7 @@ from u2a.plugins.loading import forget, registry
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
 from u2a.training.on_engine import RunTraining
+from u2a_ray.workers import Reporter, trained
 
 HERE = Path(__file__).parent / "here_engine.py"
 
@@ -100,6 +102,27 @@ def test_what_a_record_speaks_of_is_saved_and_it_may_ask_for_a_stop(toy: Path, t
     assert (tmp_path / "run/checkpoints/LAST").read_text() == "step-00000003\n"
     assert training(lambda record: None)
     assert not training(lambda record: None)
+
+
+def test_ray_is_told_of_the_last_epoch_when_the_run_is_whole() -> None:
+    """Tune may end a process at its report; how many epochs there will be, the data decides."""
+    sent: list[tuple[int, float]] = []
+    whole: list[bool] = []
+
+    def training(report: Callable[[dict[str, Any]], bool]) -> bool:
+        for epoch in (1, 2, 3):
+            report({"type": "train", "epoch": epoch, "loss": 1.0 / epoch})
+            report({"type": "validation", "epoch": epoch, "selected": float(epoch)})
+            assert [told for told, _ in sent] == list(range(1, epoch))
+        whole.append(True)
+        return True
+
+    def send(record: dict[str, Any]) -> None:
+        assert bool(whole) == (record["epoch"] == 3)
+        sent.append((record["epoch"], record["selected"]))
+
+    assert trained(training, Reporter(send, lambda: False)) is True
+    assert sent == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
 
 def test_a_validation_without_a_step_is_told(toy: Path, tmp_path: Path) -> None:

@@ -234,3 +234,11 @@ def test_of_five_samples_one_makes_the_choices() -> None:
     choose_read_outs(read_outs, head, fit_on, judged_on, "cls", by_hand)
     fit_head(read_outs, head, fit_on, judged_on, by_hand)
     assert fit_head_start(*prepared(train)[:2], train, None, read_out="cls", seed=3) == by_hand
+
+
+def test_one_sample_alone_is_fitted() -> None:
+    """Nothing can be held out of it."""
+    read_outs, head = ReadOuts(NAMES, WIDTHS, 1, 0), ModalityHead(NAMES, WIDTHS, C)
+    fit_head_start(read_outs, head, drawn(1, 0), None)
+    state = [*read_outs.state_dict().values(), *head.state_dict().values()]
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state)

@@ -70,6 +70,7 @@ def together(machines: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
         "from taken": task("--run", "from taken", "--set", "training.start_from=/proc/self/cwd/taken"),
         "then loaded": ("train_and_load", (str(machines[0] / "toy.toml"), str(machines[0] / "loaded"))),
         "other recipe": task("--run", "refused", second=("--set", "training.lr=0.5")),
+        "more in recipe": task("--run", "refused", second=("--set", "model.lora_alpha=4")),
         "other data": task("--run", "refused", second=("--set", "data.shards=other")),
         "other val": task("--run", "refused", "--set", "data.shards=judged"),
         "lost shard": task("--run", "refused", "--set", "data.shards=lost"),
@@ -118,6 +119,7 @@ def test_the_second_machines_disk_decides_nothing(
     ("name", "says"),
     [
         ("other recipe", "has another recipe value of training.lr than process 0"),
+        ("more in recipe", "has another recipe value of model.lora_alpha than process 0"),
         ("other data", "has another set of training samples than process 0"),
         ("other val", "has another set of validation samples than process 0"),
         ("lost shard", "train-000000.tar"),

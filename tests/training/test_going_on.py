@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -92,6 +93,17 @@ def test_a_finished_run_goes_on_to_more_epochs(toy: Path, tmp_path: Path) -> Non
     assert "in the same run" not in train(run, "--resume")
     refused = train(toy, "--run", run, "--resume", sets=("training.epochs=3",), code=2)
     assert "training.epochs differ" in refused
+
+
+def test_a_run_that_saved_nothing_yet_is_given_more_epochs(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(toy, "--run", run, sets=("training.epochs=1",))
+    shutil.rmtree(run / "checkpoints")
+    train(toy, "--run", run, "--resume", sets=("training.epochs=3",))
+    assert load_recipe(run / "recipe.toml").training.epochs == 3
+    before = losses(run)
+    train(run, "--resume")
+    assert losses(run) == before
 
 
 def test_a_run_that_patience_ended_goes_on_when_asked_for_more(toy: Path, tmp_path: Path) -> None:

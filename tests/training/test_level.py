@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ from safetensors.torch import load_file
 from scipy.stats import ttest_rel
 
 from u2a.common.distributed import World
+from u2a.common.files import sha256_file
 from u2a.data.packing.pack import pack_manifest
 from u2a.evaluation.calibration import Calibration
 from u2a.evaluation.validation import Validation
 from u2a.recipe.file import load_recipe
 from u2a.runs import checkpoint
 from u2a.runs.folder import Run
+from u2a.training.data import by_group
 from u2a.training.trainer import Trainer
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
@@ -111,13 +114,18 @@ def test_a_checkpoint_of_an_older_version_goes_on_by_the_lowest_alone(toy: Path,
         best_after(made, step, losses_N)
     last = checkpoint.current(made.run.checkpoints, "LAST")
     (last / "training.safetensors").unlink()
+    meta = json.loads((last / "adapter.json").read_text())
+    del meta["at_start"]
+    (last / "adapter.json").write_text(json.dumps(meta))
     manifest = json.loads((last / "manifest.json").read_text())
     del manifest["files"]["training.safetensors"]
+    manifest["files"]["adapter.json"] = sha256_file(last / "adapter.json")
     (last / "manifest.json").write_text(json.dumps(manifest))
     again = Trainer(made.recipe, made.run, ALONE)
     again.resume()
     assert best_after(again, 9, LEVEL) == 3
-    assert best_after(again, 12, LOSSES_N - 0.1) == 12
+    assert best_after(again, 12, LOSSES_N - 0.001) == 12
+    assert best_after(again, 15, higher_by(1.5)) == 12  # above what may have been the head start's
 
 
 @pytest.mark.parametrize("select_on", ["mean", "worst", "complete"])
@@ -152,8 +160,39 @@ def test_samples_of_one_group_or_file_count_as_one(checkpoints: dict[str, Path],
         found[name] = load_file(last / "training.safetensors")["best_N"]
     each_N = found["apart"]
     assert each_N.shape == (8,)
-    expected = torch.stack([each_N[:3].sum(), *each_N[3:6], each_N[6:].sum()])
-    torch.testing.assert_close(found["together"], expected)
+    from_mean_N = each_N - each_N.mean()
+    together_G = torch.stack([from_mean_N[:3].sum(), *from_mean_N[3:6], from_mean_N[6:].sum()])
+    torch.testing.assert_close(found["together"], together_G + each_N.sum() / 5)
+
+
+#: Two samples in three show one placeholder.
+UNEVEN_N = np.array([0] * 34 + list(range(1, N - 33)))
+
+
+@pytest.mark.parametrize(("more", "best"), [(0.02, 2), (0.3, 1)])
+def test_what_all_samples_share_is_no_chance_however_uneven_their_groups(
+    more: float, best: int, toy: Path, tmp_path: Path
+) -> None:
+    """Groups err by as much as .1 together; what is added is the same in every sample."""
+    common_N = np.random.default_rng(3).normal(0.0, 0.1, UNEVEN_N.max() + 1)[UNEVEN_N]
+    later_N = LOSSES_N + common_N - common_N.mean() + more
+    made = begun(toy, tmp_path / "run")
+    for step, losses_N in enumerate((LOW, LOSSES_N, later_N)):
+        validation = judged(losses_N)
+        assert validation.losses_N is not None
+        by_groups = by_group(UNEVEN_N, validation.losses_N)
+        assert float(by_groups.sum()) == pytest.approx(losses_N.mean())
+        made.keeper.keep(step, replace(validation, losses_N=by_groups), {})
+    assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "BEST"))["step"] == best
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_group_alone_tells_nothing_of_chance(toy: Path, tmp_path: Path) -> None:
+    made = begun(toy, tmp_path / "run")
+    each = [judged(losses_N[:1]) for losses_N in (LOW, LOSSES_N, LOSSES_N + 0.1)]
+    for step, validation in enumerate(each):
+        made.keeper.keep(step, validation, {})
+    assert checkpoint.verify(checkpoint.current(made.run.checkpoints, "BEST"))["step"] == 1
 
 
 def test_losses_of_other_samples_are_not_compared(toy: Path, tmp_path: Path) -> None:

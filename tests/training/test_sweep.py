@@ -16,6 +16,7 @@ from processes import as_forks
 from u2a.common.distributed import World
 from u2a.errors import RecipeError, U2AError
 from u2a.evaluation import trained as api
+from u2a.recipe.file import dump_recipe
 from u2a.report.compare import compare_runs
 from u2a.runs.folder import Run
 from u2a.training import grid as sweep
@@ -154,6 +155,19 @@ def test_means_and_deviations_are_over_seeds_as_the_paper_gives_them(recipe: Pat
     assert cell["seeds"] == [0, 1]
     assert pattern["mean"]["f1_macro"] == pytest.approx(sum(scores) / 2)
     assert pattern["sd"]["f1_macro"] == pytest.approx(statistics.stdev(scores))
+
+
+def test_seeds_that_were_trained_for_other_epochs_are_not_averaged(
+    recipe: Path, runs: list[str], tmp_path: Path
+):
+    longer = Run(shutil.copytree(runs[1], tmp_path / "longer"))
+    longer.recipe_file.write_text(dump_recipe(longer.recipe().with_epochs(7)))
+    jobs = [sweep.Job(str(recipe), {"lr": "1"}, 0, Run(runs[0]), ())]
+    apart = [*jobs, sweep.Job(str(recipe), {"lr": "2"}, 1, longer, ())]
+    assert len(sweep.collect(apart, "test", (), lambda line: None)["cells"]) == 2
+    jobs.append(sweep.Job(str(recipe), {"lr": "1"}, 1, longer, ()))
+    with pytest.raises(U2AError, match=r"longer was trained for 7 epochs, .*run-0 for 1"):
+        sweep.collect(jobs, "test", (), lambda line: None)
 
 
 def test_a_folder_of_another_recipe_is_refused(recipe: Path, runs: list[str], tmp_path: Path):

@@ -22,15 +22,12 @@ class Training(Protocol):
     Attributes:
         run: the run folder, a whole path, or an address.
         device: the recipe's ``training.device``.
-        epochs: when it ends at the latest.
     """
 
     @property
     def run(self) -> str: ...
     @property
     def device(self) -> str: ...
-    @property
-    def epochs(self) -> int: ...
 
     def __call__(self, report: Report) -> bool:
         """Train, on this process's place among all; whether anything was left to do."""

@@ -77,7 +77,7 @@ def hold_together(facts: Mapping[str, Any], place: World) -> None:
     if place.size == 1:
         return
     wanted = told_by_first(lambda: dict(facts), place)
-    differing = [name for name in wanted if facts.get(name) != wanted[name]]
+    differing = [name for name in {**wanted, **facts} if facts.get(name) != wanted.get(name)]
     told: list[Any] = [None] * place.size
     dist.all_gather_object(told, (socket.gethostname(), differing))
     for rank, (host, names) in enumerate(told):

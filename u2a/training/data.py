@@ -28,10 +28,16 @@ from u2a.method.model import U2A
 from u2a.recipe.sections import Recipe
 
 
-def sum_by(groups_N: np.ndarray, losses_N: Tensor) -> Tensor:
-    """The sum of each group's losses, in the order of their numbers."""
+def by_group(groups_N: np.ndarray, losses_N: Tensor) -> Tensor:
+    """What each group adds to the total: an equal share, and how far its samples are from the mean.
+
+    So the deviation of these over G groups, times the root of G, is the total's standard error where samples of
+    one group err together, and a loss that is higher by as much in every sample is higher by as much in every
+    group, however uneven these are.
+    """
     numbers, place_N = np.unique(groups_N, return_inverse=True)
-    return losses_N.new_zeros(len(numbers)).index_add(0, torch.from_numpy(place_N), losses_N)
+    share_G = (losses_N.sum() / len(numbers)).expand(len(numbers))
+    return share_G.index_add(0, torch.from_numpy(place_N), losses_N - losses_N.mean())
 
 
 class Planned(Protocol):
@@ -143,7 +149,7 @@ class TrainingData(ABC):
         judged = judge(model, encoded, task)
         if judged.losses_N is None or self._groups is None:
             return judged
-        return replace(judged, losses_N=sum_by(self._groups[encoded.place_N.numpy()], judged.losses_N))
+        return replace(judged, losses_N=by_group(self._groups[encoded.place_N.numpy()], judged.losses_N))
 
     @cached_property
     def _groups(self) -> np.ndarray | None:

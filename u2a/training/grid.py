@@ -144,17 +144,35 @@ def _train(job: Job, nproc: int) -> int:
 
 
 def collect(jobs: Sequence[Job], split: str, sets: Sequence[str], say: Say) -> dict[str, Any]:
-    """Score every finished run, all availability patterns, and average over seeds."""
+    """Score every finished run, all availability patterns, and average over seeds.
+
+    Raises:
+        U2AError: seeds of one cell were trained for different epochs.
+    """
+    done = [job for job in jobs if finished(job.run)]
+    _check_epochs(done)
     rows: list[dict[str, Any]] = []
-    for job in jobs:
-        if finished(job.run):
-            say(f"{job}: scoring split {split}")
-            row: dict[str, Any] = {"values": job.cell, "seed": job.seed, "run": str(job.run)}
-            rows.append({**row, "patterns": _scores(job.run, split, sets)})
+    for job in done:
+        say(f"{job}: scoring split {split}")
+        row: dict[str, Any] = {"values": job.cell, "seed": job.seed, "run": str(job.run)}
+        rows.append({**row, "patterns": _scores(job.run, split, sets)})
     cells: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         cells.setdefault(tuple(row["values"].values()), []).append(row)
     return {"split": split, "runs": rows, "cells": [_summary(members) for members in cells.values()]}
+
+
+def _check_epochs(jobs: Sequence[Job]) -> None:
+    """A recipe that leaves its epochs out takes those of a run that is there, whoever chose them."""
+    first: dict[tuple[str, ...], Job] = {}
+    for job in jobs:
+        other = first.setdefault(tuple(job.cell.values()), job)
+        mine, others = (one.run.recipe().training.epochs for one in (job, other))
+        if mine != others:
+            raise U2AError(
+                f"{job.run} was trained for {mine} epochs, {other.run} for {others}: they cannot be averaged; "
+                "delete one of them, or name another --out"
+            )
 
 
 def _scores(run: Run, split: str, sets: Sequence[str]) -> list[dict[str, Any]]:

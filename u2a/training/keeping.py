@@ -157,7 +157,7 @@ class Keeper:
     def follow(self, meta: Mapping[str, Any]) -> None:
         """Stand where the checkpoint that `restore` read was saved."""
         self.saved, self.best, self.stale = meta["step"], meta["best"], meta.get("stale", 0)
-        self.at_start = meta.get("at_start")
+        self.at_start = meta.get("at_start", meta["best"])  # older ones do not say: no higher than the start's
         if meta.get("selected_by", self.task.selection_metric) != self.task.selected_by:
             self.best = self.at_start = None  # not comparable: the next validation begins anew
         if self.facts.extends(meta):  # whoever asks for more epochs does not want them to end at once
@@ -177,6 +177,8 @@ class Keeper:
         """
         later_N, best_N = validation.losses_N, self.losses.get("best_N")
         if later_N is None or best_N is None or later_N.shape != best_N.shape:  # of other samples
+            return False
+        if len(later_N) < 2:
             return False
         if self.at_start is not None and validation.selected > self.at_start:
             return False

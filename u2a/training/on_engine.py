@@ -31,11 +31,6 @@ class RunTraining:
         """``training.device``."""
         return self.recipe.training.device
 
-    @property
-    def epochs(self) -> int:
-        """Of the recipe."""
-        return self.recipe.training.epochs
-
     def __call__(self, report: Report) -> bool:
         return train_recipe(self.recipe, self.run, resume=True, report=report)[1]
 

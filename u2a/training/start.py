@@ -77,11 +77,11 @@ def _train(recipe: Recipe, run: Run, place: World, report: Report | None) -> boo
         run.create(recipe)
     if resumes:
         trainer.resume()
-        if place.main:
-            record_move(run, recipe)
-            record_epochs(run, recipe)
     elif exists and place.main:
         run.forget_after(0)  # what was logged before the first checkpoint is done again
+    if exists and place.main:
+        record_move(run, recipe)
+        record_epochs(run, recipe)
     if place.main:
         out.print(f"run {run}" + (f", from step {trainer.done} of {trainer.total}" if trainer.done else ""))
     if unfinished := not trainer.finished:
