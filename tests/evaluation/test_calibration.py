@@ -174,6 +174,18 @@ def test_a_pattern_that_no_sample_can_have_is_left_out() -> None:
     assert fit_calibration(NAMES, {IMAGE: nobody}, "single_label") == Calibration("single_label")
 
 
+def test_validation_without_a_single_label_calibrates_nothing() -> None:
+    """Else every label would be improbable, at any threshold likely, and in no set."""
+    logits_NC = np.random.default_rng(0).normal(size=(40, 3))
+    labels_NC = (logits_NC > 0).astype(float)
+    none = {(True, True): (logits_NC, np.zeros((40, 3)))}
+    assert fit_calibration(("a", "b"), none, "multi_label").patterns == {}
+    some = fit_calibration(("a", "b"), {**none, (True, False): (logits_NC, labels_NC)}, "multi_label")
+    alone = fit_calibration(("a", "b"), {(True, False): (logits_NC, labels_NC)}, "multi_label")
+    assert some == alone
+    assert "a" in alone.patterns
+
+
 def test_thresholds_lie_inside_the_grid_whatever_is_certain() -> None:
     """One threshold for all classes is the first of the best, a class's own the middle of its best."""
     p_NC, target_NC = np.array([[0.0175, 0.5], [0.9, 0.0225]]), np.ones((2, 2))  # all have all: low is right

@@ -329,3 +329,15 @@ def test_factor_and_gate_are_those_of_least_validation_loss(lawful: bool, gate: 
     found = [summary.decays[name] / before.decays[name] for name in NAMES]
     (factor,) = {round(one, 4) for one in found}  # the same for all
     assert losses[gate, factor] == pytest.approx(least, rel=1e-3)
+
+
+def test_what_is_said_names_what_choices_were_made_on() -> None:
+    """A modality that no validation sample has beside the other has no error to tell."""
+    read_outs, head = modules()
+    alone = frozen(40, 1)
+    alone.present_NM[:, 1:] = False
+    said = fit_head_start(read_outs, head, frozen(60, 0), alone).lines()
+    assert ["; validation loss " in said[0], len(said)] == [True, 1]
+    (first, errors) = fit_head_start(*modules(), frozen(60, 0), None).lines()
+    assert "; loss on a fifth of the training samples " in first
+    assert "a to b" in errors

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 import toys
+from PIL import Image
 
 from u2a.common.distributed import World
 from u2a.data.feeding.held_out import held_out
+from u2a.data.packing.pack import pack_manifest
 from u2a.data.reading.opening import evaluation_split
 from u2a.recipe.file import load_recipe
 from u2a.training.gaps import class_counts, gaps
@@ -43,6 +47,39 @@ def test_modalities_pairs_and_classes_that_no_used_sample_has(
     assert gaps(split, np.ones(9, bool), classes) == []
     (missing, *_) = gaps(split, numbers % 2 == 0, classes)
     assert missing == "no training sample has text: what will be predicted from it is untrained"
+
+
+def test_validation_samples_that_are_training_samples_are_counted(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = toys.make(tmp_path / "toy", checkpoints, counts={"train": 20, "val": 8, "test": 8})
+    folder = recipe.parent
+    rows = {row["key"]: row for row in map(json.loads, (folder / "manifest.jsonl").read_text().splitlines())}
+    for i in range(8):
+        Image.new("RGB", (32, 32), (20 * i, 7, 9)).save(folder / f"val-{i}.png")
+    for train, val in ((3, 0), (4, 1), (4, 2)):
+        shutil.copy(folder / f"train-{train}.png", folder / f"val-{val}.png")
+        rows[f"val-{val}"]["text"] = rows[f"train-{train}"]["text"]
+    rows["val-2"]["text"] = "another question of the same picture"
+    rows["val-7"]["text"] = rows["train-7"]["text"]
+    (folder / "twins.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
+    pack_manifest(load_recipe(recipe), folder / "twins.jsonl", folder / "twins")
+
+    def told(*sets: str) -> list[str]:
+        made = IndexedData(
+            load_recipe(recipe, (f"data.shards={folder / 'twins'}", *sets)),
+            World(0, 1, 0, 1, torch.device("cpu")),
+        )
+        return [line for line in made.notices() if "copies of training samples" in line]
+
+    (line,) = told()
+    assert line.startswith("2 of 8 validation samples are copies of training samples")
+    assert told("data.holdout=0.3") == []  # keeps twins together
+    for i in range(3):
+        rows[f"val-{i}"]["image"] = "val-7.png"
+    (folder / "apart.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
+    pack_manifest(load_recipe(recipe), folder / "apart.jsonl", folder / "apart")
+    assert told(f"data.shards={folder / 'apart'}") == []
 
 
 def test_handlers_are_what_they_were_after_a_training() -> None:

@@ -49,7 +49,10 @@ def fit_calibration(
         patterns: presence to ``(logits_NC, target)`` of the validation samples that can have it; targets are
             class numbers ``[N]``, or 0 and 1 ``[N, C]``.
     """
-    there = {present: data for present, data in patterns.items() if len(data[1])}
+    # Samples without a single label would make every label improbable, whatever the model says.
+    there = {
+        p: data for p, data in patterns.items() if (data[1].any() if kind == "multi_label" else len(data[1]))
+    }
     if not there:
         return Calibration(kind)
     common_T = _temperature(there.values(), kind, None)

@@ -88,6 +88,11 @@ class IndexedData(TrainingData):
         lines += odd_splits(split_names(self.recipe.data.shards))
         if self._validation is None:
             lines.append("no val split and no data.holdout: the last checkpoint is kept, nothing is validated")
+        elif self._places is None and (copies := self._validation.copies(self.train)):
+            lines.append(
+                f"{copies} of {len(self._validation)} validation samples are copies of training samples: "
+                "what is chosen and calibrated on them is flattered; take them out of one of the splits"
+            )
         return lines
 
     def loader(self, first: int, last: int) -> DataLoader:

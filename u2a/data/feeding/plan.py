@@ -67,7 +67,8 @@ class TrainingPlan:
         self._orders: dict[int, np.ndarray] = {}
         if self.steps_per_epoch == 0:
             raise RecipeError(
-                f"training.batch_size: {batch_size} is more than the {int(use_N.sum())} training samples"
+                f"training.batch_size: {batch_size} is more than the {int(use_N.sum())} training samples; "
+                f"give a smaller one: --set training.batch_size={max(1, int(use_N.sum()) // 2)}"
             )
 
     def order(self, epoch: int) -> np.ndarray:

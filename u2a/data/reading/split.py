@@ -17,7 +17,7 @@ from u2a.data.reading.split_checks import check_labels, check_modalities, check_
 from u2a.data.reading.stored import StoredShard, opener
 from u2a.data.shards.dataset import Shards, fingerprint, index_addresses, shard_addresses, split_names
 from u2a.data.shards.index import ShardIndex
-from u2a.data.shards.twins import twin_groups
+from u2a.data.shards.twins import copies, twin_groups
 from u2a.data.storage.cache import Cache, RemoteShard
 from u2a.errors import ShardError
 
@@ -91,6 +91,11 @@ class Split:
         """A number a sample, the same for those that share a file or a group; None if none do."""
         groups_N = twin_groups([index for index, _, _ in self.indexes()])
         return None if groups_N is None else groups_N[self.used]
+
+    def copies(self, other: Split) -> int:
+        """How many samples are the same as one of the other split, file by file."""
+        mine, others = ([index for index, _, _ in split.indexes()] for split in (self, other))
+        return int(copies(mine, others, self.modalities)[self.used].sum())
 
     def indexes(self) -> Iterator[tuple[ShardIndex, dict[str, int], NDArray[np.int64]]]:
         """Each shard's index, with its column of each modality and the recipe's number of each class."""

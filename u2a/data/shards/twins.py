@@ -64,6 +64,15 @@ def twin_groups(indexes: Sequence[ShardIndex]) -> NDArray[np.int64] | None:
     return groups if (groups != np.arange(len(groups))).any() else None
 
 
+def copies(
+    indexes: Sequence[ShardIndex], among: Sequence[ShardIndex], names: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Which samples have a file (see `PLAIN`) and are the same as one of `among` in these modalities."""
+    has_file = np.stack([_digests(indexes, name) for name in names]).any(0)
+    mine, others = (_rows([_digests(part, name, texts=True) for name in names]) for part in (indexes, among))
+    return np.asarray(has_file & np.isin(mine, others))
+
+
 def _rows(columns: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     """One number for each sample's texts together."""
     found = np.zeros_like(columns[0])

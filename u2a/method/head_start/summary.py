@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -35,7 +36,12 @@ class Summary:
             f"{name} by {'class and mean token' if r == 'both' else r + ' token'}"
             for name, r in self.read_outs.items()
         )
-        errors = ", ".join(f"{pair.replace('_to_', ' to ')} {e:.2f}" for pair, e in self.proxy_errors.items())
+        errors = ", ".join(
+            f"{pair.replace('_to_', ' to ')} {e:.2f}"
+            for pair, e in self.proxy_errors.items()
+            if not math.isnan(e)
+        )
         stand = "proxies stand in for what is missing" if self.gate else "a missing modality counts as its mean"
-        lines = [f"head start: {read}; {stand}; validation loss {self.loss:.4f} over all patterns"]
+        judged = "loss on a fifth of the training samples" if self.held_out else "validation loss"
+        lines = [f"head start: {read}; {stand}; {judged} {self.loss:.4f} over all patterns"]
         return lines + ([f"squared error of the proxies (1 = a constant): {errors}"] if errors else [])
