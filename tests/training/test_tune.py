@@ -13,6 +13,7 @@ import u2a
 from u2a.errors import RecipeError, U2AError
 from u2a.recipe.file import load_recipe
 from u2a.runs.build import build_model, count_parameters
+from u2a.training.schedule import build_optimizer
 
 
 def test_each_modality_is_trained_as_its_section_says(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
@@ -46,6 +47,24 @@ def test_what_is_counted_as_learnable(tmp_path: Path, checkpoints: dict[str, Pat
         counts["lora"]["image.lora"] == (2 * 4 * 8 * (32 + 32),) * 2
     )  # blocks, projections, A and B of rank 8
     assert "image.lora" not in counts["frozen"] | counts["full"]
+
+
+def test_a_pretrained_encoder_learns_slowly_and_one_from_nothing_does_not(
+    tmp_path: Path, checkpoints: dict[str, Path]
+) -> None:
+    recipe = toys.make(tmp_path, checkpoints, counts={"train": 4})
+    column = "modalities.row={kind = 'tabular', columns = {age = {mean = 1.0, std = 2.0}}}"
+    loaded = load_recipe(recipe, [column, "modalities.image.tune=full", "training.lr=1e-3"])
+    model = build_model(loaded)
+    optimizer = build_optimizer(model, loaded.training)
+    rates = {
+        id(p): loaded.training.lr * group["factor"] for group in optimizer.param_groups for p in group["params"]
+    }
+    found = {
+        branch.name: {rates[id(p)] for name, p in branch.learnable() if "backbone" in name or "lora" in name}
+        for branch in model.each_branch()
+    }
+    assert found == {"image": {5e-5}, "text": {1e-3}, "row": {1e-3}}  # the toy's LoRA learns at 1 x lr
 
 
 def test_what_a_modality_does_not_offer_is_refused(tmp_path: Path, checkpoints: dict[str, Path]) -> None:

@@ -64,7 +64,8 @@ class LrFactors(Section):
     """How fast each part learns, relative to ``training.lr``."""
 
     lora: float = Field(3.0, ge=0, description="LoRA of frozen encoders")
-    encoder: float = Field(1.0, ge=0, description="of a modality that is trained whole")
+    encoder: float = Field(1.0, ge=0, description="of a modality that is trained whole, from nothing")
+    pretrained: float = Field(0.05, ge=0, description="of a pretrained encoder that is trained whole")
     mask_tokens: float = Field(1.0, ge=0, description="the mask tokens")
     projection: float = Field(1.0, ge=0, description="projections to a common width (fusion = sum)")
     proxies: float = Field(0.3, ge=0, description="maps that stand in for what is missing")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
 from u2a.recipe.sections import LrFactors, Recipe, TrainingSection
 
@@ -66,11 +67,18 @@ def parameter_groups(model: U2A, factors: LrFactors) -> list[dict[str, Any]]:
     for branch in model.each_branch():
         for name, parameter in branch.learnable():
             part = {"mask_tokens": "mask_tokens", "projection.weight": "projection"}.get(name)
-            parts[part or ("encoder" if branch.spec.tune == "full" else "lora")].append(parameter)
+            parts[part or _part_of(branch)].append(parameter)
     if model.read_outs is not None:
         parts["proxies"] += model.read_outs.parameters()
     parts["head"] += model.head.parameters()
     return [{"params": ps, "factor": getattr(factors, part)} for part, ps in parts.items() if ps]
+
+
+def _part_of(branch: UnimodalBranch) -> str:
+    """What an encoder's own learnable tensors are."""
+    if branch.spec.tune != "full":
+        return "lora"
+    return "pretrained" if hasattr(branch.backbone, "u2a_base") else "encoder"
 
 
 def build_optimizer(model: U2A, training: TrainingSection) -> torch.optim.AdamW:
