@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +20,9 @@ from u2a.evaluation.baselines import Features, dedicated_probe
 from u2a.evaluation.log_odds import corrected
 from u2a.evaluation.validation import pattern_logits
 from u2a.report import frozen
-from u2a.report.baselines import LABELS, run_baselines, verdict
+from u2a.report.baselines import LABELS, run_baselines
 from u2a.report.build import build_report
+from u2a.report.verdict import worth_trying
 
 pytestmark = pytest.mark.compares
 COUNTS = {"train": 48, "val": 32, "test": 24}
@@ -70,24 +70,6 @@ def test_a_pattern_that_no_training_sample_has_is_the_majoritys() -> None:
     np.testing.assert_allclose(p_NC, np.tile(share, (len(test.target), 1)))
 
 
-def rows_of(differences: list[float], error: float = 1.0) -> dict[str, Any]:
-    rows = [
-        {"missing": [], "n": 9, **{name: {"difference": d, "error": error} for name in FOUR}}
-        for d in differences
-    ]
-    return {"metric": "accuracy", "higher_is_better": True, "patterns": rows}
-
-
-def test_one_of_many_comparisons_is_not_called_behind_by_chance() -> None:
-    """Twenty comparisons: with 5 % in all, each needs 3.02 deviations (two-sided, Bonferroni)."""
-    assert verdict(rows_of([-2.9, 0, 0, 0, 0]), ["a"]) == [
-        "in no pattern behind a baseline by more than chance"
-    ]
-    lines = verdict(rows_of([-3.1, 0, 0, 0, 0]), ["a"])
-    assert len(lines) == len(FOUR) + 1
-    assert lines[0] == "a: 310.0 points behind the majority class"
-
-
 @pytest.fixture(scope="module")
 def plain(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy recipe without a setting of model or training."""
@@ -126,6 +108,11 @@ def test_a_training_says_in_its_last_lines_where_it_is_behind(
     assert swept.stdout.splitlines()[-len(wanted) :] == wanted
     again = train(plain, run, "--resume")
     assert "baselines" not in again.stdout  # nothing was trained
+
+
+def test_a_rank_is_worth_a_try_where_adapters_are_trained(trained: Path) -> None:
+    """Of no epochs more can help, and no learning rate does."""
+    assert worth_trying(u2a.load(trained)) == ["more training.epochs", "model.lora_rank = 32"]
 
 
 def test_no_failure_of_the_comparison_costs_the_training(
@@ -176,7 +163,10 @@ def test_without_validation_data_a_training_names_the_command(
     assert {row["n"] for row in run_baselines(u2a.load(run))["patterns"]} == {24}
 
 
-def test_the_report_and_a_sweep_show_the_model_beside_baselines(trained: Path, tmp_path: Path) -> None:
+def test_the_report_and_a_sweep_show_the_model_beside_baselines(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("u2a.report.baselines.verdict", lambda *_: ["behind it:", "image: 3 points"])
     wanted = run_baselines(u2a.load(trained))
     done = CliRunner().invoke(main, ["report", str(trained), "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
@@ -185,7 +175,8 @@ def test_the_report_and_a_sweep_show_the_model_beside_baselines(trained: Path, t
     table = page[page.index('id="table-baselines"') :].split("</table>")[0]
     for row in wanted["patterns"]:
         assert all(f"<td>{100 * row[name]['score']:.1f} <small>" in table for name in FOUR)
-    assert wanted["verdict"][0][1:] in page
+    assert "<p>Behind it:</p>" in page
+    assert "<li>image: 3 points</li>" in page  # a modality's name is never changed
     swept = CliRunner().invoke(main, ["eval", str(trained), "--sweep", "--baselines", "--json"])
     assert json.loads(swept.stdout)["baselines"] == json.loads(json.dumps(wanted))
     refused = CliRunner().invoke(main, ["eval", str(trained), "--baselines"])

@@ -204,6 +204,7 @@ def row(missing: str, complete: float, score: float, beyond: bool = True) -> dic
 
 def test_the_lead_calls_a_gain_no_cost_and_a_chance_a_chance():
     report: dict[str, Any] = {"metric": {"label": "accuracy", "higher_is_better": True}, "over_seeds": None}
+    report["headline"] = {"complete": 0.6}
     report["patterns"] = [row("text", 0.6, 0.5), row("image", 0.025, 0.034)]
     said = lead(report)
     assert said.startswith("Losing text costs most: accuracy goes from 60.0 to 50.0 %; ")
@@ -215,6 +216,10 @@ def test_the_lead_calls_a_gain_no_cost_and_a_chance_a_chance():
         lead(report)
         == "Losing no single modality costs anything: accuracy goes from 60.0 to 61.0 % without text."
     )
+    report["patterns"] = [row("text", 0.6, 0.5996), row("image", 0.6, 0.5997)]
+    assert lead(report).endswith("costs anything: accuracy goes from 60.0 to 60.0 % without text.")
+    report["patterns"] = [row("text", 0.6, 0.5), row("image", 0.6, 0.5999)]
+    assert lead(report).endswith("losing image costs nothing: from 60.0 to 60.0 %.")
 
 
 def test_numbers_have_a_true_minus():

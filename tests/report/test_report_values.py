@@ -205,7 +205,7 @@ def test_patterns_equal_the_sweep_of_eval(run: str, report: dict):
     for row, scenario in zip(report["patterns"], swept, strict=True):
         assert row["missing"] == scenario["dropped"]
         assert (row["n"], row["n_empty"]) == (scenario["n"], scenario["n_empty"])
-        assert row["scores"] == scenario["scores"]
+        assert row["scores"] == pytest.approx(scenario["scores"], abs=1e-6)
         low, high = row["interval"]
         assert low <= row["corrected"] <= high
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,14 +62,22 @@ def print_baselines(result: dict[str, Any]) -> None:
     from u2a.report.baselines import labels_of
 
     out.print(f"run {result['run']}, split {result['split']}, {result['metric']} in percent")
+    out.print("in brackets: 95 % intervals of the differences, each by itself")
     for row in result["patterns"]:
         without = f"without {', '.join(row['missing'])}" if row["missing"] else "complete"
+        if isnan(row["score"]):
+            out.print(f"{without} (N {row['n']}): not defined")
+            continue
         out.print(f"{without} (N {row['n']}): {100 * row['score']:.1f}")
         for name, label in labels_of([row]).items():
-            beside = row[name]
-            low, high = (f"{100 * bound:+.1f}" for bound in beside["interval"])
-            score, difference = 100 * beside["score"], 100 * beside["difference"]
-            more = f"; {n} training samples left out" if (n := beside.get("left_out")) else ""
-            out.print(f"    {score:5.1f}  {label}: {difference:+.1f} ({low} to {high}){more}")
+            out.print(f"    {100 * row[name]['score']:5.1f}  {label}: {_difference(row[name])}")
     for line in result["verdict"]:
         out.print(line)
+
+
+def _difference(beside: dict[str, Any]) -> str:
+    """The run's, with its interval where there is one."""
+    low, high = (f"{100 * bound:+.1f}" for bound in beside["interval"])
+    interval = "" if isnan(beside["error"]) else f" ({low} to {high})"
+    more = f"; {n} training samples left out" if (n := beside.get("left_out")) else ""
+    return f"{100 * beside['difference']:+.1f}{interval}{more}"

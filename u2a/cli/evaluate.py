@@ -202,7 +202,7 @@ def _sweep_table(scenarios: Sequence[Scenario], recipe: Recipe) -> tuple[list[st
         values = [f"{value:.4f}" for value in scenario.scores.values()]
         rows.append([*marks, *values, f"{difference:+.4f}", str(scenario.n), str(scenario.n_empty)])
     if recipe.task.spec().form == "hits" and scenarios[0].majority is not None:
-        rows.append([*missing * len(names), f"{scenarios[0].majority:.4f}", "(majority class)"])
+        rows.append([*missing * len(names), f"{scenarios[0].majority:.4f}", "(always the most frequent class)"])
     return [*names, *scenarios[0].scores, "change", "N", "n_empty"], rows
 
 

@@ -1,4 +1,4 @@
-"""A run beside baselines on the same frozen encoders: where it is behind, and what to try."""
+"""A run beside baselines on the same frozen encoders, pattern by pattern."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import norm
 
 from u2a.data.reading.split import split_names
 from u2a.errors import U2AError
@@ -25,12 +24,13 @@ from u2a.report.values.intervals import Z
 from u2a.report.values.predictions import Predictions
 from u2a.report.values.pseudovalues import PseudoValues, of_score
 from u2a.report.values.sources import Differences
+from u2a.report.verdict import verdict, worth_trying
 
 #: Training samples, and seconds, that the comparison at a training's end is content with.
 FEW, SECONDS, LEAST_SECONDS = 5000, 60.0, 30.0
 #: How the table calls each baseline.
 LABELS = {
-    "majority": "majority class",
+    "majority": "most frequent class in training",
     "probe": "linear probe of exactly these modalities",
     "zero_filled": "one linear probe, zeros for what is missing",
     "mlp": "one small MLP with modality dropout",
@@ -57,8 +57,8 @@ def run_baselines(
         seconds: fits are ended after so many, all together, and fitted on at most `FEW` training samples.
 
     Returns:
-        ``run``, ``split``, ``metric``, ``higher_is_better``, ``fitted_on`` (training samples), ``cut`` (fits
-        that the time ended) and ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its
+        ``run``, ``split``, ``metric``, ``higher_is_better``, ``n``, ``fitted_on`` (training samples), ``cut``
+        (fits that the time ended) and ``patterns``: ``missing``, ``n``, ``score`` and, for each baseline, its
         ``score``, the run's ``difference``, its 95 % ``interval`` over other samples, paired, and its standard
         ``error``; of a ``dedicated`` model also its ``run`` and the number of training samples that have none
         of its modalities, ``left_out``;
@@ -106,11 +106,12 @@ def run_baselines(
         "split": split,
         "metric": (metric := task.selection_metric),
         "higher_is_better": task.spec(metric).higher_is_better,
+        "n": len(test.target),
         "fitted_on": len(train.target),
         "cut": limit.cut,
         "patterns": rows,
     }
-    return result | {"verdict": verdict(result, names)}
+    return result | {"verdict": verdict(result, names, labels_of(rows), worth_trying(model))}
 
 
 def labels_of(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -133,15 +134,22 @@ def training_verdict(run: str, seconds: float = SECONDS) -> list[str]:
         return [f"no validation data to compare with baselines on; on the test split: u2a baselines {run}"]
     allowed = min(SECONDS, max(LEAST_SECONDS, seconds / 10))
     result = run_baselines(model, split=None, every=False, seconds=allowed)
-    n = max((row["n"] for row in result["patterns"]), default=0)
     head, *rest = result["verdict"]
-    lines = [f"beside baselines on {n} validation samples: {head}", *rest]
+    lines = [f"beside baselines on {_samples(result)}: {head}", *rest]
     if result["cut"]:
         cut = f"{result['cut']} of their fits were ended early, after {allowed:.0f} seconds in all"
         lines.append(f"{cut}; to their end: u2a baselines {run}")
     elif result["fitted_on"] == FEW:
         lines.append(f"baselines were fitted on {FEW} training samples; on all: u2a baselines {run}")
     return lines
+
+
+def _samples(result: dict[str, Any]) -> str:
+    """How many there are, and how many of them each pattern has where that is not all."""
+    counts = {row["n"] for row in result["patterns"]} or {0}
+    least, most = min(counts), max(counts)
+    own = f" ({least} to {most} a pattern)" if least < most else f" ({most} a pattern)"
+    return f"{result['n']} validation samples{own if least < result['n'] else ''}"
 
 
 def _wide(p_NC: np.ndarray, n_classes: int) -> np.ndarray:
@@ -161,23 +169,3 @@ def _beside(mine: PseudoValues, other: PseudoValues) -> dict[str, Any]:
     ((low, high),) = found.intervals()
     difference, error = mine.score - other.score, (high - low) / (2 * Z)
     return {"score": other.score, "difference": difference, "interval": [low, high], "error": error}
-
-
-def verdict(result: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """Where the run is behind a baseline by more than chance does in so many comparisons, and what to try."""
-    sign = 1 if result["higher_is_better"] else -1
-    rows = result["patterns"]
-    z = norm.isf(0.025 / max(1, sum(len(labels_of([row])) for row in rows)))
-    lines = []
-    for row in rows:
-        left = " + ".join(one for one in names if one not in row["missing"])
-        for name, label in labels_of([row]).items():
-            difference, error = row[name]["difference"], row[name]["error"]
-            if sign * difference < -z * error - 1e-9:
-                lines.append(f"{left}: {abs(100 * difference):.1f} points behind the {label}")
-    if not lines:
-        return ["in no pattern behind a baseline by more than chance"]
-    return [
-        *lines,
-        "try: more training.epochs, model.lora_rank = 32, or training.lr half and double of what it is",
-    ]

@@ -118,6 +118,7 @@ def _detail(model: api.Model, opened: Split, analysis: Analysis) -> dict[str, An
             "n": len(encoded.keys),
             "n_incomplete": int((~encoded.present_NM.all(1)).sum()),
             "n_unreadable": len(encoded.unreadable),
+            "never": analysis.never,
             "fingerprint": opened.fingerprint,
         },
     }
@@ -148,7 +149,8 @@ def _brief(
     seed: int,
     n_runs: int,
 ) -> Brief:
-    patterns = analysis.patterns()
+    # To lose what no sample has is no pattern of its own.
+    patterns = [one for one in analysis.patterns() if not set(one.missing) & set(analysis.never)]
     parameters = count_parameters(model.network)
     about = {
         "run": str(model.run),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ def render(report: dict[str, Any], charts: list[Chart]) -> str:
     )
     environment.filters |= {"percent": percent, "points": points, "tenths": tenths, "places": places}
     calibrated = (report["calibrated"] or [{}])[0]
-    environment.filters |= {"pattern": pattern_label, "amount": amount}
+    environment.filters |= {"pattern": partial(_name_of, report["data"]["never"]), "amount": amount}
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
@@ -112,7 +114,7 @@ def glance(report: dict[str, Any]) -> list[dict[str, Any]]:
     chosen = sorted(known, key=lambda row: (len(row["missing"]), sign * row["difference"]))
     return [
         {
-            "label": pattern_label(row["missing"], names),
+            "label": _name_of(report["data"]["never"], row["missing"], names),
             "score": row["scores"][metric],
             "interval": row["interval"],
             "difference": row["difference"] if row["missing"] else None,
@@ -125,7 +127,7 @@ def glance(report: dict[str, Any]) -> list[dict[str, Any]]:
 def in_use(report: dict[str, Any]) -> dict[str, Any] | None:
     """What the calculator works with, its patterns by name."""
     found, names = report["in_use"], report["modalities"]
-    if found is None:
+    if found is None or report["headline"]["complete"] is None:
         return None
     named = [pattern | {"name": pattern_label(pattern["missing"], names)} for pattern in found["patterns"]]
     return found | {"patterns": named}
@@ -174,27 +176,42 @@ def of_first(report: dict[str, Any]) -> str:
 
 def lead(report: dict[str, Any]) -> str:
     """The finding in a sentence: a loss is called a cost, a gain a gain, and what chance could do is said."""
+    if report["headline"]["complete"] is None:
+        n, split = report["data"]["n"], report["data"]["split"]
+        return f"{_capital(report['metric']['label'])} is not defined on the {n:,} samples of split {split}."
     label, over = report["metric"]["label"], report["over_seeds"]
     single = [row for row in report["patterns"] if len(row["missing"]) == 1]
     known = [row for row in single if row["difference"] is not None]
     mean = f" (mean of {over['n']} seeds)" if over else ""
     if not known:
-        what = "Complete" if single else "One modality"
+        never = report["data"]["never"]
+        of_one = not single and not never
+        what = "One modality" if of_one else _capital(_name_of(never, (), report["modalities"]))
         return f"{what}: {label} {percent(report['headline']['complete'])} %{mean}."
     sign = 1 if report["metric"]["higher_is_better"] else -1
     costly = min(known, key=lambda row: sign * row["difference"])
     cheap = max(known, key=lambda row: sign * row["difference"])
-    if sign * costly["difference"] >= 0:
+    if _lost(costly, sign) <= 0:
         change = f"{label} goes {_change(costly)} without {_name(costly)}"
         return f"Losing no single modality costs anything: {change}{mean}."
     text = f"Losing {_name(costly)} costs most: {label} goes {_change(costly)}"
     text += "" if costly["beyond_chance"] else ", which chance could do"
     if cheap is not costly:
-        loses = sign * cheap["difference"] < 0
+        loses = _lost(cheap, sign) > 0
         text += (
             f"; losing {_name(cheap)} " + ("costs least" if loses else "costs nothing") + f": {_change(cheap)}"
         )
     return f"{text}{mean}."
+
+
+def _lost(row: dict[str, Any], sign: int) -> int:
+    """Tenths of a point, as they are shown."""
+    return round(-1000 * sign * row["difference"])
+
+
+def _name_of(never: Sequence[str], missing: Sequence[str], names: Sequence[str]) -> str:
+    """A pattern's label; what no sample has is missing in each."""
+    return pattern_label([name for name in names if name in missing or name in never], names)
 
 
 def _name(row: dict[str, Any]) -> str:

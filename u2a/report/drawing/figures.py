@@ -26,13 +26,16 @@ from u2a.report.tables import worst_first
 
 def draw_charts(report: dict[str, Any]) -> list[Chart]:
     """All charts that the report has values for, in the page's order; call within `style.chart_style`."""
-    charts = [availability(report), contributions(report)] if report["availability"] else []
-    charts += [interactions(report)] if report["contributions"]["pairs"] else []
-    charts += [class_contributions(report)]
-    charts += [classes(report, number) for number in range(len(_missing(report)))]
+    charts: list[Chart] = []
+    if report["availability"] and not np.isnan(report["headline"]["complete"]):
+        charts += [availability(report), contributions(report)]
+        charts += [interactions(report)] if report["contributions"]["pairs"] else []
+    if report["classes"]:
+        charts += [class_contributions(report)]
+        charts += [classes(report, number) for number in range(len(_missing(report)))]
     charts += [confusion(report)] if report["confusion"] else []
     charts += training(report)
-    charts += [tokens(report)] if len(report["modalities"]) > 1 else []
+    charts += [tokens(report)] if any(row["mse"] is not None for row in report["tokens"]) else []
     charts += [calibration(report, number) for number in range(len(report["calibration"]))]
     return charts + ([rates(report)] if report["rates"] else [])
 

@@ -52,13 +52,21 @@ class Analysis:
 
     @cached_property
     def without(self) -> dict[str, tuple[Predictions, Tensor]]:
-        """For each modality whose absence leaves a sample: predictions without it, and the usable samples."""
+        """For each modality whose loss leaves a sample: predictions without it, and the usable samples."""
         found = {}
         for m, name in enumerate(self.names):
+            if name in self.never:
+                continue
             present_NM = self._present(self.everything - 2**m)
             if (usable_N := present_NM.any(1)).any():
                 found[name] = self.predict(present_NM), usable_N
         return found
+
+    @cached_property
+    def never(self) -> list[str]:
+        """The modalities that no sample has."""
+        there_M = self.encoded.present_NM.any(0).tolist()
+        return [name for name, there in zip(self.names, there_M, strict=True) if not there]
 
     def patterns(self, every: bool = False) -> list[PatternValues]:
         """The patterns of a sweep (`every`: all there are) that leave a sample, the complete one first."""
@@ -70,10 +78,10 @@ class Analysis:
                 lacks = missing(self.names, pattern)
                 scenario = scorer.drop(lacks)
                 own, beside = self._pseudo(_bits(pattern), usable_N), self._pseudo(self.everything, usable_N)
+                # In double precision as all that it is compared with: ties would round to two figures.
+                scores = scenario.scores | {self.task.headline: own.score}
                 found.append(
-                    PatternValues(
-                        pattern, tuple(lacks), scenario.n, scenario.n_empty, scenario.scores, own, beside
-                    )
+                    PatternValues(pattern, tuple(lacks), scenario.n, scenario.n_empty, scores, own, beside)
                 )
         return found
 
