@@ -362,6 +362,14 @@ def test_lists_of_labels_are_told_from_names_with_commas_and_spaces(
     assert recipe["task"]["classes"] == (classes or sorted(cells))
 
 
+def test_whole_numbers_are_one_class_however_they_are_written(here: Path) -> None:
+    written = ["2.0", "1", "10.0", "2", "1.", "10"]
+    rows = [{"text": f"the boat number {i} is red", "label": written[i % 6]} for i in range(24)]
+    recipe, made, _ = started(table("t.csv", rows))
+    assert recipe["task"]["classes"] == ["1", "2", "10"]
+    assert [row["label"] for row in made] == [str(int(float(str(row["label"])))) for row in rows]
+
+
 @pytest.mark.parametrize("several", ["cat|dog", '["cat", "dog"]'])
 def test_several_labels_in_the_last_rows_count_as_well(here: Path, several: str) -> None:
     rows = rows_of(240, text="the boat number {} is red".format)

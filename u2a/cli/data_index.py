@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from u2a.data.shards.index import IndexInfo
-    from u2a.data.shards.labels import Numbers
+    from u2a.data.shards.label_rule import Numbers
 
 
 @click.command(cls=Command)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from u2a.common.values import missing_word, short
-from u2a.data.shards.labels import is_number, label_texts
+from u2a.data.shards.labels import is_number, label_texts, plain
 from u2a.errors import U2AError
 from u2a.starting.columns import Column, empty
 
@@ -131,8 +131,8 @@ def _separates(separator: str, texts: Collection[str], meant: bool) -> bool:
 
 
 def _class(text: str) -> str:
-    """Texts of Booleans are one class each, whichever program wrote them."""
-    return text.lower() if text.lower() in ("true", "false") else text
+    """Texts of Booleans are one class each, whichever program wrote them, and so are whole numbers."""
+    return text.lower() if text.lower() in ("true", "false") else plain(text)
 
 
 def _words(words: Mapping[str, int]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from u2a.common.values import nfc, told_apart
 from u2a.data.packing.sources import Row, RowSource
-from u2a.data.shards.labels import LabelRule, Numbers
+from u2a.data.shards.label_rule import LabelRule, Numbers
 from u2a.errors import U2AError
 from u2a.media.recode import Recode
 from u2a.recipe.task import TaskSection
@@ -31,7 +31,7 @@ _LINE = re.compile(r"line (\d+): ")
 #: What differs between faults of one kind: values in quotes, numbers, paths.
 _VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|\d+|(?<=: )\S+(?=: )")
 #: Changes when the same files would give other bytes.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,20 @@ def planned_rows(source: RowSource, plan: Plan, split: str) -> Iterator[Row]:
     for row in source.rows(problems, split):
         raise_problems(source.path, problems)
         found += 1
-        yield row if row.labels is None else replace(row, labels=plan.rule.resolve(row.labels))
+        yield _resolved(source.path, row, plan.rule)
     raise_problems(source.path, problems)
     if found != (planned := plan.splits[split]):
         raise U2AError(
             f"{source.path}: split {split!r} had {planned} samples when it was read first and {found} now; "
             "it changed while it was being packed; run it again"
         )
+
+
+def _resolved(path: Path, row: Row, rule: LabelRule) -> Row:
+    try:
+        return row if row.labels is None else replace(row, labels=rule.resolve(row.labels))
+    except ValueError as error:
+        raise U2AError(f"{path}: line {row.line}: {error}") from None
 
 
 def _identity(row: Row) -> bytes:

@@ -18,6 +18,7 @@ from u2a.contract.paths import is_url
 from u2a.data.shards.dataset import ShardEntry
 from u2a.data.shards.index import IndexInfo, ShardIndex, index_path
 from u2a.data.shards.index_checks import check_index
+from u2a.data.shards.labels import names_of, plain
 from u2a.data.storage.cache import Cache
 from u2a.errors import ShardError
 
@@ -73,12 +74,13 @@ def presence(index: ShardIndex, modalities: Sequence[str]) -> NDArray[np.bool_]:
 def check_labels(
     index: ShardIndex, class_ids: dict[str, int], *, multi_label: bool, labelled: bool
 ) -> NDArray[np.int64]:
-    """The recipe's number of each of the shard's classes; names are compared in NFC."""
-    class_ids = {nfc(name): number for name, number in class_ids.items()}
+    """The recipe's number of each of the shard's classes; names are compared in NFC, ``2.0`` may be ``2``."""
+    names = names_of(class_ids)
+    found = [names.get(nfc(name)) or names.get(plain(nfc(name))) for name in index.info.classes]
     counts_S = np.diff(index.array("label_ends"), prepend=0)
     has_labels_S = index.array("labelled")
     for number, name in enumerate(index.info.classes):
-        if nfc(name) not in class_ids:
+        if found[number] is None:
             place = int(np.flatnonzero(index.array("label_ids") == number)[0])
             row = int(np.searchsorted(index.array("label_ends"), place, side="right"))
             raise ShardError(
@@ -96,4 +98,4 @@ def check_labels(
             f"{index.shard}: sample {index.key(int(missing[0]))!r}: has no label, nor have {len(missing) - 1} "
             "more of this shard; what is trained on or scored needs one: pack those without as their own split"
         )
-    return np.array([class_ids[nfc(name)] for name in index.info.classes], np.int64)
+    return np.array([class_ids[str(name)] for name in found], np.int64)

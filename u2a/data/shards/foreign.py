@@ -14,7 +14,8 @@ from typing import Any
 
 from u2a.common.values import once
 from u2a.data.shards.index import Mapping
-from u2a.data.shards.labels import LabelRule, Numbers, label_texts
+from u2a.data.shards.label_rule import LabelRule, Numbers
+from u2a.data.shards.labels import label_texts
 from u2a.data.shards.members import Found, Member
 from u2a.data.shards.names import DOCUMENTS, ignore_pattern
 from u2a.data.shards.samples import Sample
@@ -30,7 +31,7 @@ class ForeignReader:
     Attributes:
         mapping: what was declared; ``mapping.label`` is an extension such as ``cls``, or ``json:KEY``.
         rule: what labels mean.
-        look: only take note of the labels (see `u2a.data.shards.labels`).
+        look: only take note of the labels (see `u2a.data.shards.label_rule`).
     """
 
     mapping: Mapping

@@ -9,7 +9,7 @@ from pathlib import Path
 from u2a.common.cores import cores
 from u2a.data.shards.foreign import ForeignReader
 from u2a.data.shards.index import IndexInfo, Mapping, check_ours, index_path, write_index
-from u2a.data.shards.labels import LabelRule
+from u2a.data.shards.label_rule import LabelRule
 from u2a.data.shards.names import MemberNames
 from u2a.data.shards.scan import read_samples
 from u2a.errors import ShardError, U2AError
