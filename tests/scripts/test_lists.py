@@ -36,9 +36,10 @@ def test_every_break_is_found_once_changes_something_and_names_tests() -> None:
     stale = []
     for one in BREAKS["break"]:
         files = [text for text in files_of(one["where"]) for _ in range(text.count(one["old"]))]
+        changed = "".join(files[:1]).replace(one["old"], one["new"])
         if len(files) != 1 or one["old"] == one["new"]:
             stale.append(f"{one['what']}: the old text is {len(files)} times under {one['where']}")
-        elif not parses(files[0].replace(one["old"], one["new"])):
+        elif not one["where"].endswith(".html") and not parses(changed):
             stale.append(f"{one['what']}: the new text does not parse")
         if one["by"] not in BREAKS["tests"]:
             stale.append(f"{one['what']}: no group of tests is called {one['by']}")
