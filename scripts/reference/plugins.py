@@ -23,7 +23,7 @@ def reference() -> str:
     from u2a.testing.checks import all_checks
 
     hooks = [_entry(name, getattr(hookspecs, name)) for name in dir(hookspecs) if name.startswith("u2a_")]
-    parts = [modality.Preprocessor, modality.Embedding, modality.Encoder]
+    parts = [modality.Preprocessor, modality.Embedding, modality.Encoder, modality.Measuring]
     exported = [getattr(u2a, name) for name in u2a.__all__]
     classes = [one for one in exported if inspect.isclass(one)]
     rows = [f"| {one.name} | {_markdown(one.wants)} | `{one.where}` |" for one in all_checks()]

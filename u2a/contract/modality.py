@@ -101,6 +101,25 @@ class Encoder(Protocol):
     def __call__(self, backbone: nn.Module, tokens: Tokens) -> Tensor: ...
 
 
+class Measuring(Protocol):
+    """What a backbone with ``tune = "full"`` may have, to know the training samples before the first step.
+
+    Before anything is learned it measures training samples (all, or a seeded part of many), and is fitted on
+    what it found, as with the means that it subtracts. What it fits are buffers: they go with its weights.
+    """
+
+    #: X: how many numbers are measured of a sample; 0 = nothing is to be fitted.
+    n_measures: int
+
+    def measure(self, **inputs: Any) -> Tensor:
+        """What `Preprocessor.collate` returned to float [P, X], a row a sample."""
+        ...
+
+    def fit(self, measured_NX: Tensor) -> None:
+        """Take the rows of the training samples, on every process alike; at least one."""
+        ...
+
+
 class ModalityOptions(BaseModel):
     """Base of every plugin's options: the fields of a recipe's ``[modalities.<name>]`` section."""
 
@@ -154,7 +173,8 @@ class ModalitySpec:
         options: the pydantic model of the recipe section (a `ModalityOptions`).
         preprocessor: builds the preprocessor from validated options.
         backbone: ``backbone(options, weights=True)`` builds the network and reads its checkpoint; the only
-            place that does. With ``weights=False`` it runs under ``torch.device("meta")`` and reads none.
+            place that does. With ``weights=False`` it runs under ``torch.device("meta")`` and reads none. One
+            that is trained whole may be fitted to the training samples first: see `Measuring`.
         embedding: see `Embedding`.
         encoder: see `Encoder`.
         width: D, the size of the hidden states.

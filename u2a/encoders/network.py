@@ -56,7 +56,8 @@ def network_modality(
 
     * ``width``, the size of its hidden states;
     * ``embed(**inputs)``, what `preprocessor` collates, to `Tokens` or to hidden states [P, L, D] alone;
-    * ``encode(hidden_NLD, valid_NL)``, all blocks and the final norm, to hidden states of the same shape.
+    * ``encode(hidden_NLD, valid_NL)``, all blocks and the final norm, to hidden states of the same shape;
+    * if it is trained whole, perhaps ``n_measures``, ``measure`` and ``fit``: see `Measuring`.
 
     If `options` is a `PretrainedOptions`, the weights are those of the checkpoint's ``model.safetensors``,
     which must hold every tensor of the network, and the network is frozen and adapted: its blocks'

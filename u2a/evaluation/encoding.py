@@ -102,6 +102,7 @@ def encode_columns(
     places: np.ndarray | None = None,
     workers: int = 0,
     skip: bool = False,
+    only: Sequence[str] = (),
 ) -> tuple[list[Tensor], list[Unreadable]]:
     """One pass over (part of) a split: what `columns` makes of a batch, presence, target, place; and what was
     left out.
@@ -109,12 +110,16 @@ def encode_columns(
     Both stand in the order of their places, all of them on every process; rows on the device (one process: the
     CPU).
 
+    Args:
+        only: read these modalities alone, and take the others for missing; all if empty.
+
     Raises:
         U2AError: bad data, or none of the samples can be read; on all processes, whichever met it.
     """
     wanted = np.arange(len(split)) if places is None else places
     in_order = longest_first(wanted, expected_lengths(split, preprocessors), BATCH_SIZE)
-    batches = EvaluationBatches(in_order, split.present_NM, BATCH_SIZE, place.rank, place.size)
+    present_NM = split.present_NM & np.isin(split.modalities, only) if only else split.present_NM
+    batches = EvaluationBatches(in_order, present_NM, BATCH_SIZE, place.rank, place.size)
     collate = Collator(preprocessors, len(task.classes), multi_label=task.kind == "multi_label", skip=skip)
     loader = make_loader(Samples(split, preprocessors, train=False), batches, collate, workers=workers)
     joined, unreadable = encode_loader(model, loader, len(batches), task, place, columns)

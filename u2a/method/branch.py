@@ -128,6 +128,11 @@ class UnimodalBranch(nn.Module):
         finally:
             self.backbone.train(was_training)
 
+    @property
+    def measures(self) -> int:
+        """How many numbers the backbone measures of a sample before the first step; see `Measuring`."""
+        return int(getattr(self.backbone, "n_measures", 0)) if self.spec.tune == "full" else 0
+
     def merge_lora(self) -> Callable[[], None]:
         """See `u2a.method.adapters.merge_lora`."""
         return merge_lora(self.backbone, self.targets)

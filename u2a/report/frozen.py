@@ -37,7 +37,11 @@ def frozen_features(model: Model, scored: Side, most: int = MOST) -> tuple[Featu
 
     @cache
     def frozen() -> U2A:  # where all tokens are kept, it is not needed
-        return build_model(model.recipe).to(model.place.device).eval()
+        untrained = build_model(model.recipe)
+        for fresh, trained in zip(untrained.each_branch(), model.network.each_branch(), strict=True):
+            if fresh.measures:  # what it was fitted to before the first step
+                fresh.backbone.load_state_dict(dict(trained.backbone.named_buffers()), strict=False)
+        return untrained.to(model.place.device).eval()
 
     train = evaluation_split(model.recipe, "train")
     choice, held_N = _validation(model.recipe, train)

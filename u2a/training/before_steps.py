@@ -1,5 +1,5 @@
-"""What goes before the first step: another run's adapter, or the head start (encode once, fit on the first
-process, share the result).
+"""What goes before the first step: what encoders measure, and another run's adapter or the head start (encode
+once, fit on the first process, share the result).
 
 Shape suffixes: N samples, M modalities in recipe order, B batch, P present samples, H one encoder's width, K
 mask tokens.
@@ -24,6 +24,7 @@ from u2a.recipe.sections import Recipe, TrainingSection
 from u2a.runs.start_from import take_adapter
 from u2a.training.agreement import share_adapter, told_by_first
 from u2a.training.data import TrainingData
+from u2a.training.measuring import fit_encoders
 
 #: Tokens kept in memory for the fit; beyond it, samples are drawn.
 CACHE_BYTES = 2 << 30
@@ -36,6 +37,7 @@ def starts_ahead(model: U2A, training: TrainingSection) -> bool:
 
 def begin(model: U2A, data: TrainingData, recipe: Recipe, place: World, folder: Path) -> Iterator[str]:
     """Take another run's adapter or make the head start, as the recipe says; yields what is to be told."""
+    fit_encoders(model, data, place)
     whole = False
     if recipe.training.start_from:
         start, classes = recipe.training.start_from, list(recipe.task.classes)

@@ -97,8 +97,14 @@ class TrainingData(ABC):
         """The counts of step `t`'s global batch, of which `micro_batches` are this process's part."""
 
     @abstractmethod
-    def encode_training(self, model: U2A, columns: Columns, most: int) -> list[Tensor]:
-        """`encode_columns` of at most so many training samples."""
+    def encode_training(
+        self, model: U2A, columns: Columns, most: int, only: Sequence[str] = ()
+    ) -> list[Tensor]:
+        """`encode_columns` of at most so many training samples, drawn from the seed if there are more.
+
+        Args:
+            only: the modalities that `columns` looks at; where that saves work, no other is read.
+        """
 
     def is_steady(self, name: str) -> bool:
         """Whether training sees the same of a modality's samples in every epoch."""
@@ -164,8 +170,17 @@ class TrainingData(ABC):
         return self._encode(model, self._validation, places, columns, most)
 
     def _encode(
-        self, model: U2A, split: Split, places: np.ndarray, columns: Columns, most: int
+        self,
+        model: U2A,
+        split: Split,
+        places: np.ndarray,
+        columns: Columns,
+        most: int,
+        only: Sequence[str] = (),
     ) -> list[Tensor]:
+        if only:
+            wanted_M = np.isin(split.modalities, only)
+            places = places[(split.present_NM[places] & wanted_M).any(1)]
         if len(places) > most:
             draw = np.random.default_rng(stable_seed("tokens", self.recipe.seed))
             places = np.sort(draw.permutation(places)[:most])
@@ -179,6 +194,7 @@ class TrainingData(ABC):
             places=places,
             workers=self.workers,
             skip=self.skip,
+            only=only,
         )
         self.told(split.name, unreadable)
         return found

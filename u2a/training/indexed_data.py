@@ -121,6 +121,8 @@ class IndexedData(TrainingData):
         """The counts of step `t`'s global batch: known from the plan, unless samples may be left out of it."""
         return self._counted(micro_batches) if self.skip else self.plan.step(t).counts
 
-    def encode_training(self, model: U2A, columns: Columns, most: int) -> list[Tensor]:
+    def encode_training(
+        self, model: U2A, columns: Columns, most: int, only: Sequence[str] = ()
+    ) -> list[Tensor]:
         """`encode_columns` of at most so many training samples, drawn from the seed if there are more."""
-        return self._encode(model, self.train, np.flatnonzero(~self._held_N), columns, most)
+        return self._encode(model, self.train, np.flatnonzero(~self._held_N), columns, most, only)

@@ -80,7 +80,9 @@ class StreamedData(TrainingData):
         """This process's micro-batches from step `first` on; endless, so that no process runs out."""
         return self._stream(first, train=True)
 
-    def encode_training(self, model: U2A, columns: Columns, most: int) -> list[Tensor]:
+    def encode_training(
+        self, model: U2A, columns: Columns, most: int, only: Sequence[str] = ()
+    ) -> list[Tensor]:
         """`encode_columns` of the stream's first samples: an epoch's, or `most` if that is less."""
         samples = self.recipe.data.samples_per_epoch or 0
         size = self.recipe.training.batch_size // self.recipe.training.accumulation

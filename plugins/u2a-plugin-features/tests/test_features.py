@@ -93,10 +93,16 @@ def test_what_is_refused_and_how(member, said):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("array", [np.zeros((0, 3)), np.zeros((4, 3)), np.zeros(3)])
+@pytest.mark.parametrize("array", [np.zeros((0, 3)), np.zeros((4, 3))])
 def test_what_holds_nothing_is_missing_rather_than_bad(array):
     with pytest.raises(NoContent):
         read(npy(array))
+
+
+def test_a_vector_of_zeros_is_a_value():
+    for zeros in (np.zeros(3), np.zeros((1, 3))):
+        assert decode_vectors(npy(zeros), 3).tolist() == [[0, 0, 0]]
+        assert read(npy(zeros), mean=1.0).tolist() == [[-1, -1, -1]]
 
 
 def test_zeros_around_a_sequence_are_padding_and_zeros_inside_are_not():
@@ -110,7 +116,8 @@ def test_values_are_standardised_and_the_absurd_refused():
     np.testing.assert_allclose(found, (VALUES - [1, 2, 3]) / [1, 2, 4])
     assert found.dtype == torch.float32
     with pytest.raises(BadSample, match="standard deviations from the recipe's mean"):
-        read(npy(VALUES * 1e30))
+        read(npy(VALUES * 1e30), std=2.0)
+    np.testing.assert_allclose(read(npy(VALUES * 1e30)), VALUES * 1e30, rtol=1e-6)  # the network standardises
 
 
 @pytest.mark.parametrize("T", [8, 9, 20, 1000])
@@ -171,13 +178,17 @@ def test_the_command_prints_what_a_recipe_needs(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_tokens_know_their_places_and_all_but_padding_are_attended_to():
-    from u2a_plugin_features.network import FeatureTransformer
+def network_of(size: int, **more: object):
+    torch.manual_seed(0)
+    given = {"size": size, "longest": 4, "width": 8, "layers": 1, "heads": 2, **more}
+    return FEATURES.backbone(options(**given), weights=True).eval()
 
-    network = FeatureTransformer(size=2, longest=4, width=8, layers=1, heads=2, dropout=0.0)
+
+def test_tokens_know_their_places_and_all_but_padding_are_attended_to():
+    network = network_of(2)
     values = torch.ones(2, 3, 2)
     tokens = network.embed(values, torch.tensor([[1, 1, 0], [1, 1, 1]]))
     assert tokens.valid_NL.tolist() == [[True, True, True, False], [True, True, True, True]]
-    torch.testing.assert_close(tokens.hidden_NLD[:, 0], network.cls_D.expand(2, 8))
-    places = tokens.hidden_NLD[:, 1:] - network.project(values)
+    torch.testing.assert_close(tokens.hidden_NLD[:, 0, :8], network.cls_D.expand(2, 8))
+    places = tokens.hidden_NLD[:, 1:, :8] - network.project(values)
     torch.testing.assert_close(places, network.positions_TD[:3].expand(2, 3, 8))

@@ -98,6 +98,47 @@ def test_with_defaults_it_is_as_good_as_logistic_regression(tmp_path, monkeypatc
     assert abs(scores["accuracy"] - norm.cdf(APART / 2 * np.sqrt(2))) < 0.04  # what no classifier can exceed
 
 
+def test_uneven_scales_and_long_vectors_are_read_as_logistic_regression_reads_them(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    """Classes apart in small numbers beside huge noise; and in 300 places. So is the probe of `baselines`."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 600)
+    sides = (2 * labels - 1)[:, None]
+    uneven = np.concatenate(
+        [0.1 * (rng.normal(size=(600, 6)) + 0.5 * sides), 1e5 * rng.normal(size=(600, 2))], 1
+    )
+    axis = rng.normal(size=300)
+    long = rng.normal(size=(600, 300)) + 1.5 * sides * axis / np.linalg.norm(axis)
+    splits = ["train"] * 200 + ["val"] * 100 + ["test"] * 300
+    rows = [
+        {
+            "key": str(n),
+            "split": split,
+            "label": "ab"[labels[n]],
+            "pooled": uneven[n].tolist(),
+            "steps": long[n].tolist(),
+        }
+        for n, split in enumerate(splits)
+    ]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.toml").write_text(
+        RECIPE.replace("size = 24", "size = 8").replace("size = 12", "size = 300")
+    )
+    run("data", "pack", "recipe.toml", "--manifest", "m.jsonl")
+    run("train", "recipe.toml", "--run", "run", "--no-baselines")
+    found = {tuple(row["missing"]): row for row in json.loads(run("baselines", "run", "--json"))["patterns"]}
+    for missing, values in {("steps",): uneven, ("pooled",): long}.items():
+        scaled = (values - values[:200].mean(0)) / values[:200].std(0)
+        models = (
+            LogisticRegression(C=C, max_iter=1000).fit(scaled[:200], labels[:200]) for C in (0.001, 0.01, 0.1)
+        )
+        wanted = max(model.score(scaled[300:], labels[300:]) for model in models)
+        assert found[missing]["score"] > wanted - 0.04, missing
+        assert found[missing]["probe"]["score"] > wanted - 0.04, missing
+
+
 def test_a_cell_holds_the_vector_or_names_the_file(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.toml").write_text(

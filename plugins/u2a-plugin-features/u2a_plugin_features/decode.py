@@ -21,11 +21,12 @@ def decode_vectors(member: bytes, size: int | None) -> np.ndarray:
     Args:
         size: F; None = whatever it is.
 
-    Vectors of zeros before the first other one and behind the last are padding, and are left out.
+    In a sequence, vectors of zeros before the first other one and behind the last are padding, and are left
+    out; a single vector of zeros is a value (no word of a list occurs).
 
     Raises:
         BadSample: another format, type, size or number of axes, truncated, or values that are not finite.
-        NoContent: a sequence without vectors, or of zeros alone.
+        NoContent: a sequence without vectors, or of padding alone.
     """
     values = _read(member)
     if values.ndim == 1:
@@ -41,8 +42,12 @@ def decode_vectors(member: bytes, size: int | None) -> np.ndarray:
     if not np.isfinite(values_TF).all():
         raise BadSample(f"holds {float(np.abs(values).max()):.3g}, which is too large for 32-bit numbers")
     filled = np.flatnonzero(values_TF.any(1))
+    if len(values_TF) == 1:
+        return values_TF
     if not len(filled):
-        raise NoContent("holds zeros alone; where a vector is missing, leave it out")
+        raise NoContent(
+            f"is a sequence of {len(values_TF)} vectors of zeros alone; where there is none, leave it out"
+        )
     return values_TF[filled[0] : filled[-1] + 1]
 
 

@@ -33,11 +33,15 @@ class FeaturesOptions(u2a.ModalityOptions):
     longest: int = Field(
         128, gt=0, description="most vectors of a sequence; of a longer one, equal parts are averaged"
     )
-    mean: Annotated[FiniteFloat | tuple[FiniteFloat, ...], AfterValidator(_some)] = Field(
-        0.0, description="mean of the training vectors: one number, or one for each place"
+    mean: Annotated[FiniteFloat | tuple[FiniteFloat, ...] | None, AfterValidator(_some)] = Field(
+        None,
+        description="what is subtracted: one number, or one for each place; with neither this nor std, the "
+        "mean of the training samples",
     )
-    std: Annotated[Positive | tuple[Positive, ...], AfterValidator(_some)] = Field(
-        1.0, description="standard deviation of the training vectors: one number, or one for each place"
+    std: Annotated[Positive | tuple[Positive, ...] | None, AfterValidator(_some)] = Field(
+        None,
+        description="what is divided by: one number, or one for each place; with neither this nor mean, the "
+        "standard deviation of the training samples",
     )
     width: int = Field(64, gt=0, description="width of the transformer")
     layers: int = Field(2, gt=0, description="blocks of the transformer")
@@ -67,7 +71,8 @@ def network(options: FeaturesOptions) -> nn.Module:
     from u2a_plugin_features.network import FeatureTransformer
 
     o = options
-    return FeatureTransformer(o.size, o.longest, o.width, o.layers, o.heads, o.dropout)
+    standardise = o.mean is None and o.std is None
+    return FeatureTransformer(o.size, o.longest, o.width, o.layers, o.heads, o.dropout, standardise=standardise)
 
 
 def to_member(value: Any) -> bytes:
@@ -97,10 +102,12 @@ def describe(options: FeaturesOptions, member: bytes) -> u2a.Description:
 
 
 def preview(options: FeaturesOptions, member: bytes, width: int) -> Image:
-    """A row a vector, standardised as the network gets it: grey is the mean, white 3 deviations above."""
-    from u2a_plugin_features.shown import picture
+    """A row a vector: grey is the mean, white 3 deviations above; the recipe's, else this member's own."""
+    from u2a_plugin_features.shown import own_scale, picture
 
-    return picture(preprocessor(options)(member, train=False, seed=0), width)
+    values_TF = preprocessor(options)(member, train=False, seed=0)["values"].numpy()
+    given = options.mean is not None or options.std is not None
+    return picture(values_TF if given else own_scale(values_TF), width)
 
 
 FEATURES = u2a.network_modality(

@@ -58,15 +58,14 @@ def _fit_proxy(
     (x_NS, z_NF), (x_val, z_val) = (_pairs(read_outs, i, j, side) for side in (train, validation))
     if len(x_NS) < 2 or not len(x_val):
         return float("nan"), ridges[-1]
-    gram_SS = x_NS.T @ x_NS
-    eigenvalues_S, basis_SS = torch.linalg.eigh(gram_SS)
-    rotated_SF = basis_SS.T @ (x_NS.T @ z_NF)
+    eigenvalues_A, basis_SA = _axes(x_NS)
+    rotated_AF = basis_SA.T @ (x_NS.T @ z_NF)
 
     def of_rank(ridge: float) -> tuple[Tensor, Tensor]:
         """The best map of rank R keeps the leading directions of what the full one predicts."""
-        map_SF = basis_SS @ (rotated_SF / (eigenvalues_S.clamp(min=0) + ridge * len(x_NS)).unsqueeze(1))
-        top_FR = torch.linalg.eigh(map_SF.T @ gram_SS @ map_SF)[1][:, -proxy.encode.out_features :]
-        return map_SF @ top_FR, top_FR
+        map_AF = rotated_AF / (eigenvalues_A + ridge * len(x_NS)).unsqueeze(1)
+        top_FR = _axes(map_AF * eigenvalues_A.sqrt().unsqueeze(1))[1][:, -proxy.encode.out_features :]
+        return basis_SA @ (map_AF @ top_FR), top_FR
 
     found = []
     for ridge in ridges:
@@ -77,6 +76,17 @@ def _fit_proxy(
     deviation_R = (x_NS @ down_SR).square().mean(0).sqrt().clamp(min=1e-12)
     _put(proxy, down_SR / deviation_R, top_FR * deviation_R)
     return error, ridge
+
+
+def _axes(x_NS: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues of ``x.T @ x``, ascending, and its axes ``[S, A]``; of fewer rows only what they span."""
+    if len(x_NS) >= x_NS.shape[1]:
+        eigenvalues_S, basis_SS = torch.linalg.eigh(x_NS.T @ x_NS)
+        return eigenvalues_S.clamp(min=0), basis_SS
+    eigenvalues_N, left_NN = torch.linalg.eigh(x_NS @ x_NS.T)
+    kept_N = eigenvalues_N > 1e-6 * eigenvalues_N[-1]  # beyond what 32 bits round off
+    eigenvalues_A = eigenvalues_N[kept_N]
+    return eigenvalues_A, x_NS.T @ (left_NN[:, kept_N] / eigenvalues_A.sqrt())
 
 
 def _pairs(read_outs: ReadOuts, i: int, j: int, side: FrozenTokens) -> tuple[Tensor, Tensor]:
