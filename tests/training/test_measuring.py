@@ -125,9 +125,14 @@ def test_no_other_modality_is_read(recipe: Path, tmp_path: Path, monkeypatch: py
             raise AssertionError("was read")
 
         monkeypatch.setitem(made.data.preprocessors, "row", refuse)
+        branch, rows = next(made.model.each_branch()), []
+        fit = branch.backbone.fit
+        monkeypatch.setattr(
+            branch.backbone, "fit", lambda measured_NX: (rows.extend(measured_NX), fit(measured_NX))
+        )
         fit_encoders(made.model, made.data, place)
+    assert len(rows) == 32  # of 40 samples
     assert set(made.data.preprocessors) == set(build_preprocessors(loaded))
-    branch = next(made.model.each_branch())
     np.testing.assert_allclose(branch.backbone.standard.mean_F, wanted(recipe, "x").mean_, rtol=1e-5)
 
 
