@@ -164,13 +164,13 @@ def collect(jobs: Sequence[Job], split: str, sets: Sequence[str], say: Say) -> d
 
 def _check_epochs(jobs: Sequence[Job]) -> None:
     """A recipe that leaves its epochs out takes those of a run that is there, whoever chose them."""
-    first: dict[tuple[str, ...], Job] = {}
+    first: dict[tuple[str, ...], tuple[Run, int]] = {}
     for job in jobs:
-        other = first.setdefault(tuple(job.cell.values()), job)
-        mine, others = (one.run.recipe().training.epochs for one in (job, other))
-        if mine != others:
+        epochs = job.run.recipe().training.epochs
+        other, others = first.setdefault(tuple(job.cell.values()), (job.run, epochs))
+        if epochs != others:
             raise U2AError(
-                f"{job.run} was trained for {mine} epochs, {other.run} for {others}: they cannot be averaged; "
+                f"{job.run} was trained for {epochs} epochs, {other} for {others}: they cannot be averaged; "
                 "delete one of them, or name another --out"
             )
 

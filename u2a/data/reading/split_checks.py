@@ -18,7 +18,7 @@ from u2a.contract.paths import is_url
 from u2a.data.shards.dataset import ShardEntry
 from u2a.data.shards.index import IndexInfo, ShardIndex, index_path
 from u2a.data.shards.index_checks import check_index
-from u2a.data.shards.labels import names_of, plain
+from u2a.data.shards.labels import named, names_of
 from u2a.data.storage.cache import Cache
 from u2a.errors import ShardError
 
@@ -76,7 +76,7 @@ def check_labels(
 ) -> NDArray[np.int64]:
     """The recipe's number of each of the shard's classes; names are compared in NFC, ``2.0`` may be ``2``."""
     names = names_of(class_ids)
-    found = [names.get(nfc(name)) or names.get(plain(nfc(name))) for name in index.info.classes]
+    found = [named(nfc(name), names) for name in index.info.classes]
     counts_S = np.diff(index.array("label_ends"), prepend=0)
     has_labels_S = index.array("labelled")
     for number, name in enumerate(index.info.classes):

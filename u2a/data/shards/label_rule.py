@@ -16,7 +16,7 @@ from typing import Literal
 
 from u2a.common.hints import nearest
 from u2a.common.values import missing_word, short
-from u2a.data.shards.labels import is_number, names_of, plain
+from u2a.data.shards.labels import is_number, named, names_of, plain
 
 Numbers = Literal["names", "places", "multihot"]
 _PLACE = re.compile(r"0|[1-9][0-9]*")
@@ -142,7 +142,7 @@ class LabelRule:
     def _name(self, text: str) -> str | None:
         if (low := text.casefold()) in _BOOLEANS:
             return self._names.get(text) or self._folded.get(low) or self._names.get(_BOOLEANS[low])
-        return self._names.get(text) or self._names.get(plain(text))
+        return named(text, self._names)
 
     def _place(self, text: str) -> str | None:
         number = self._number(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -98,3 +98,8 @@ def names_of(classes: Iterable[str]) -> dict[str, str]:
     names = {nfc(name): name for name in classes}
     counts = Counter(map(plain, names))
     return {plain(text): name for text, name in names.items() if counts[plain(text)] == 1} | names
+
+
+def named(text: str, names: Mapping[str, str]) -> str | None:
+    """The class of that name, of those of `names_of`; else the one that is the same whole number."""
+    return names.get(text) or names.get(plain(text))

@@ -70,12 +70,12 @@ def too_few(validation: int, train: int) -> bool:
 
 
 def divided(train: FrozenTokens, seed: int) -> tuple[FrozenTokens, FrozenTokens]:
-    """What is fitted on, and the part that choices are made on."""
+    """What is fitted on, and the part that choices are made on; of one sample alone, both are it."""
+    if len(train.target) < 2:
+        return train, train
     held_N = torch.zeros(len(train.target), dtype=torch.bool, device=train.target.device)
     order = torch.randperm(len(held_N), generator=torch.Generator().manual_seed(seed))
     held_N[order[: max(1, round(HELD_SHARE * len(held_N)))].to(held_N.device)] = True
-    if len(held_N) < 2:
-        return train, train
     fit_on, held = train.rows(~held_N), train.rows(held_N)
     judged = held.teachable(fit_on)
     return fit_on, judged if len(judged.target) else held
