@@ -44,7 +44,7 @@ def test_there_are_no_other_blocks() -> None:
 
 def test_the_first_command_and_the_way_from_python(folder: Path) -> None:
     said = run(folder, "-m", "u2a", *commands(blocks("console")[0])[0])
-    assert "label: 2 classes, 10 samples each" in said
+    assert "label: 2 classes (cat, dog), 10 samples each" in said
     assert "split drawn by class (seed 0): train 14, val 3, test 3" in said
     assert "batch_size = 2  # of 14 training samples" in (folder / "photos.toml").read_text()
     code = blocks("python")[0] + "\nprint(repr(model), model.evaluate(drop='text'), sep='\\n')"

@@ -6,8 +6,9 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from u2a.starting.source import open_source
 
 #: Share of train that validates where there is a test split and no val.
 HOLDOUT = 0.15
+#: Classes that are told by name.
+SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,17 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     classes = {label: labels.counts[label] for label in labels.classes()}
     lines = [
         f"{path}: {source.what}, {len(plan.splits)} samples",
-        f"label: {'' if roles.label == 'label' else f'column {roles.label!r}, '}{len(classes)} classes, "
+        f"label: {'' if roles.label == 'label' else f'column {roles.label!r}, '}{len(classes)} classes "
+        f"({_few(classes)}), "
         f"{' to '.join(dict.fromkeys(str(end(classes.values())) for end in (min, max)))} samples each"
         + (", several a sample" if labels.many else ""),
         *labels.told(),
         *(_told(content) for content in contents),
         *(f"left out: {count} samples {why}" for why, count in samples.left_out.items()),
+        *(
+            f"modality {name}: {len(paths)} files are not read for it, whose samples have another ({paths[0]})"
+            for name, paths in samples.unused.items()
+        ),
         *(
             [f"{files.by_name} files were found by their name or the end of their path, below {files.root}"]
             if files.by_name
@@ -205,6 +213,12 @@ def _counted(splits: Sequence[str | None]) -> str:
 def _ordered(counts: Mapping[Any, int]) -> dict[str, int]:
     known = [split for split in ("train", "val", "test") if counts.get(split)]
     return {str(split): counts[split] for split in dict.fromkeys([*known, *counts]) if counts.get(split)}
+
+
+def _few(names: Iterable[str]) -> str:
+    """The first names of several, for a person to see what they are."""
+    shown = [name[:24] for name in islice(names, SHOWN + 1)]
+    return ", ".join(shown if len(shown) <= SHOWN else [*shown[:SHOWN], "..."])
 
 
 def _told(content: Content) -> str:

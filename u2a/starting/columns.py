@@ -36,6 +36,8 @@ _WHO = re.compile(
 )
 #: Letters of scripts that write no spaces between words: Thai to Myanmar, Khmer, Chinese and Japanese.
 _NO_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u2e80-\U0003ffff]")
+#: What the column is called in which pandas numbers the rows.
+_ROW_NUMBER = re.compile(r"\(column \d+.*|unnamed: \d+|__index_level_\d+__", re.IGNORECASE)
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^data:[a-z]+/")
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 
@@ -48,15 +50,18 @@ class Column:
         filled: rows that hold something.
         examples: the first values.
         counts: how often each short value occurs; None once there are too many different ones.
+        twice: whether a value was there twice in one split, while they were counted.
     """
 
     name: str
     filled: int = 0
     examples: list[Any] = field(default_factory=list)
     counts: Counter[str] | None = field(default_factory=Counter)
+    twice: bool = False
+    seen: set[tuple[Any, str]] = field(default_factory=set, repr=False)
 
-    def see(self, value: Any) -> None:
-        """Take note of one cell."""
+    def see(self, value: Any, split: Any = None) -> None:
+        """Take note of one cell, and the split of its row."""
         if empty(value):
             return
         self.filled += 1
@@ -65,8 +70,11 @@ class Column:
         if self.counts is not None:
             text = value if isinstance(value, str) else repr(value) if _plain(value) else f"({id(value)})"
             self.counts[text[:200]] += 1
+            self.twice |= (split, text[:200]) in self.seen
+            self.seen.add((split, text[:200]))
             if len(self.counts) > DISTINCT:
                 self.counts = None
+                self.seen.clear()
 
     def all_are(self, *kinds: type) -> bool:
         """Whether every example is of one of these types."""
@@ -81,8 +89,8 @@ class Column:
 
     @property
     def unique(self) -> bool:
-        """Whether no value is there twice, as far as they were counted."""
-        return self.counts is None or len(self.counts) == self.filled
+        """Whether no value is there twice in one split, as far as they were counted."""
+        return not self.twice
 
     @property
     def numeric(self) -> bool:
@@ -100,8 +108,8 @@ class Column:
 
     @property
     def amounts(self) -> bool:
-        """Whether it holds numbers that repeat: they are never names of files, even if there are such files."""
-        return self.numeric and not self.unique
+        """Whether its numbers name no files, even if there are such files: they repeat, or number the rows."""
+        return self.numeric and (not self.unique or _ROW_NUMBER.fullmatch(self.name) is not None)
 
     @property
     def addresses(self) -> bool:
@@ -135,8 +143,9 @@ def look(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Colum
     total = 0
     for _, fields in rows:
         total += 1
+        split = split_name(fields.get("split"))
         for name, value in fields.items():
-            columns.setdefault(name, Column(name)).see(value)
+            columns.setdefault(name, Column(name)).see(value, split)
     return columns, total
 
 

@@ -10,7 +10,8 @@ from u2a.common.values import looks_like_file
 from u2a.starting.columns import KEY_NAMES, Column, empty, look
 from u2a.starting.echoes import files_of, same_files
 from u2a.starting.files import Files
-from u2a.starting.folders import FILES
+from u2a.starting.folders import split_in, split_name
+from u2a.starting.layout import FILES
 from u2a.starting.source import Rows, Source
 
 
@@ -52,18 +53,26 @@ def _of_folders(source: Source) -> Source:
 def _of_ids(source: Source, ids: Column, files: Files) -> Source:
     """A file in place of each id, or beside the ids where they are keys or name several files each."""
     beside = ids.name.casefold() in KEY_NAMES or any(len(files.named(str(v))) > 1 for v in ids.examples)
+    said = split_in(source.path.stem)
 
     def read(problems: list[str]) -> Rows:
         for place, fields in source.read(problems):
-            value = fields.get(ids.name)
-            named = {} if empty(value) else files.named(str(value))
-            yield place, _with(fields, named) if beside else {**fields, ids.name: _only(named)}
+            value, split = fields.get(ids.name), split_name(fields.get("split")) or said
+            named = {} if empty(value) else files.named(str(value), split)
+            if several := next((paths for paths in named.values() if len(paths) > 1), None):
+                problems.append(
+                    f"{place}: column {ids.name!r}: {str(value)[:60]!r} names {len(several)} files: "
+                    f"{', '.join(several[:3])}; say with --root DIR which folder is meant"
+                )
+                continue
+            found = {extension: paths[0] for extension, paths in named.items()}
+            yield place, _with(fields, found) if beside else {**fields, ids.name: _only(found)}
 
     return replace(source, read=read)
 
 
-def _only(named: Mapping[str, str]) -> str | None:
-    return next(iter(named.values())) if len(named) == 1 else None
+def _only(found: Mapping[str, str]) -> str | None:
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def _with(fields: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, Any]:

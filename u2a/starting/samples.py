@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from u2a.starting.content import Content
 from u2a.starting.files import Files
 from u2a.starting.folders import split_name
 from u2a.starting.labels import Labels
+from u2a.starting.masks import is_mask
+from u2a.starting.moved import Moved
 from u2a.starting.source import Source
 
 SHOWN = 5
@@ -47,12 +50,17 @@ def _is_media(cell: Cell) -> bool:
     return kind == "bytes" or (kind == "path" and str(value).rpartition(".")[2].lower() not in PLAIN)
 
 
+def _called(cell: Cell) -> str:
+    return str(cell[1]) if cell[0] == "path" else "embedded"
+
+
 @dataclass
 class Samples:
     """The samples of a source, in as many readings as are needed.
 
     Attributes:
         left_out: samples that have nothing, by reason.
+        unused: further files of a sample for a modality that has one, by modality.
     """
 
     source: Source
@@ -62,6 +70,8 @@ class Samples:
     files: Files
     size: str
     left_out: dict[str, int] = field(default_factory=dict)
+    unused: dict[str, list[str]] = field(default_factory=dict)
+    _moved: dict[str, Moved] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Sample]:
         """Every labelled sample that has something.
@@ -69,8 +79,9 @@ class Samples:
         Raises:
             U2AError: files that are not there, the first few by line.
         """
-        self.left_out, self.files.by_name = {}, 0
+        self.left_out, self.unused, self.files.by_name = {}, {}, 0
         self.labels.begin()
+        self._moved = defaultdict(Moved)
         lost: list[str] = []
         keys: set[str] = set()
         for number, (place, fields) in enumerate(self.source.rows(), 1):
@@ -83,10 +94,15 @@ class Samples:
             elif not lost:
                 labels = self.labels.read(place, value)
                 yield from self._samples(fields, cells, labels, f"{number:06d}", keys)
+        for column, moved in self._moved.items():
+            lost += (self._lost(place, column, value, f" ({why})") for place, value, why in moved.lost())
         if lost:
             more = [f"and {len(lost) - SHOWN} more"] if len(lost) > SHOWN else []
             hint = "empty the cell where a modality is missing, or say with --root DIR where the files are"
             raise U2AError("\n".join([*(f"{self.source.path}: {one}" for one in lost[:SHOWN]), *more, hint]))
+
+    def _lost(self, place: str, column: str, value: str, why: str = "") -> str:
+        return f"{place}: column {column!r}: {value[:60]!r}: {self.files.why(value)}{why}"
 
     def _skip(self, why: str) -> None:
         self.left_out[why] = self.left_out.get(why, 0) + 1
@@ -104,18 +120,26 @@ class Samples:
         raw_split, group = fields.get(self.roles.split or ""), fields.get(self.roles.group or "")
         split = None if empty(raw_split) else split_name(raw_split) or str(raw_split).strip()
         group = None if empty(group) else str(group)
-        several = max(len(found) for found in cells.values()) > 1
-        parts = (
-            [{n: c} for n, found in cells.items() for c in found]
-            if several
-            else [{n: f[0] for n, f in cells.items()}]
-        )
+        parts = self._parts(cells)
+        together = group if group is not None or len(parts) == 1 else f"{number} {key}"
         for part in parts:
-            own = str(next(iter(part.values()))[1]) if several else key
+            own = str(next(iter(part.values()))[1]) if len(parts) > 1 else key
             if own in keys:
                 own = f"{own} ({number})"
             keys.add(own)
-            yield Sample(own, split, labels, group, part)
+            yield Sample(own, split, labels, together, part)
+
+    def _parts(self, cells: Mapping[str, list[Cell]]) -> list[dict[str, Cell]]:
+        """What a row holds, one cell a modality; several files of one modality alone are a sample each."""
+        if len(cells) == 1:
+            ((name, found),) = cells.items()
+            return [{name: cell} for cell in found]
+        readers = Counter(cell for found in cells.values() for cell in found)
+        for name, found in cells.items():
+            found.sort(key=lambda cell: (is_mask(_called(cell)), readers[cell]))
+            if len(found) > 1:
+                self.unused.setdefault(name, []).extend(map(_called, found[1:]))
+        return [{name: found[0] for name, found in cells.items()}]
 
     def _cells(self, place: str, fields: Mapping[str, Any], lost: list[str]) -> dict[str, list[Cell]]:
         found: dict[str, list[Cell]] = {}
@@ -124,21 +148,23 @@ class Samples:
                 value = fields.get(column)
                 if empty(value) or (isinstance(value, str) and missing_word(value)):
                     continue
-                cell = self._cell(content, value)
+                cell = self._cell(content, place, column, value)
                 if cell is None:
-                    lost.append(
-                        f"{place}: column {column!r}: {str(value)[:60]!r}: {self.files.why(str(value))}"
-                    )
+                    lost.append(self._lost(place, column, str(value)))
                 elif not content.asked or self._is_of(content, cell):
                     found.setdefault(content.name, []).append(cell)
         return found
 
-    def _cell(self, content: Content, value: Any) -> Cell | None:
+    def _cell(self, content: Content, place: str, column: str, value: Any) -> Cell | None:
         if isinstance(value, bytes):
             return "bytes", value
         if content.inline:
             return "text", str(value)
-        path = self.files.find(str(value))
+        moved, text = self._moved[column], str(value)
+        if (path := self.files.stands(text)) is not None:
+            moved.stands |= "/" in path
+        elif (path := self.files.elsewhere(text)) is not None:
+            moved.cells[place, text] = path
         return None if path is None else ("path", path)
 
     def _is_of(self, content: Content, cell: Cell) -> bool:

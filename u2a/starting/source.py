@@ -12,7 +12,8 @@ from u2a.data.packing.tables import not_utf8, reader
 from u2a.data.packing.values import unwrapped
 from u2a.errors import U2AError
 from u2a.starting.arrow import is_datasets_folder, read_datasets
-from u2a.starting.folders import METADATA, TABLES, Layout, find_layout, metadata_tables, split_tables
+from u2a.starting.folders import METADATA, TABLES, metadata_tables, split_tables
+from u2a.starting.layout import Layout, find_layout
 
 _HALF = re.compile("[\ud800-\udfff]")
 #: Objects of more fields are data, not columns.
