@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from u2a.common.seeds import rng
 from u2a.common.values import is_missing
 from u2a.data.packing.columns import column_name
 from u2a.errors import U2AError
 from u2a.starting.folders import split_name
+from u2a.starting.kept import Kept
 
 LABEL_NAMES = (
     "label",
@@ -46,22 +48,25 @@ class Column:
 
     Attributes:
         filled: rows that hold something.
-        examples: the first values.
         counts: how often each short value occurs; None once there are too many different ones.
     """
 
     name: str
     filled: int = 0
-    examples: list[Any] = field(default_factory=list)
     counts: Counter[str] | None = field(default_factory=Counter)
+    _kept: Kept = field(default_factory=lambda: Kept(EXAMPLES))
 
-    def see(self, value: Any) -> None:
-        """Take note of one cell."""
+    @property
+    def examples(self) -> list[Any]:
+        """Some values from all over the column."""
+        return self._kept.values()
+
+    def see(self, value: Any, number: int, rank: float) -> None:
+        """Take note of one row's cell; those of the lowest ranks are the examples."""
         if empty(value):
             return
         self.filled += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(value)
+        self._kept.see(number, rank, value)
         if self.counts is not None:
             text = value if isinstance(value, str) else repr(value) if _plain(value) else f"({id(value)})"
             self.counts[text[:200]] += 1
@@ -132,11 +137,11 @@ def _plain(value: Any) -> bool:
 def look(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Column], int]:
     """Every column of the rows, and their number."""
     columns: dict[str, Column] = {}
-    total = 0
+    total, draw = 0, rng("look")
     for _, fields in rows:
-        total += 1
+        total, rank = total + 1, draw.random()
         for name, value in fields.items():
-            columns.setdefault(name, Column(name)).see(value)
+            columns.setdefault(name, Column(name)).see(value, total, rank)
     return columns, total
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from u2a.common.seeds import rng
 from u2a.common.values import looks_like_file, short
 from u2a.contract.modality import ModalitySpec, Suggestion
 from u2a.contract.names import MODALITY
@@ -126,7 +127,7 @@ class Finder:
         self.notes.append(f"column {column.name!r} (text) is left out: no installed plugin reads it")
 
     def _members(self, column: Column) -> Iterator[tuple[tuple[int, str], bytes]]:
-        """Bytes of the first cells, with their extension."""
+        """Bytes of some cells from all over the column, with their extension."""
         if column.amounts:
             return
         names = [value for value in column.examples if isinstance(value, str)]
@@ -141,9 +142,8 @@ class Finder:
                     f"leave it out with --ignore {column.name!r}"
                 )
             return
-        for number, value in enumerate(column.examples):
-            if number >= LOOKED_AT:
-                return
+        for number in _some(len(column.examples)):
+            value = column.examples[number]
             if isinstance(value, bytes) and value:
                 yield (number, ""), value
             path = self.files.find(value) if isinstance(value, str) else None
@@ -202,6 +202,11 @@ class Finder:
                 plain = f"the_{plain.removesuffix('_path')}"
             names[plain] += 1
             one.name = plain if names[plain] == 1 else f"{plain}_{names[plain]}"
+
+
+def _some(count: int) -> list[int]:
+    """Places to look at, drawn: every second one could be of one class."""
+    return sorted(rng("members").sample(range(count), min(LOOKED_AT, count)))
 
 
 def _asks(spec: ModalitySpec, given: Mapping[str, Any]) -> bool:
