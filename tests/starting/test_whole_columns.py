@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny
 from started import pictures, sounds, started, table
 
 
@@ -54,3 +56,45 @@ def test_what_the_first_rows_look_like_is_not_what_a_column_is() -> None:
     recipe, _, said = started(table("t.csv", rows))
     assert list(recipe["modalities"]) == ["text", "about"]
     assert "column 'rating' (words or codes, no text) is left out" in said
+
+
+def clips(where: str, count: int, sounding: Callable[[int], bool]) -> list[str]:
+    """Films of two classes, some with a tone."""
+    places = []
+    for i in range(count):
+        tone = tiny.tone(0.2, hertz=200.0 + 9 * i) if sounding(i) else None
+        places.append(f"{'xy'[i % 2]}/{i:02}.mp4")
+        Path(where, places[-1]).parent.mkdir(parents=True, exist_ok=True)
+        Path(where, places[-1]).write_bytes(tiny.clip_bytes(tiny.numbered_frames(2 + i % 9), tone))
+    return places
+
+
+@pytest.mark.parametrize("sounding", [range(0, 40, 5), range(32, 40)])
+def test_a_share_of_films_with_sound_is_two_modalities(sounding: range) -> None:
+    clips("d", 40, lambda i: i in sounding)
+    recipe, rows, _ = started("d")
+    assert set(recipe["modalities"]) == {"audio", "video"}
+    assert [i for i, row in enumerate(sorted(rows, key=lambda r: r["key"][2:])) if "audio_path" in row] == [
+        *sounding
+    ]
+    assert all("video_path" in row for row in rows)
+
+
+def test_sound_that_is_left_out_is_told() -> None:
+    places = clips("d", 24, lambda i: i < 2)
+    recipe, _, said = started("d")
+    assert set(recipe["modalities"]) == {"video"}
+    assert "column '*.mp4': only 2 of 24 files looked at hold what audio reads, which is left out" in said
+    rows = [{"video": place, "label": "ab"[i % 2]} for i, place in enumerate(places)]
+    recipe, _, said = started(table("d/t.csv", rows))
+    assert set(recipe["modalities"]) == {"video"}
+    assert "column 'video': 2 of 24 files looked at hold what audio reads as well, which is left out" in said
+
+
+def test_films_too_large_to_look_at_many_are_films(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = clips("d", 8, lambda i: True)
+    monkeypatch.setattr("u2a.starting.content.MOST_BYTES", 1)
+    rows = [{"clip": place, "label": "ab"[i % 2]} for i, place in enumerate(places)]
+    recipe, found, _ = started(table("d/t.csv", rows))
+    assert set(recipe["modalities"]) == {"audio", "video"}
+    assert all({"audio_path", "video_path"} <= row.keys() for row in found)

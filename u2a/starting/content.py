@@ -18,8 +18,10 @@ from u2a.plugins.registry import Registry
 from u2a.starting.columns import Column
 from u2a.starting.files import Files
 
-#: Members of a column that plugins look at, and how large one may be.
-LOOKED_AT, MOST_BYTES = 48, 64 << 20
+#: Members of a column that plugins look at, and how large they may be together; one may be of any size.
+LOOKED_AT, MOST_BYTES = 48, 1 << 30
+#: The share of a column's files, and their number, from which on what a plugin reads of them is a modality.
+LEAST_SHARE, LEAST = 0.05, 3
 #: More columns of one kind that are left out are told in one line.
 MOST_LINES = 8
 _GENERIC = re.compile(
@@ -142,12 +144,19 @@ class Finder:
                     f"leave it out with --ignore {column.name!r}"
                 )
             return
+        together = 0
         for number in _some(len(column.examples)):
             value = column.examples[number]
-            if isinstance(value, bytes) and value:
-                yield (number, ""), value
             path = self.files.find(value) if isinstance(value, str) else None
-            if path is not None and (self.files.root / path).stat().st_size <= MOST_BYTES:
+            if path is None and not (isinstance(value, bytes) and value):
+                continue
+            size = len(value) if path is None else (self.files.root / path).stat().st_size
+            if together and together + size > MOST_BYTES:
+                continue
+            together += size
+            if path is None:
+                yield (number, ""), value
+            else:
                 extension = path.rpartition("/")[2].partition(".")[2].rpartition(".")[2].lower()
                 yield (number, extension), self.files.read(path)
 
@@ -156,9 +165,14 @@ class Finder:
         known = [e or extension_of(m, every) for e, m in zip(extensions, members, strict=True)]
         common = {e for e, _ in Counter(known).most_common(8)}
         chosen = []
-        for name, spec in self._candidates(column, common):
-            if (suggestion := self._suggest(name, spec, column, members)) is not None:
+        meant = self._candidates(column, common)
+        for name, spec in meant:
+            own = [member for member in members if reads(spec, self.size, member)]
+            if self._few(column, name, len(own), len(members)):
+                continue
+            if (suggestion := self._suggest(name, spec, column, own)) is not None:
                 chosen.append(Content(column.name, spec, [column.name], suggestion))
+        self._others(column, [name for name, _ in meant], common, members)
         if not chosen:
             shown = ", ".join(sorted(f".{e}" for e in common)[:5])
             self.notes.append(
@@ -169,6 +183,29 @@ class Finder:
             if len(chosen) > 1:
                 one.name = one.spec.name
         yield from chosen
+
+    def _others(
+        self, column: Column, meant: Sequence[str], extensions: set[str], members: Sequence[bytes]
+    ) -> None:
+        """Say what the one plugin that is meant leaves of the files, such as the sound of films."""
+        for name, spec in self.plugins.specs.items():
+            if name not in meant and spec.suggest is not None and extensions & set(spec.extensions):
+                own = sum(reads(spec, self.size, member) for member in members)
+                if own >= LEAST_SHARE * len(members) and own:
+                    self.notes.append(
+                        f"column {column.name!r}: {own} of {len(members)} files looked at hold what {name} "
+                        f"reads as well, which is left out: the column is {meant[0]} by its name or --kind"
+                    )
+
+    def _few(self, column: Column, kind: str, own: int, looked_at: int) -> bool:
+        """Whether a plugin reads none of a column's files, or so few that they are told and left out."""
+        few = own < LEAST_SHARE * looked_at or (own < LEAST and 2 * own < looked_at)
+        if few and own:
+            self.notes.append(
+                f"column {column.name!r}: only {own} of {looked_at} files looked at hold what {kind} reads, "
+                "which is left out"
+            )
+        return few or not own
 
     def _candidates(self, column: Column, extensions: set[str]) -> list[tuple[str, ModalitySpec]]:
         """Plugins that read such files: the one that is meant, else all that know how to look at them."""
@@ -206,7 +243,12 @@ class Finder:
 
 def _some(count: int) -> list[int]:
     """Places to look at, drawn: every second one could be of one class."""
-    return sorted(rng("members").sample(range(count), min(LOOKED_AT, count)))
+    return rng("members").sample(range(count), min(LOOKED_AT, count))
+
+
+def reads(spec: ModalitySpec, size: str, member: bytes) -> bool:
+    """Whether a plugin takes a member for one of its modality."""
+    return spec.suggest is None or spec.suggest(size, [member], {}) is not None
 
 
 def _asks(spec: ModalitySpec, given: Mapping[str, Any]) -> bool:

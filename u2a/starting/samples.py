@@ -11,7 +11,7 @@ from u2a.common.values import missing_word
 from u2a.data.shards.twins import PLAIN
 from u2a.errors import U2AError
 from u2a.starting.columns import Roles, empty
-from u2a.starting.content import Content
+from u2a.starting.content import Content, reads
 from u2a.starting.files import Files
 from u2a.starting.folders import split_name
 from u2a.starting.labels import Labels
@@ -144,7 +144,7 @@ class Samples:
     def _is_of(self, content: Content, cell: Cell) -> bool:
         value = cell[1]
         member = value if isinstance(value, bytes) else self.files.read(value)
-        return content.spec.suggest is not None and content.spec.suggest(self.size, [member], {}) is not None
+        return reads(content.spec, self.size, member)
 
     def digests(self, sample: Sample) -> list[Hashable]:
         """`Sample.ties` with the content of files in place of their names."""
