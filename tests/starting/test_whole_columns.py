@@ -93,7 +93,7 @@ def test_sound_that_is_left_out_is_told() -> None:
 
 def test_films_too_large_to_look_at_many_are_films(monkeypatch: pytest.MonkeyPatch) -> None:
     places = clips("d", 8, lambda i: True)
-    monkeypatch.setattr("u2a.starting.content.MOST_BYTES", 1)
+    monkeypatch.setattr("u2a.starting.members.MOST_BYTES", 1)
     rows = [{"clip": place, "label": "ab"[i % 2]} for i, place in enumerate(places)]
     recipe, found, _ = started(table("d/t.csv", rows))
     assert set(recipe["modalities"]) == {"audio", "video"}

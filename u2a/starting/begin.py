@@ -21,6 +21,7 @@ from u2a.starting.content import Content, Finder
 from u2a.starting.divide import divide
 from u2a.starting.echoes import without_echoes, without_twins
 from u2a.starting.files import Files
+from u2a.starting.groups import group_column
 from u2a.starting.hot import LABELS, comma_names, with_hot
 from u2a.starting.labels import Labels
 from u2a.starting.manifest import write_manifest
@@ -99,11 +100,12 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     if choices.divide_anew or (roles.split and len(columns[roles.split].counts or ()) < 2):
         columns.pop(roles.split or "", None)
         roles.split = None
+    labels = Labels(columns[roles.label], str(path), choices.named)
+    roles.group = roles.group or group_column(source, columns, labels, notes)
     finder = Finder(plugins, files, choices.size, choices.kinds, choices.given, str(path), notes)
     rest = [c for n, c in columns.items() if n not in roles.taken or (n == roles.key and finder.names_files(c))]
     rest = without_echoes(source, columns, roles, rest, finder.notes)
     contents = finder.find(without_twins(rest, files, choices.kinds, finder.notes))
-    labels = Labels(columns[roles.label], str(path), choices.named)
     samples = Samples(source, roles, contents, labels, files, choices.size)
     plan = _divided(samples, choices, draw=roles.split is None)
     classes = {label: labels.counts[label] for label in labels.classes()}

@@ -32,10 +32,6 @@ KEY_NAMES = ("key", "id", "uid", "uuid", "name", "sample_id", "image_id", "item_
 #: What columns of zeros and ones hold, one column a class.
 ON, OFF = ("1", "1.0", "true"), ("0", "0.0", "false")
 EXAMPLES, DISTINCT = 200, 5_000
-#: What samples belong together by: parted, what is learned of one would be tested on the same one.
-_WHO = re.compile(
-    r"(patient|subject|participant|lesion|speaker|actor)s?([ _-]?(id|no|nr|num|number|code|name))?"
-)
 #: Letters of scripts that write no spaces between words: Thai to Myanmar, Khmer, Chinese and Japanese.
 _NO_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u2e80-\U0003ffff]")
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^data:[a-z]+/")
@@ -176,9 +172,7 @@ def assign_roles(
         candidates = (plain[n] for n in ("split", "partition", "subset") if n in plain)
         split = next((name for name in candidates if _is_split(columns[name])), None)
         split = split or next((c.name for c in columns.values() if c.name != label and _only_splits(c)), None)
-    group = group or plain.get("group")
-    chosen = label or _label(columns, path, {split, group})
-    group = group or next((c.name for c in columns.values() if _is_group(c, columns[chosen])), None)
+    chosen = label or _label(columns, path, {split, group or plain.get("group")})
     taken = {chosen, split, group}
     free = (plain[n] for n in KEY_NAMES if n in plain and plain[n] not in taken)
     key = next((name for name in free if _may_be_key(columns[name])), None)
@@ -197,12 +191,6 @@ def _only_splits(column: Column) -> bool:
     """Whether a column names splits whatever it is called: all its values do, and train is one."""
     names = [split_name(value) for value in column.counts or ()]
     return len(names) > 1 and all(names) and "train" in names
-
-
-def _is_group(column: Column, label: Column) -> bool:
-    """Whether a column says whom samples are of, and names so many that it does not say the label again."""
-    several = column.counts is None or max(len(label.counts or ()), 9) < len(column.counts) < column.filled
-    return several and column is not label and _WHO.fullmatch(column.name.casefold()) is not None
 
 
 def _label(columns: Mapping[str, Column], path: str, taken: set[str | None]) -> str:

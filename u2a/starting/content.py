@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from u2a.common.seeds import rng
 from u2a.common.values import looks_like_file, short
 from u2a.contract.modality import ModalitySpec, Suggestion
 from u2a.contract.names import MODALITY
@@ -17,9 +16,8 @@ from u2a.media.magic import extension_of
 from u2a.plugins.registry import Registry
 from u2a.starting.columns import Column
 from u2a.starting.files import Files
+from u2a.starting.members import members_of, reads
 
-#: Members of a column that plugins look at, and how large they may be together; one may be of any size.
-LOOKED_AT, MOST_BYTES = 48, 1 << 30
 #: The share of a column's files, and their number, from which on what a plugin reads of them is a modality.
 LEAST_SHARE, LEAST = 0.05, 3
 #: More columns of one kind that are left out are told in one line.
@@ -144,21 +142,7 @@ class Finder:
                     f"leave it out with --ignore {column.name!r}"
                 )
             return
-        together = 0
-        for number in _some(len(column.examples)):
-            value = column.examples[number]
-            path = self.files.find(value) if isinstance(value, str) else None
-            if path is None and not (isinstance(value, bytes) and value):
-                continue
-            size = len(value) if path is None else (self.files.root / path).stat().st_size
-            if together and together + size > MOST_BYTES:
-                continue
-            together += size
-            if path is None:
-                yield (number, ""), value
-            else:
-                extension = path.rpartition("/")[2].partition(".")[2].rpartition(".")[2].lower()
-                yield (number, extension), self.files.read(path)
+        yield from members_of(column, self.files)
 
     def _of_members(self, column: Column, members: list[bytes], extensions: list[str]) -> Iterator[Content]:
         every = [e for spec in self.plugins.specs.values() for e in spec.extensions]
@@ -239,16 +223,6 @@ class Finder:
                 plain = f"the_{plain.removesuffix('_path')}"
             names[plain] += 1
             one.name = plain if names[plain] == 1 else f"{plain}_{names[plain]}"
-
-
-def _some(count: int) -> list[int]:
-    """Places to look at, drawn: every second one could be of one class."""
-    return rng("members").sample(range(count), min(LOOKED_AT, count))
-
-
-def reads(spec: ModalitySpec, size: str, member: bytes) -> bool:
-    """Whether a plugin takes a member for one of its modality."""
-    return spec.suggest is None or spec.suggest(size, [member], {}) is not None
 
 
 def _asks(spec: ModalitySpec, given: Mapping[str, Any]) -> bool:

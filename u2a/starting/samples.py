@@ -11,10 +11,11 @@ from u2a.common.values import missing_word
 from u2a.data.shards.twins import PLAIN
 from u2a.errors import U2AError
 from u2a.starting.columns import Roles, empty
-from u2a.starting.content import Content, reads
+from u2a.starting.content import Content
 from u2a.starting.files import Files
 from u2a.starting.folders import split_name
 from u2a.starting.labels import Labels
+from u2a.starting.members import reads
 from u2a.starting.source import Source
 
 SHOWN = 5
