@@ -12,8 +12,8 @@ from u2a.common.seeds import rng
 from u2a.common.values import is_missing
 from u2a.data.packing.columns import column_name
 from u2a.errors import U2AError
-from u2a.starting.folders import split_name
 from u2a.starting.kept import Kept
+from u2a.starting.split_names import only_splits, split_names
 
 LABEL_NAMES = (
     "label",
@@ -143,12 +143,17 @@ def look(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Colum
 
 @dataclass
 class Roles:
-    """Which columns are what; the rest may be content."""
+    """Which columns are what; the rest may be content.
+
+    Attributes:
+        splits: the split that each value of the column of splits means, as far as it means one.
+    """
 
     label: str
     split: str | None = None
     group: str | None = None
     key: str | None = None
+    splits: dict[str, str] = field(default_factory=dict)
 
     @property
     def taken(self) -> set[str]:
@@ -170,27 +175,19 @@ def assign_roles(
     plain = {name.casefold(): name for name in columns}
     if split is None:
         candidates = (plain[n] for n in ("split", "partition", "subset") if n in plain)
-        split = next((name for name in candidates if _is_split(columns[name])), None)
-        split = split or next((c.name for c in columns.values() if c.name != label and _only_splits(c)), None)
+        split = next((name for name in candidates if split_names(columns[name].counts or ())), None)
+        others = (c for c in columns.values() if c.name != label and c.repeats)
+        split = split or next((c.name for c in others if only_splits(c.counts or ())), None)
     chosen = label or _label(columns, path, {split, group or plain.get("group")})
     taken = {chosen, split, group}
     free = (plain[n] for n in KEY_NAMES if n in plain and plain[n] not in taken)
     key = next((name for name in free if _may_be_key(columns[name])), None)
-    return Roles(chosen, split, group, key)
+    splits = {} if split is None else split_names(columns[split].counts or ())
+    return Roles(chosen, split, group, key, splits)
 
 
 def _names(columns: Mapping[str, Column]) -> str:
     return ", ".join(map(repr, list(columns)[:20]))
-
-
-def _is_split(column: Column) -> bool:
-    return column.counts is not None and any(split_name(value) for value in column.counts)
-
-
-def _only_splits(column: Column) -> bool:
-    """Whether a column names splits whatever it is called: all its values do, and train is one."""
-    names = [split_name(value) for value in column.counts or ()]
-    return len(names) > 1 and all(names) and "train" in names
 
 
 def _label(columns: Mapping[str, Column], path: str, taken: set[str | None]) -> str:

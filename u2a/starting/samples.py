@@ -13,7 +13,6 @@ from u2a.errors import U2AError
 from u2a.starting.columns import Roles, empty
 from u2a.starting.content import Content
 from u2a.starting.files import Files
-from u2a.starting.folders import split_name
 from u2a.starting.labels import Labels
 from u2a.starting.members import reads
 from u2a.starting.source import Source
@@ -103,7 +102,7 @@ class Samples:
         given = fields.get(self.roles.key) if self.roles.key else None
         key = number if empty(given) else str(given)
         raw_split, group = fields.get(self.roles.split or ""), fields.get(self.roles.group or "")
-        split = None if empty(raw_split) else split_name(raw_split) or str(raw_split).strip()
+        split = None if empty(raw_split) else self.roles.splits.get(str(raw_split)) or str(raw_split).strip()
         group = None if empty(group) else str(group)
         several = max(len(found) for found in cells.values()) > 1
         parts = (
