@@ -117,7 +117,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
         + (", several a sample" if labels.many else ""),
         *labels.told(),
         *(_told(content) for content in contents),
-        *(f"left out: {count} samples {why}" for why, count in samples.left_out.items()),
+        *samples.told(),
         *(
             [f"{files.by_name} files were found by their name or the end of their path, below {files.root}"]
             if files.by_name

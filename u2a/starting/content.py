@@ -35,6 +35,7 @@ class Content:
         columns: where to look, the first that is not empty.
         inline: whether cells are the text itself.
         asked: whether each member has to be shown to the plugin: others read the same files.
+        said: whether the person says what the cells are, so that words for nothing are texts.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Content:
     suggestion: Suggestion
     inline: bool = False
     asked: bool = False
+    said: bool = False
 
 
 @dataclass
@@ -122,7 +124,8 @@ class Finder:
         texts = [str(value).encode(errors="replace") for value in column.examples]
         for name, spec in self._candidates(column, {"txt"}):
             if (suggestion := self._suggest(name, spec, column, texts)) is not None:
-                yield Content(column.name, spec, [column.name], suggestion, inline=True)
+                said = forced is not None
+                yield Content(column.name, spec, [column.name], suggestion, inline=True, said=said)
                 return
         self.notes.append(f"column {column.name!r} (text) is left out: no installed plugin reads it")
 

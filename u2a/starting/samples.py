@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +55,7 @@ class Samples:
 
     Attributes:
         left_out: samples that have nothing, by reason.
+        words: cells that were taken as missing, by column and the word for nothing that they hold.
     """
 
     source: Source
@@ -62,6 +65,7 @@ class Samples:
     files: Files
     size: str
     left_out: dict[str, int] = field(default_factory=dict)
+    words: dict[str, Counter[str]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Sample]:
         """Every labelled sample that has something.
@@ -69,7 +73,7 @@ class Samples:
         Raises:
             U2AError: files that are not there, the first few by line.
         """
-        self.left_out, self.files.by_name = {}, 0
+        self.left_out, self.words, self.files.by_name = {}, {}, 0
         self.labels.begin()
         lost: list[str] = []
         keys: set[str] = set()
@@ -122,7 +126,10 @@ class Samples:
         for content in self.contents:
             for column in content.columns:
                 value = fields.get(column)
-                if empty(value) or (isinstance(value, str) and missing_word(value)):
+                if empty(value):
+                    continue
+                if isinstance(value, str) and missing_word(value) and not (content.inline and content.said):
+                    self.words.setdefault(column, Counter())[value.strip()] += 1
                     continue
                 cell = self._cell(content, value)
                 if cell is None:
@@ -132,6 +139,18 @@ class Samples:
                 elif not content.asked or self._is_of(content, cell):
                     found.setdefault(content.name, []).append(cell)
         return found
+
+    def told(self) -> Iterator[str]:
+        """What was taken as missing or left out, a line each."""
+        for content in self.contents:
+            keep = f"; if they are texts: --kind {{}}={content.spec.name}" if content.inline else ""
+            for column in content.columns:
+                if words := self.words.get(column):
+                    shown = ", ".join(f"{word!r} ({count})" for word, count in words.most_common(8))
+                    said = f"{words.total()} cells of {column!r} say {shown} and were taken as missing"
+                    yield said + keep.format(shlex.quote(column))
+        for why, count in self.left_out.items():
+            yield f"left out: {count} samples {why}"
 
     def _cell(self, content: Content, value: Any) -> Cell | None:
         if isinstance(value, bytes):
