@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from u2a.common.values import is_missing
 from u2a.data.packing.columns import column_name
 from u2a.errors import U2AError
 from u2a.starting.kept import Kept
+from u2a.starting.prose import has_words
 from u2a.starting.split_names import only_splits, split_names
 
 LABEL_NAMES = (
@@ -32,8 +33,6 @@ KEY_NAMES = ("key", "id", "uid", "uuid", "name", "sample_id", "image_id", "item_
 #: What columns of zeros and ones hold, one column a class.
 ON, OFF = ("1", "1.0", "true"), ("0", "0.0", "false")
 EXAMPLES, DISTINCT = 200, 5_000
-#: Letters of scripts that write no spaces between words: Thai to Myanmar, Khmer, Chinese and Japanese.
-_NO_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u2e80-\U0003ffff]")
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^data:[a-z]+/")
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 
@@ -114,11 +113,19 @@ class Column:
     @property
     def prose(self) -> bool:
         """Whether it holds texts that somebody wrote, rather than names, codes or dates."""
+        return self._mostly(has_words)
+
+    @property
+    def figures(self) -> bool:
+        """Whether it holds dates, times, lists of numbers, or numbers with units: spaces, and no words."""
+        return self._mostly(lambda value: " " in value.strip()) and not self.prose
+
+    def _mostly(self, holds: Callable[[str], bool]) -> bool:
+        """Whether half of the texts are such, unless there are so few different ones that they are classes."""
         if not self.all_are(str) or self.numeric or self.addresses:
             return False
-        words = [value for value in self.examples if " " in value.strip() or _NO_SPACES.search(value)]
         few = self.counts is not None and len(self.counts) <= max(20, self.filled // 20) and self.filled > 40
-        return len(words) >= len(self.examples) / 2 and not few
+        return 2 * sum(map(holds, self.examples)) >= len(self.examples) and not few
 
 
 def empty(value: Any) -> bool:
@@ -215,6 +222,6 @@ def _may_be_key(column: Column) -> bool:
 def _may_be_label(column: Column) -> bool:
     if not column.repeats or column.counts is None or len(column.counts) < 2:
         return False
-    if column.addresses or column.prose:
+    if column.addresses or column.prose or column.figures:
         return False
     return not (column.numeric and len(column.counts) > 20) and column.all_are(str, int, bool, list)

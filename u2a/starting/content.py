@@ -239,6 +239,8 @@ def _what(column: Column) -> str:
         return "addresses: download the files first"
     if column.numeric:
         return "numbers"
+    if column.figures:
+        return "dates, lists of numbers or amounts, no text"
     if column.all_are(str):
         return "words or codes, no text"
     return f"values like {short(column.examples[0])}"
