@@ -10,9 +10,7 @@ from started import pictures, started, table
 
 FIGURES: dict[str, Callable[[int], str]] = {
     "time": lambda i: f"2024-01-{1 + i % 28:02} {i % 24:02}:{i:02}:00",
-    "date": lambda i: (
-        f"{('Mon', 'Tuesday')[i % 2]}, {1 + i % 28} {('January', 'Feb', 'Sept')[i % 3]} {1960 + i}"
-    ),
+    "date": lambda i: f"{('Mon', 'Tuesday')[i % 2]}, {1 + i % 28} {('January', 'September')[i % 4 // 2]}",
     "clock": lambda i: f"{1 + i % 12}:{i:02} {('AM', 'PM')[i % 2]}",
     "box": lambda i: str([834.0 + i, 222.5, 3.0 * i, float("nan"), float("nan")]),
     "mask": lambda i: "" if i % 2 else f"{i} 5 {10 * i} 7 {100 * i} 12",
@@ -25,7 +23,7 @@ FIGURES: dict[str, Callable[[int], str]] = {
 }
 TEXTS: dict[str, Callable[[int], str]] = {
     "english": lambda i: f"ok, call me at {i}",
-    "chat": lambda i: ("lol :)", "yes !", "no way", "thanks 🙏")[i % 4] * (1 + i // 4),
+    "chat": lambda i: ("lol :)", "yes !", "ok ...", "thanks 🙏")[i % 4] + "!" * (i // 4),
     "russian": lambda i: f"красная лодка {i}",
     "hindi": lambda i: f"लाल नाव {'पर ' * i}",
     "korean": lambda i: f"빨간 배 {'하나 ' * i}",
