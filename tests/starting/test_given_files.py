@@ -343,6 +343,10 @@ def test_single_words_under_the_name_text_are_texts(here: Path) -> None:
             ("haze water", "haze", "clear water", "water", "clear haze water", "clear"),
             ["clear", "haze", "water"],
         ),
+        ("categories", (*"ABCDEFGHI", "Health, Beauty"), None),
+        ("genre", (*"ABCDEFG", "Health, Beauty", "Home; Garden"), None),
+        ("genre", ("A", "B", "C", "C, D"), ["A", "B", "C", "D"]),
+        ("tags", ("A", "B", "C|D"), ["A", "B", "C", "D"]),
         ("genres", ("Science Fiction", "Action", "Drama"), None),
         ("place", ("Portland, ME", "Portland, OR", "Salem, OR"), None),
         (
