@@ -23,7 +23,7 @@ MOST, LEAST = 1024, 64
 def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
     """None if the members hold no sound."""
     seconds = [length for member in members if (length := _seconds(member)) is not None]
-    if not seconds or len(seconds) < len(members) / 2:
+    if not seconds:
         return None
     options: dict[str, Any] = {"encoder": ENCODERS[size], **given}
     comments = {} if "encoder" in given else {"encoder": size}

@@ -23,7 +23,7 @@ NATIVE = 224
 def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
     """None if no member is a picture."""
     found = [numbers for member in members if (numbers := picture_numbers(member))]
-    if not found or len(found) < len(members) / 2:
+    if not found:
         return None
     return for_sides([min(numbers["width (px)"], numbers["height (px)"]) for numbers in found], size, given)
 

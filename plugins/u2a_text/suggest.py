@@ -57,7 +57,7 @@ def _tokens(text: str) -> int:
 
 
 def _other_script(texts: Sequence[str]) -> bool:
-    letters = [c for text in texts[:100] for c in text[:500] if c.isalpha()]
+    letters = [c for text in texts for c in text[:500] if c.isalpha()]
     return sum(not _latin(c) for c in letters) > OTHER_LETTERS * len(letters)
 
 

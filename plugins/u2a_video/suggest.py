@@ -15,7 +15,7 @@ from u2a_image.suggest import for_sides, picture_numbers
 def suggest(size: str, members: Sequence[bytes], given: Mapping[str, Any]) -> Suggestion | None:
     """None if the members are no films."""
     found = [numbers for member in members if (numbers := _film_numbers(member))]
-    if not found or len(found) < len(members) / 2:
+    if not found:
         return None
     sides = [min(numbers["width (px)"], numbers["height (px)"]) for numbers in found]
     image = for_sides(sides, size, given)

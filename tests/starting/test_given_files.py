@@ -343,6 +343,10 @@ def test_single_words_under_the_name_text_are_texts(here: Path) -> None:
             ("haze water", "haze", "clear water", "water", "clear haze water", "clear"),
             ["clear", "haze", "water"],
         ),
+        ("categories", (*"ABCDEFGHI", "Health, Beauty"), None),
+        ("genre", (*"ABCDEFG", "Health, Beauty", "Home; Garden"), None),
+        ("genre", ("A", "B", "C", "C, D"), ["A", "B", "C", "D"]),
+        ("tags", ("A", "B", "C|D"), ["A", "B", "C", "D"]),
         ("genres", ("Science Fiction", "Action", "Drama"), None),
         ("place", ("Portland, ME", "Portland, OR", "Salem, OR"), None),
         (
@@ -444,6 +448,28 @@ def test_cells_that_say_nothing_are_missing_and_rows_of_nothing_left_out(here: P
     assert "left out: 2 samples without anything to learn from" in said
     assert len(found) == 10
     assert [i for i, row in enumerate(found) if "text" not in row] == [3, 4]
+    assert "cells of 'text' say 'N/A' (1), 'none' (1) and were taken as missing; if they are texts" in said
+
+
+def test_short_utterances_are_told_and_kept_where_the_person_says_that_they_are_texts(here: Path) -> None:
+    pictures(*(f"{i}.png" for i in range(20)))
+    said_little = ("?", "-", "..", "None", "NA")
+    rows = rows_of(
+        20,
+        picture="{}.png".format,
+        message=lambda i: said_little[i // 2 % 5] if i % 2 else f"the boat {i} is red",
+    )
+    table("t.csv", rows)
+    _, found, said = started("t.csv")
+    assert sum("message" in row for row in found) == 10
+    words = "'?' (2), '-' (2), '..' (2), 'None' (2), 'NA' (2)"
+    assert (
+        f"10 cells of 'message' say {words} and were taken as missing; if they are texts: --kind message=text"
+        in said
+    )
+    _, found, said = started("t.csv", "--kind", "message=text", "--overwrite")
+    assert [row["message"] for row in found] == [row["message"] for row in rows]
+    assert "taken as missing" not in said
 
 
 def test_ones_and_zeros_of_nothing_are_no_label() -> None:

@@ -101,6 +101,8 @@ def run(ctx: click.Context, source: Path, sets: tuple[str, ...], **options: Any)
         _step(ctx, 2, pack, sets)
     _step(ctx, 3, start.train_command(recipe) + " --resume", sets)
     splits = json.loads((_shards(recipe) / "dataset.json").read_text(encoding="utf-8"))["splits"]
+    if not {"test", "val"} & set(splits):
+        click.echo("there is no split test or val: what follows are scores of the training samples themselves")
     for number, command in enumerate(start.score_commands(recipe, splits), 4):
         _step(ctx, number, command, ())
 

@@ -19,9 +19,9 @@ from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
 from u2a.starting.columns import Column, assign_roles
 from u2a.starting.content import Content, Finder
-from u2a.starting.divide import divide
 from u2a.starting.echoes import without_echoes, without_twins
 from u2a.starting.files import Files
+from u2a.starting.groups import group_column
 from u2a.starting.hot import LABELS, comma_names, with_hot
 from u2a.starting.labels import Labels
 from u2a.starting.manifest import write_manifest
@@ -29,6 +29,8 @@ from u2a.starting.named import with_files
 from u2a.starting.recipe_text import recipe_text
 from u2a.starting.samples import Samples
 from u2a.starting.source import open_source
+from u2a.starting.split_names import told
+from u2a.starting.splits import divided, ordered
 
 #: Share of train that validates where there is a test split and no val.
 HOLDOUT = 0.15
@@ -101,14 +103,15 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     )
     if choices.divide_anew or (roles.split and len(columns[roles.split].counts or ()) < 2):
         columns.pop(roles.split or "", None)
-        roles.split = None
+        roles.split, roles.splits = None, {}
+    labels = Labels(columns[roles.label], str(path), choices.named)
+    roles.group = roles.group or group_column(source, columns, labels, notes)
     finder = Finder(plugins, files, choices.size, choices.kinds, choices.given, str(path), notes)
     rest = [c for n, c in columns.items() if n not in roles.taken or (n == roles.key and finder.names_files(c))]
     rest = without_echoes(source, columns, roles, rest, finder.notes)
     contents = finder.find(without_twins(rest, files, choices.kinds, finder.notes))
-    labels = Labels(columns[roles.label], str(path), choices.named)
     samples = Samples(source, roles, contents, labels, files, choices.size)
-    plan = _divided(samples, choices, draw=roles.split is None)
+    plan = divided(samples, choices.seed, draw=roles.split is None)
     classes = {label: labels.counts[label] for label in labels.classes()}
     lines = [
         f"{path}: {source.what}, {len(plan.splits)} samples",
@@ -118,11 +121,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
         + (", several a sample" if labels.many else ""),
         *labels.told(),
         *(_told(content) for content in contents),
-        *(f"left out: {count} samples {why}" for why, count in samples.left_out.items()),
-        *(
-            f"modality {name}: {len(paths)} files are not read for it, whose samples have another ({paths[0]})"
-            for name, paths in samples.unused.items()
-        ),
+        *samples.told(),
         *(
             [f"{files.by_name} files were found by their name or the end of their path, below {files.root}"]
             if files.by_name
@@ -130,6 +129,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
         ),
         *source.notes.values(),
         *finder.notes,
+        *told(roles.splits),
         *plan.lines,
     ]
     manifest = write_manifest(choices.out / name, samples, plan.splits, many=labels.many)
@@ -146,7 +146,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
         classes=classes,
         contents=contents,
         holdout=holdout,
-        splits=_ordered(counts),
+        splits=ordered(counts),
         commands=commands,
     )
     write_text(recipe, text)
@@ -167,52 +167,6 @@ def _check_names(path: Path, columns: Mapping[str, Column], choices: Choices, fi
             if name not in columns:
                 known = ", ".join(map(repr, columns))
                 raise U2AError(f"{path}: has no column {name!r} ({option}); its columns are {known}")
-
-
-@dataclass(frozen=True)
-class _Division:
-    splits: list[str]
-    lines: list[str]
-
-
-def _divided(samples: Samples, choices: Choices, *, draw: bool) -> _Division:
-    """The split of every sample: the source's own, else a drawn one."""
-    labels, splits, ties = [], [], []
-    for sample in samples:
-        labels.append(sample.labels or ())
-        splits.append(sample.split)
-        if draw:
-            ties.append(samples.digests(sample))
-    if draw:
-        drawn = divide(labels, ties, choices.seed)
-        groups = f"samples of one {samples.roles.group!r} and " if samples.roles.group else ""
-        said = (
-            f"split drawn by class (seed {choices.seed}): {_counted(drawn)}; {groups}equal files stay together"
-        )
-        return _Division(drawn, [said])
-    if set(splits) == {"train"}:
-        drawn_anew = _divided(samples, choices, draw=True)
-        return _Division(drawn_anew.splits, ["only the split train has labels", *drawn_anew.lines])
-    counts = Counter(splits)
-    anew = "; fill it in, or divide all anew: --divide"
-    if counts[None]:
-        raise U2AError(f"{samples.source.path}: {counts[None]} samples name no split, and others do{anew}")
-    if not counts["train"]:
-        found = ", ".join(map(str, counts))
-        raise U2AError(f"{samples.source.path}: no labelled sample is of split train, only of {found}{anew}")
-    lines = [f"splits as they are: {_counted(splits)}"]
-    if not counts["test"]:
-        lines.append("there is no test split: scores will be those of val, which also picks the checkpoint")
-    return _Division([str(split) for split in splits], lines)
-
-
-def _counted(splits: Sequence[str | None]) -> str:
-    return ", ".join(f"{split} {count}" for split, count in _ordered(Counter(splits)).items())
-
-
-def _ordered(counts: Mapping[Any, int]) -> dict[str, int]:
-    known = [split for split in ("train", "val", "test") if counts.get(split)]
-    return {str(split): counts[split] for split in dict.fromkeys([*known, *counts]) if counts.get(split)}
 
 
 def _few(names: Iterable[str]) -> str:

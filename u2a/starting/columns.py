@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from u2a.common.seeds import rng
 from u2a.common.values import is_missing
 from u2a.data.packing.columns import column_name
 from u2a.errors import U2AError
 from u2a.starting.folders import split_name
+from u2a.starting.kept import Kept
+from u2a.starting.prose import has_words
+from u2a.starting.split_names import only_splits, split_names
 
 LABEL_NAMES = (
     "label",
@@ -30,12 +34,6 @@ KEY_NAMES = ("key", "id", "uid", "uuid", "name", "sample_id", "image_id", "item_
 #: What columns of zeros and ones hold, one column a class.
 ON, OFF = ("1", "1.0", "true"), ("0", "0.0", "false")
 EXAMPLES, DISTINCT = 200, 5_000
-#: What samples belong together by: parted, what is learned of one would be tested on the same one.
-_WHO = re.compile(
-    r"(patient|subject|participant|lesion|speaker|actor)s?([ _-]?(id|no|nr|num|number|code|name))?"
-)
-#: Letters of scripts that write no spaces between words: Thai to Myanmar, Khmer, Chinese and Japanese.
-_NO_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u2e80-\U0003ffff]")
 #: What the column is called in which pandas numbers the rows.
 _ROW_NUMBER = re.compile(r"\(column \d+.*|unnamed: \d+|__index_level_\d+__", re.IGNORECASE)
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^data:[a-z]+/")
@@ -48,25 +46,28 @@ class Column:
 
     Attributes:
         filled: rows that hold something.
-        examples: the first values.
         counts: how often each short value occurs; None once there are too many different ones.
         twice: whether a value was there twice in one split, while they were counted.
     """
 
     name: str
     filled: int = 0
-    examples: list[Any] = field(default_factory=list)
     counts: Counter[str] | None = field(default_factory=Counter)
     twice: bool = False
     seen: set[tuple[Any, str]] = field(default_factory=set, repr=False)
+    _kept: Kept = field(default_factory=lambda: Kept(EXAMPLES))
 
-    def see(self, value: Any, split: Any = None) -> None:
-        """Take note of one cell, and the split of its row."""
+    @property
+    def examples(self) -> list[Any]:
+        """Some values from all over the column."""
+        return self._kept.values()
+
+    def see(self, value: Any, number: int, rank: float, split: Any = None) -> None:
+        """Take note of one row's cell, and its split; those of the lowest ranks are the examples."""
         if empty(value):
             return
         self.filled += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(value)
+        self._kept.see(number, rank, value)
         if self.counts is not None:
             text = value if isinstance(value, str) else repr(value) if _plain(value) else f"({id(value)})"
             self.counts[text[:200]] += 1
@@ -121,11 +122,19 @@ class Column:
     @property
     def prose(self) -> bool:
         """Whether it holds texts that somebody wrote, rather than names, codes or dates."""
+        return self._mostly(has_words)
+
+    @property
+    def figures(self) -> bool:
+        """Whether it holds dates, times, lists of numbers, or numbers with units: spaces, and no words."""
+        return self._mostly(lambda value: " " in value.strip()) and not self.prose
+
+    def _mostly(self, holds: Callable[[str], bool]) -> bool:
+        """Whether half of the texts are such, unless there are so few different ones that they are classes."""
         if not self.all_are(str) or self.numeric or self.addresses:
             return False
-        words = [value for value in self.examples if " " in value.strip() or _NO_SPACES.search(value)]
         few = self.counts is not None and len(self.counts) <= max(20, self.filled // 20) and self.filled > 40
-        return len(words) >= len(self.examples) / 2 and not few
+        return 2 * sum(map(holds, self.examples)) >= len(self.examples) and not few
 
 
 def empty(value: Any) -> bool:
@@ -140,23 +149,28 @@ def _plain(value: Any) -> bool:
 def look(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Column], int]:
     """Every column of the rows, and their number."""
     columns: dict[str, Column] = {}
-    total = 0
+    total, draw = 0, rng("look")
     for _, fields in rows:
-        total += 1
+        total, rank = total + 1, draw.random()
         split = split_name(fields.get("split"))
         for name, value in fields.items():
-            columns.setdefault(name, Column(name)).see(value, split)
+            columns.setdefault(name, Column(name)).see(value, total, rank, split)
     return columns, total
 
 
 @dataclass
 class Roles:
-    """Which columns are what; the rest may be content."""
+    """Which columns are what; the rest may be content.
+
+    Attributes:
+        splits: the split that each value of the column of splits means, as far as it means one.
+    """
 
     label: str
     split: str | None = None
     group: str | None = None
     key: str | None = None
+    splits: dict[str, str] = field(default_factory=dict)
 
     @property
     def taken(self) -> set[str]:
@@ -178,35 +192,19 @@ def assign_roles(
     plain = {name.casefold(): name for name in columns}
     if split is None:
         candidates = (plain[n] for n in ("split", "partition", "subset") if n in plain)
-        split = next((name for name in candidates if _is_split(columns[name])), None)
-        split = split or next((c.name for c in columns.values() if c.name != label and _only_splits(c)), None)
-    group = group or plain.get("group")
-    chosen = label or _label(columns, path, {split, group})
-    group = group or next((c.name for c in columns.values() if _is_group(c, columns[chosen])), None)
+        split = next((name for name in candidates if split_names(columns[name].counts or ())), None)
+        others = (c for c in columns.values() if c.name != label and c.repeats)
+        split = split or next((c.name for c in others if only_splits(c.counts or ())), None)
+    chosen = label or _label(columns, path, {split, group or plain.get("group")})
     taken = {chosen, split, group}
     free = (plain[n] for n in KEY_NAMES if n in plain and plain[n] not in taken)
     key = next((name for name in free if _may_be_key(columns[name])), None)
-    return Roles(chosen, split, group, key)
+    splits = {} if split is None else split_names(columns[split].counts or ())
+    return Roles(chosen, split, group, key, splits)
 
 
 def _names(columns: Mapping[str, Column]) -> str:
     return ", ".join(map(repr, list(columns)[:20]))
-
-
-def _is_split(column: Column) -> bool:
-    return column.counts is not None and any(split_name(value) for value in column.counts)
-
-
-def _only_splits(column: Column) -> bool:
-    """Whether a column names splits whatever it is called: all its values do, and train is one."""
-    names = [split_name(value) for value in column.counts or ()]
-    return len(names) > 1 and all(names) and "train" in names
-
-
-def _is_group(column: Column, label: Column) -> bool:
-    """Whether a column says whom samples are of, and names so many that it does not say the label again."""
-    several = column.counts is None or max(len(label.counts or ()), 9) < len(column.counts) < column.filled
-    return several and column is not label and _WHO.fullmatch(column.name.casefold()) is not None
 
 
 def _label(columns: Mapping[str, Column], path: str, taken: set[str | None]) -> str:
@@ -234,6 +232,6 @@ def _may_be_key(column: Column) -> bool:
 def _may_be_label(column: Column) -> bool:
     if not column.repeats or column.counts is None or len(column.counts) < 2:
         return False
-    if column.addresses or column.prose:
+    if column.addresses or column.prose or column.figures:
         return False
     return not (column.numeric and len(column.counts) > 20) and column.all_are(str, int, bool, list)

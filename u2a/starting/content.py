@@ -16,9 +16,10 @@ from u2a.media.magic import extension_of
 from u2a.plugins.registry import Registry
 from u2a.starting.columns import Column
 from u2a.starting.files import Files
+from u2a.starting.members import members_of, reads
 
-#: Members of a column that plugins look at, and how large one may be.
-LOOKED_AT, MOST_BYTES = 48, 64 << 20
+#: The share of a column's files, and their number, from which on what a plugin reads of them is a modality.
+LEAST_SHARE, LEAST = 0.05, 3
 #: More columns of one kind that are left out are told in one line.
 MOST_LINES = 8
 _GENERIC = re.compile(
@@ -34,6 +35,7 @@ class Content:
         columns: where to look, the first that is not empty.
         inline: whether cells are the text itself.
         asked: whether each member has to be shown to the plugin: others read the same files.
+        said: whether the person says what the cells are, so that words for nothing are texts.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Content:
     suggestion: Suggestion
     inline: bool = False
     asked: bool = False
+    said: bool = False
 
 
 @dataclass
@@ -121,12 +124,13 @@ class Finder:
         texts = [str(value).encode(errors="replace") for value in column.examples]
         for name, spec in self._candidates(column, {"txt"}):
             if (suggestion := self._suggest(name, spec, column, texts)) is not None:
-                yield Content(column.name, spec, [column.name], suggestion, inline=True)
+                said = forced is not None
+                yield Content(column.name, spec, [column.name], suggestion, inline=True, said=said)
                 return
         self.notes.append(f"column {column.name!r} (text) is left out: no installed plugin reads it")
 
     def _members(self, column: Column) -> Iterator[tuple[tuple[int, str], bytes]]:
-        """Bytes of the first cells, with their extension."""
+        """Bytes of some cells from all over the column, with their extension."""
         if column.amounts:
             return
         names = [value for value in column.examples if isinstance(value, str)]
@@ -141,24 +145,21 @@ class Finder:
                     f"leave it out with --ignore {column.name!r}"
                 )
             return
-        for number, value in enumerate(column.examples):
-            if number >= LOOKED_AT:
-                return
-            if isinstance(value, bytes) and value:
-                yield (number, ""), value
-            path = self.files.find(value) if isinstance(value, str) else None
-            if path is not None and (self.files.root / path).stat().st_size <= MOST_BYTES:
-                extension = path.rpartition("/")[2].partition(".")[2].rpartition(".")[2].lower()
-                yield (number, extension), self.files.read(path)
+        yield from members_of(column, self.files)
 
     def _of_members(self, column: Column, members: list[bytes], extensions: list[str]) -> Iterator[Content]:
         every = [e for spec in self.plugins.specs.values() for e in spec.extensions]
         known = [e or extension_of(m, every) for e, m in zip(extensions, members, strict=True)]
         common = {e for e, _ in Counter(known).most_common(8)}
         chosen = []
-        for name, spec in self._candidates(column, common):
-            if (suggestion := self._suggest(name, spec, column, members)) is not None:
+        meant = self._candidates(column, common)
+        for name, spec in meant:
+            own = [member for member in members if reads(spec, self.size, member)]
+            if self._few(column, name, len(own), len(members)):
+                continue
+            if (suggestion := self._suggest(name, spec, column, own)) is not None:
                 chosen.append(Content(column.name, spec, [column.name], suggestion))
+        self._others(column, [name for name, _ in meant], common, members)
         if not chosen:
             shown = ", ".join(sorted(f".{e}" for e in common)[:5])
             self.notes.append(
@@ -169,6 +170,29 @@ class Finder:
             if len(chosen) > 1:
                 one.name = one.spec.name
         yield from chosen
+
+    def _others(
+        self, column: Column, meant: Sequence[str], extensions: set[str], members: Sequence[bytes]
+    ) -> None:
+        """Say what the one plugin that is meant leaves of the files, such as the sound of films."""
+        for name, spec in self.plugins.specs.items():
+            if name not in meant and spec.suggest is not None and extensions & set(spec.extensions):
+                own = sum(reads(spec, self.size, member) for member in members)
+                if own >= LEAST_SHARE * len(members) and own:
+                    self.notes.append(
+                        f"column {column.name!r}: {own} of {len(members)} files looked at hold what {name} "
+                        f"reads as well, which is left out: the column is {meant[0]} by its name or --kind"
+                    )
+
+    def _few(self, column: Column, kind: str, own: int, looked_at: int) -> bool:
+        """Whether a plugin reads none of a column's files, or so few that they are told and left out."""
+        few = own < LEAST_SHARE * looked_at or (own < LEAST and 2 * own < looked_at)
+        if few and own:
+            self.notes.append(
+                f"column {column.name!r}: only {own} of {looked_at} files looked at hold what {kind} reads, "
+                "which is left out"
+            )
+        return few or not own
 
     def _candidates(self, column: Column, extensions: set[str]) -> list[tuple[str, ModalitySpec]]:
         """Plugins that read such files: the one that is meant, else all that know how to look at them."""
@@ -215,6 +239,8 @@ def _what(column: Column) -> str:
         return "addresses: download the files first"
     if column.numeric:
         return "numbers"
+    if column.figures:
+        return "dates, lists of numbers or amounts, no text"
     if column.all_are(str):
         return "words or codes, no text"
     return f"values like {short(column.examples[0])}"

@@ -38,18 +38,3 @@ def metadata_tables(path: Path) -> dict[Path, str | None]:
         if found:
             return found
     return {}
-
-
-def split_tables(path: Path) -> dict[Path, str | None]:
-    """A table for each split, as ``train.jsonl`` and ``test.jsonl``; none where that is not clear."""
-    for folder in (path, path / "data"):
-        tables = (
-            [file for file in Tree((folder,)).loose() if file.suffix.lower() in TABLES]
-            if folder.is_dir()
-            else []
-        )
-        for named in (split_name, split_in):
-            found = {table: split for table in tables if (split := named(table.stem))}
-            if "train" in found.values() and len(set(found.values())) == len(found):
-                return dict(found)
-    return {}

@@ -120,10 +120,15 @@ def _separates(separator: str, texts: Collection[str], meant: bool) -> bool:
     Args:
         meant: the column's name, or a bar, says that there are several. Else numbers of names must vary, and
             half of the names be cells of their own: "Portland, ME" is one. Spaces must save half of the names.
+            Parts that no other cell has are one name, "Health, Beauty", unless a bar is between them.
     """
     lists = [text.split(separator) for text in texts]
-    atoms = {part.strip() for parts in lists for part in parts}
+    cells = Counter(part for parts in lists for part in {part.strip() for part in parts})
+    atoms = set(cells)
     if len(set(map(len, lists)) - {1}) < 1 or (separator == " " and not meant):
+        return False
+    parted = (part.strip() for parts in lists if len(parts) > 1 for part in parts)
+    if separator != "|" and all(cells[part] < 2 for part in parted):
         return False
     if meant:
         return (2 if separator == " " else 1) * len(atoms) <= len(texts) + (separator != " ")

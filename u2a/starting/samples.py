@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ from u2a.errors import U2AError
 from u2a.starting.columns import Roles, empty
 from u2a.starting.content import Content
 from u2a.starting.files import Files
-from u2a.starting.folders import split_name
 from u2a.starting.labels import Labels
 from u2a.starting.masks import is_mask
+from u2a.starting.members import reads
 from u2a.starting.moved import Moved
 from u2a.starting.source import Source
 
@@ -61,6 +62,7 @@ class Samples:
     Attributes:
         left_out: samples that have nothing, by reason.
         unused: further files of a sample for a modality that has one, by modality.
+        words: cells that were taken as missing, by column and the word for nothing that they hold.
     """
 
     source: Source
@@ -71,6 +73,7 @@ class Samples:
     size: str
     left_out: dict[str, int] = field(default_factory=dict)
     unused: dict[str, list[str]] = field(default_factory=dict)
+    words: dict[str, Counter[str]] = field(default_factory=dict)
     _moved: dict[str, Moved] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -79,7 +82,7 @@ class Samples:
         Raises:
             U2AError: files that are not there, the first few by line.
         """
-        self.left_out, self.unused, self.files.by_name = {}, {}, 0
+        self.left_out, self.unused, self.words, self.files.by_name = {}, {}, {}, 0
         self.labels.begin()
         self._moved = defaultdict(Moved)
         lost: list[str] = []
@@ -118,7 +121,7 @@ class Samples:
         given = fields.get(self.roles.key) if self.roles.key else None
         key = number if empty(given) else str(given)
         raw_split, group = fields.get(self.roles.split or ""), fields.get(self.roles.group or "")
-        split = None if empty(raw_split) else split_name(raw_split) or str(raw_split).strip()
+        split = None if empty(raw_split) else self.roles.splits.get(str(raw_split)) or str(raw_split).strip()
         group = None if empty(group) else str(group)
         parts = self._parts(cells)
         together = group if group is not None or len(parts) == 1 else f"{number} {key}"
@@ -146,7 +149,10 @@ class Samples:
         for content in self.contents:
             for column in content.columns:
                 value = fields.get(column)
-                if empty(value) or (isinstance(value, str) and missing_word(value)):
+                if empty(value):
+                    continue
+                if isinstance(value, str) and missing_word(value) and not (content.inline and content.said):
+                    self.words.setdefault(column, Counter())[value.strip()] += 1
                     continue
                 cell = self._cell(content, place, column, value)
                 if cell is None:
@@ -154,6 +160,21 @@ class Samples:
                 elif not content.asked or self._is_of(content, cell):
                     found.setdefault(content.name, []).append(cell)
         return found
+
+    def told(self) -> Iterator[str]:
+        """What was taken as missing or left out, a line each."""
+        for content in self.contents:
+            keep = f"; if they are texts: --kind {{}}={content.spec.name}" if content.inline else ""
+            for column in content.columns:
+                if words := self.words.get(column):
+                    shown = ", ".join(f"{word!r} ({count})" for word, count in words.most_common(8))
+                    said = f"{words.total()} cells of {column!r} say {shown} and were taken as missing"
+                    yield said + keep.format(shlex.quote(column))
+        for name, paths in self.unused.items():
+            said = f"modality {name}: {len(paths)} files are not read for it"
+            yield f"{said}, whose samples have another ({paths[0]})"
+        for why, count in self.left_out.items():
+            yield f"left out: {count} samples {why}"
 
     def _cell(self, content: Content, place: str, column: str, value: Any) -> Cell | None:
         if isinstance(value, bytes):
@@ -170,7 +191,7 @@ class Samples:
     def _is_of(self, content: Content, cell: Cell) -> bool:
         value = cell[1]
         member = value if isinstance(value, bytes) else self.files.read(value)
-        return content.spec.suggest is not None and content.spec.suggest(self.size, [member], {}) is not None
+        return reads(content.spec, self.size, member)
 
     def digests(self, sample: Sample) -> list[Hashable]:
         """`Sample.ties` with the content of files in place of their names."""

@@ -12,8 +12,9 @@ from u2a.data.packing.tables import not_utf8, reader
 from u2a.data.packing.values import unwrapped
 from u2a.errors import U2AError
 from u2a.starting.arrow import is_datasets_folder, read_datasets
-from u2a.starting.folders import METADATA, TABLES, metadata_tables, split_tables
+from u2a.starting.folders import METADATA, TABLES, metadata_tables
 from u2a.starting.layout import Layout, find_layout
+from u2a.starting.tables import split_tables
 
 _HALF = re.compile("[\ud800-\udfff]")
 #: Objects of more fields are data, not columns.
@@ -94,11 +95,13 @@ def open_source(path: Path, root: Path | None = None) -> Source:
     layout = find_layout(path)
     if isinstance(layout, Layout):
         return Source(path, path, layout.rows, "a folder of class folders", layout.notes)
-    if tables := split_tables(path):
-        names = ", ".join(table.name for table in tables)
-        return Source(
-            path, root or path, lambda problems: _metadata(path, tables, problems), f"tables ({names})"
-        )
+    if (of_splits := split_tables(path)).read:
+        names = ", ".join(table.name for table in of_splits.read)
+
+        def rows(problems: list[str]) -> Rows:
+            return of_splits.once(_metadata(path, of_splits.read, problems))
+
+        return Source(path, root or path, rows, f"tables ({names})", of_splits.notes)
     raise U2AError(
         f"{path}: is no folder of class folders (one folder a class, with files in it, perhaps below "
         f"train/ and test/) and no datasets folder: {layout}{_hint(path)}"
