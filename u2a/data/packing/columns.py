@@ -16,13 +16,16 @@ from u2a.errors import U2AError
 OWN = ("key", "split", "label", "labels", "group")
 #: How alike two names are that may be one.
 ALIKE = 0.8
+#: Spreadsheets break long names into lines.
+_BREAK = re.compile(r"\s*[\r\n]+\s*")
 #: Byte order mark, characters without width, direction marks: what a copied header may begin or end with.
 _UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 
 
 def column_name(raw: str) -> str:
-    """A name of a column as it is compared: without outer white space and marks that nobody sees, composed."""
-    name = raw.strip().strip(_UNSEEN)
+    """A name of a column as it is compared: on one line, without outer white space and marks that nobody sees,
+    composed."""
+    name = _BREAK.sub(" ", raw.strip().strip(_UNSEEN))
     return nfc(name if name == raw else column_name(name))
 
 
