@@ -28,11 +28,18 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:
     if hasattr(data, "to_dicts"):  # polars
         return list(data.to_dicts())
     if _is_pandas(data):
-        return list(data.to_dict("records"))
-    rows = list(data)
+        return [{str(name): value for name, value in row.items()} for row in data.to_dict("records")]
+    rows = _listed(data)
     if odd := next((row for row in rows if not isinstance(row, Mapping)), None):
         raise U2AError(f"data: every sample must be a dict, not {type(odd).__name__}")
     return rows
+
+
+def _listed(data: Any) -> list[Any]:
+    """What an iterable gives; of a torch ``Dataset`` as many as it says, which may go on for ever if asked."""
+    if hasattr(data, "__iter__") or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        return list(data)
+    return [data[i] for i in range(len(data))]
 
 
 def _is_pandas(data: Any) -> bool:

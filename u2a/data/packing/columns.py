@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.hints import alike
-from u2a.common.values import is_missing, nfc, short
+from u2a.common.values import is_blank, nfc, short
 from u2a.errors import U2AError
 
 #: Columns that every manifest may have.
@@ -70,7 +70,7 @@ class Columns:
         if fields.keys() <= self._same.keys():
             return
         for name in fields.keys() - self._same.keys() - self._ignored:
-            if is_missing(value := fields[name]) or value == "":
+            if is_blank(fields[name]):
                 continue
             if len(self.unknown) < 1000:
                 self.unknown[name] += 1
@@ -91,7 +91,7 @@ class Columns:
 
     def _has(self, fields: Mapping[str, Any], column: str) -> bool:
         names = [name for name, same in self._same.items() if same == column]
-        return any(not is_missing(fields.get(name)) and fields.get(name) != "" for name in names)
+        return any(not is_blank(fields.get(name)) for name in names)
 
     def _nearest(self, name: str) -> str | None:
         if name not in self._near:
