@@ -1,5 +1,7 @@
 """Tables as text: no row is lost or joined to another one, whatever marks and separators stand in them."""
 
+import json
+
 import pytest
 
 from u2a.data.packing.tables import reader
@@ -109,3 +111,45 @@ def test_the_separator_is_the_one_that_the_rows_have_as_well(tmp_path, kind):
     assert list(row)[::2] == ["id", "label"]
     assert "\n" not in "".join(row)
     assert (row["id"], row["label"]) == ("1", "x")
+
+
+def told(path, document):
+    return rows_of(path, json.dumps(document))
+
+
+NAMES = [f"img/{i:03}.jpg" for i in range(4)]
+
+
+def test_an_object_with_a_list_a_column(tmp_path):
+    frame = pandas.DataFrame({"image": NAMES, "label": ["cat", "dog", "owl", "cat"], "vector": [[1, 2]] * 4})
+    rows, problems = told(tmp_path / "t.json", frame.to_dict("list"))
+    assert (problems, rows) == ([], frame.to_dict("records"))
+
+
+ONE = {
+    "vectors of one sample": {"left": [0.5, 1], "right": [2, 3]},
+    "one sample": {"text": "a boat", "labels": ["cat", "dog"]},
+    "names of no files": {"meta.label": "cat", "meta.file": "1.jpg"},
+    "one file": {"1.jpg": "cat"},
+    "other lengths": {"image": ["a.jpg", "b.jpg"], "label": ["cat"]},
+}
+
+
+@pytest.mark.parametrize("kind", ONE)
+def test_an_object_that_is_a_sample(tmp_path, kind):
+    assert told(tmp_path / "t.json", ONE[kind]) == ([ONE[kind]], [])
+
+
+def test_objects_that_are_several_tables_are_still_refused(tmp_path):
+    with pytest.raises(U2AError, match="holds several lists"):
+        told(tmp_path / "t.json", {"images": [{"id": 1}, {"id": 2}], "annotations": [{"id": 1}, {"id": 2}]})
+
+
+def test_an_object_of_files_says_what_they_are(tmp_path):
+    rows = [{"file": name, "label": "cat"} for name in NAMES]
+    assert told(tmp_path / "t.json", dict.fromkeys(NAMES, "cat")) == (rows, [])
+    many = [{"file": name, "label": ["cat", "dog"]} for name in NAMES]
+    assert told(tmp_path / "t.json", {name: ["cat", "dog"] for name in NAMES}) == (many, [])
+    fields = {"label": "FAKE", "split": "train", "file": "x.mp4"}
+    files = [{"file_name": name, **fields} for name in NAMES]
+    assert told(tmp_path / "t.json", dict.fromkeys(NAMES, fields)) == (files, [])

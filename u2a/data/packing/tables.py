@@ -6,6 +6,7 @@ import codecs
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,15 @@ def _whole(text: str) -> dict[str, Any] | None:
 
 
 def _rows_in(path: Path, whole: dict[str, Any]) -> Sequence[Any]:
-    """The rows that one object holds: its only list of objects, its lists by split, else itself.
+    """The rows that one object holds: by columns, by files, as its only list or a list a split; else itself.
 
     Raises:
         U2AError: it holds several lists, which say different things of the same samples.
     """
+    if len(whole) > 1 and all(guess_type(name)[0] for name in whole):
+        return _by_file(whole)
+    if _is_of_lists(whole):
+        return [dict(zip(whole, cells, strict=True)) for cells in zip(*whole.values(), strict=True)]
     lists = {
         n: v for n, v in whole.items() if isinstance(v, list) and v and all(isinstance(o, dict) for o in v)
     }
@@ -149,6 +154,25 @@ def _rows_in(path: Path, whole: dict[str, Any]) -> Sequence[Any]:
             "them; join them to a table with one row a sample"
         )
     return next(iter(lists.values()))
+
+
+def _is_of_lists(whole: dict[str, Any]) -> bool:
+    """A list a column, as pandas' ``to_dict("list")``: no splits, no tables, nor the vectors of one sample."""
+    lists = list(whole.values())
+    if len(lists) < 2 or not all(isinstance(one, list) and len(one) > 1 for one in lists):
+        return False
+    if len(set(map(len, lists))) > 1 or all(name.casefold() in SPLIT_OF for name in whole):
+        return False
+    kinds = [set(map(type, one)) for one in lists]
+    return not all(kind == {dict} for kind in kinds) and not all(kind <= {int, float} for kind in kinds)
+
+
+def _by_file(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is said of each file: its fields, or its label."""
+    said = {name: value if isinstance(value, dict) else {"label": value} for name, value in whole.items()}
+    taken = {field for fields in said.values() for field in fields}
+    column = next(name for name in ("file", "file_name", "path", "(file)") if name not in taken)
+    return [{column: name, **fields} for name, fields in said.items()]
 
 
 def _is_of_columns(fields: Any) -> bool:
