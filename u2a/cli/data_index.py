@@ -63,7 +63,7 @@ def index(
     """
     from pathlib import Path
 
-    from u2a.data.shards.foreign import parse_mapping
+    from u2a.data.shards.foreign import label_within, parse_mapping
     from u2a.data.shards.indexing import index_shards
     from u2a.data.shards.splits import add_split
 
@@ -81,6 +81,8 @@ def index(
         mapping = parse_mapping(
             pairs, may_lack=missing_ok, ignored=ignore, label=label, numbers=numbers, last_dot=last_dot
         )
+        if odd := label_within(mapping):
+            _note(odd)
     folder = Path(index_dir) if index_dir else None
     infos = index_shards(paths, mapping, _classes(classes), _tell, folder=folder, tell=_note)
     click.echo(f"indexed {len(paths)} shards, {sum(info.samples for info in infos)} samples")
