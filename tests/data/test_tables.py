@@ -83,11 +83,23 @@ def test_a_mark_that_swallows_rows_is_told_with_its_lines(tmp_path, separator):
     rows, problems = rows_of(tmp_path / "t.csv", table(texts, separator))
     assert len(rows) == 30 - 5 - (separator == "\t")
     assert problems[0].startswith("line 7: a quotation mark opens a cell that goes on to line 11")
+    text = table(sentences(at5='"a boat', at9='red"'), separator).replace("\n8", f"\n\n{separator}broken\n8")
+    rows, problems = rows_of(tmp_path / "t.csv", text)
+    assert len(rows) == 25
+    assert problems[0].startswith("line 7: a quotation mark opens a cell that goes on to line 13")
 
 
 def test_a_broken_row_is_told_with_the_line_that_it_begins_on(tmp_path):
     with pytest.raises(U2AError, match=r"line 11: not CSV: .*opens on line 7"):
         rows_of(tmp_path / "t.csv", table(sentences(at5='"a boat', at9='red" she said'), ","))
+
+
+@pytest.mark.parametrize("proper", ['a "boat"', "a\tboat"])
+def test_one_cell_in_marks_tells_that_others_are(tmp_path, proper):
+    """Each line of a cell has as many tabs as the header, and there is no column of classes to tell by."""
+    frame = pandas.DataFrame({"key": ["1", "2", "3"], "text": ["a\nb\tc", proper, "d"]})
+    rows, problems = rows_of(tmp_path / "t.tsv", frame.to_csv(sep="\t", index=False))
+    assert (problems, rows) == ([], frame.to_dict("records"))
 
 
 HEADERS = {

@@ -41,13 +41,13 @@ def look_at_quotes(lines: Callable[[], Iterable[str]], separator: str) -> Quotes
     broken = table.read(lines())
     tabs = separator == "\t"
     odd = {
-        line: rows
-        for line, rows in table.spans.items()
-        if (looks := table.look_like_rows(rows)) or (tabs and looks is None)
+        line: last
+        for line, (last, rows) in table.spans.items()
+        if (looks := table.look_like_rows(rows)) or (tabs and looks is None and not table.quoted)
     }
-    if tabs and (odd or broken) and not table.quoted_header and table.plain(lines()):
+    if tabs and (odd or broken) and not table.quoted and table.plain(lines()):
         return Quotes(literal=True)
-    return Quotes(faults={line: _fault(line, line + len(rows) - 1) for line, rows in odd.items()})
+    return Quotes(faults={line: _fault(last) for line, last in odd.items()})
 
 
 def fits(names: Sequence[str], cells: Sequence[str]) -> bool:
@@ -55,11 +55,17 @@ def fits(names: Sequence[str], cells: Sequence[str]) -> bool:
     return not any(cells[len(names) :]) and not any(names[len(cells) :])
 
 
-def _fault(first: int, last: int) -> str:
+def _fault(last: int) -> str:
     return (
         f"a quotation mark opens a cell that goes on to line {last}, over lines that are rows of their own; "
         'delete it, or put the whole cell in quotation marks and write "" for each inside'
     )
+
+
+def _needs_marks(line: str, cells: Sequence[str], separator: str) -> bool:
+    """Whether marks around a cell of a line are surely no text: it has a separator in it, or doubled marks."""
+    doubled = ('"{}"'.format(cell.replace('"', '""')) for cell in cells if '"' in cell)
+    return line.count(separator) >= len(cells) or any(cell in line for cell in doubled)
 
 
 class _Lines:
@@ -82,8 +88,9 @@ class _Table:
     """What a table read with quoted cells shows.
 
     Attributes:
-        spans: rows over several lines that are rows by themselves, by the first line: the cells of each.
-        quoted_header: whether a name of a column stands in quotation marks.
+        spans: rows over several lines that may be rows by themselves: by the first line, the last one and the
+            cells of those that may be.
+        quoted: whether marks surely stand around cells: in the header, around what needs them.
     """
 
     def __init__(self, separator: str) -> None:
@@ -92,8 +99,8 @@ class _Table:
         self._rows = 0
         self._values: list[set[str] | None] = []
         self._filled: list[bool] = []
-        self.spans: dict[int, list[list[str]]] = {}
-        self.quoted_header = False
+        self.spans: dict[int, tuple[int, list[list[str]]]] = {}
+        self.quoted = False
 
     def read(self, stream: Iterable[str]) -> bool:
         """Read all rows; whether the marks of one make no cells."""
@@ -101,13 +108,14 @@ class _Table:
         rows = csv.reader(lines, strict=True, delimiter=self._separator)
         try:
             self._names = [column_name(name) for name in next(rows, [])]
-            self.quoted_header = '"' in "".join(lines.taken)
+            self.quoted = '"' in "".join(lines.taken)
             self._values = [set() for _ in self._names]
             self._filled = [True for _ in self._names]
             lines.taken.clear()
             for cells in rows:
                 if len(lines.taken) == 1:
                     self._see(cells)
+                    self.quoted |= _needs_marks(lines.taken[0], cells, self._separator)
                 else:
                     self._note(rows.line_num, lines.taken)
                 lines.taken.clear()
@@ -150,6 +158,11 @@ class _Table:
                     self._values[place] = None
 
     def _note(self, last: int, lines: Sequence[str]) -> None:
-        rows = [line.rstrip("\r\n").split(self._separator) for line in lines]
-        if len(self._names) > 1 and all(len(cells) == len(self._names) for cells in rows):
-            self.spans[last - len(lines) + 1] = rows
+        """The first and the last line must be rows, and most of those between: one may be broken."""
+        cut = [line.rstrip("\r\n").split(self._separator) for line in lines if line.strip()]
+        rows = [cells for cells in cut if len(cells) == len(self._names)]
+        ends = rows[:1] == cut[:1] and rows[-1:] == cut[-1:]
+        if len(self._names) > 1 and len(rows) > 1 and ends and 2 * len(rows) > len(cut):
+            self.spans[last - len(lines) + 1] = last, rows
+        else:
+            self.quoted = True
