@@ -117,8 +117,15 @@ def test_files_as_datasets_gives_them(packed: Any, tmp_path: Path) -> None:
         {"image": {"bytes": None, "path": "p.png"}},
         {"image": [{"bytes": bytearray(picture), "path": "other.png"}]},
         {"image": {"bytes": None, "path": None}, "audio": (tiny.tone(), 16000)},
+        {"image": picture, "audio": {"array": None, "sampling_rate": None, "path": None}},
         {"audio": {"array": tiny.tone(), "sampling_rate": 16000, "path": None}},
         {"audio": {"array": tiny.tone(hertz=900), "sampling_rate": 16000, "path": "x.wav"}},
     ]
     rows = [{**one, "label": CLASSES[i % 2], "split": "train"} for i, one in enumerate(given)]
-    assert packed(rows, "image", "audio") == Counter(red=3, old=3)
+    assert packed(rows, "image", "audio") == Counter(red=4, old=3)
+
+
+@pytest.mark.parametrize("data", [None, 5, "rows", {"text": "a boat"}, [None], [*TEXTS, ()]])
+def test_what_is_no_data_is_refused(packed: Any, data: Any) -> None:
+    with pytest.raises(u2a.U2AError, match=r"data must be a data frame or a list|every sample must be a dict"):
+        packed(data)

@@ -70,6 +70,8 @@ class Records(Manifest):
         spec = self._recipe.plugins.spec(kind)
         if isinstance(value, dict) and "json" in spec.extensions:
             return value
+        if isinstance(value, dict) and all(map(is_missing, value.values())):
+            return None  # as datasets gives a sound that there is not
         if spec.to_member is None:
             raise BadSample(
                 f"column {name!r}: its plugin takes no {type(value).__name__}; give a path or bytes"
@@ -97,9 +99,9 @@ def pack(
     class that parts neither equal files nor a ``group``.
 
     Args:
-        data: a pandas or polars data frame (also a lazy one), a pyarrow table, or any iterable of dicts. A
-            modality's value is a path, the text itself, bytes, or what its plugin takes (an array, a PIL image,
-            ``(wave, rate)``).
+        data: a pandas or polars data frame (also a lazy one), a pyarrow table, or any iterable or torch
+            ``Dataset`` of dicts. A modality's value is a path, the text itself, bytes, what ``datasets`` gives,
+            or what its plugin takes (an array, a PIL image, ``(wave, rate)``).
         recipe: a recipe file, a dict, or a validated recipe.
         out: the folder to make; the recipe's ``data.shards`` if None.
         seed: of the split.
