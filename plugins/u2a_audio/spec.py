@@ -65,7 +65,7 @@ def preprocessor(options: AudioOptions) -> Preprocessor:
 
 
 def to_member(value: Any) -> bytes:
-    """A pair (wave, rate in Hz), the wave a float array [T] or [channels, T], as WAV bytes."""
+    """A pair (wave, rate in Hz), the wave an array [T] or [channels, T], as WAV bytes."""
     from u2a_audio.decode import encode_wav
 
     return encode_wav(value)

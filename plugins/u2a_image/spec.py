@@ -47,7 +47,7 @@ def preprocessor(options: ImageOptions) -> Preprocessor:
 
 
 def to_member(value: Any) -> bytes:
-    """A PIL image, or an array [H, W] or [H, W, 3], uint8 or float in 0..1, as PNG bytes."""
+    """A PIL image, or an array [H, W], [H, W, 1] or [H, W, 3], uint8 or float in 0..1, as PNG bytes."""
     from u2a_image.decode import encode_png
 
     return encode_png(value)

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from u2a.cli.base import Command, checkpoint_option, set_option
-from u2a.errors import U2AError
+from u2a.errors import BadSample, U2AError
+from u2a.media.texts import decode_text
 
 #: Where the token may stand, so that it is in no list of processes.
 TOKEN = "U2A_SERVE_TOKEN"
@@ -161,8 +162,8 @@ def read_token(file: Path | None) -> str | None:
     if file is not None:
         where = str(file)
         try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = decode_text(file.read_bytes())
+        except (OSError, BadSample) as error:
             raise U2AError(
                 f"--token-file {file}: cannot be read: {getattr(error, 'strerror', error)}"
             ) from None

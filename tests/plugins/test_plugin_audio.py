@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import pickle
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import tiny
 import torch
 import transformers as hf
@@ -210,18 +208,3 @@ def test_missing_constants_are_named(tmp_path, checkpoints):
     )
     with pytest.raises(U2AError, match="mean must be a number"):
         AUDIO.preprocessor(options(tmp_path))
-
-
-def test_python_values_become_wav():
-    wave = tiny.tone(0.1)
-    data, rate = soundfile.read(io.BytesIO(AUDIO.to_member((torch.tensor(wave), 8000))), dtype="float32")
-    assert rate == 8000
-    assert np.array_equal(data, wave)
-    two, _ = soundfile.read(io.BytesIO(AUDIO.to_member((np.stack([wave, -wave]), 16000))), dtype="float32")
-    assert np.array_equal(two, np.stack([wave, -wave], axis=1))
-    for wrong in (wave, (np.zeros(5, np.int16), 8000), (np.zeros((500, 2), np.float32), 8000)):
-        with pytest.raises(BadSample, match=r"must be|wave"):
-            AUDIO.to_member(wrong)
-    for rate in (0, -8000, 10**12):
-        with pytest.raises(BadSample, match="sampling rate"):
-            AUDIO.to_member((wave, rate))

@@ -360,23 +360,6 @@ def test_long_thin_pictures_cost_nothing(checkpoints):
         assert preprocessor(member, train=train, seed=1)["pixel_values"].shape == (3, 32, 32)
 
 
-def test_python_values_become_png():
-    image = tiny.picture()
-    array = np.asarray(image)
-    assert np.array_equal(upright(IMAGE.to_member(image)), array)
-    assert np.array_equal(upright(IMAGE.to_member(array)), array)
-    assert np.array_equal(upright(IMAGE.to_member(array / 255)), array)
-    assert np.array_equal(upright(IMAGE.to_member(array[:, :, 0]))[:, :, 2], array[:, :, 0])
-    for wrong in (
-        np.zeros((2, 2, 5), np.uint8),
-        np.full((2, 2), 2.0),
-        np.zeros((2, 2), np.int32),
-        np.zeros((0, 3)),
-    ):
-        with pytest.raises(BadSample, match="an image array must be"):
-            IMAGE.to_member(wrong)
-
-
 def test_registered_through_the_entry_point():
     import u2a_image
 

@@ -261,7 +261,7 @@ def test_scores_by_pattern_are_those_of_the_report(run: Path, model: Model) -> N
 
 def test_a_token_overload_and_the_end(run: Path, tmp_path: Path) -> None:
     """One place in the service: whoever comes second is told when to come again; SIGTERM finishes the first."""
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "token").write_text(f"{TOKEN}\n", encoding="utf-16")  # as PowerShell writes it
     document = json.dumps({"sample": {"text": "the sea"}}).encode()
     with serving(run, "--token-file", tmp_path / "token", "--max-waiting", 1, "--max-samples", 1) as service:
         for given in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):

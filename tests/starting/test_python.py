@@ -211,6 +211,11 @@ def test_what_is_predicted_is_read_as_in_evaluation_and_nan_is_missing(model: u2
     assert list(read) == ["image"]
     plain = model.preprocessors["image"](member, train=False, seed=0)["pixel_values"]
     assert torch.equal(read["image"]["pixel_values"], plain)
+    read = model.predictor.read(
+        {"image": {"bytes": member, "path": None}, "text": {"bytes": None, "path": None}}
+    )
+    assert list(read) == ["image"]
+    assert torch.equal(read["image"]["pixel_values"], plain)
 
 
 def test_results_say_what_they_are(model: u2a.Model) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from u2a.cli.base import Command, comma_list
-from u2a.errors import U2AError
+from u2a.errors import BadSample, U2AError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ def index(
     """
     from pathlib import Path
 
-    from u2a.data.shards.foreign import parse_mapping
+    from u2a.data.shards.foreign import label_within, parse_mapping
     from u2a.data.shards.indexing import index_shards
     from u2a.data.shards.splits import add_split
 
@@ -81,6 +81,8 @@ def index(
         mapping = parse_mapping(
             pairs, may_lack=missing_ok, ignored=ignore, label=label, numbers=numbers, last_dot=last_dot
         )
+        if odd := label_within(mapping):
+            _note(odd)
     folder = Path(index_dir) if index_dir else None
     infos = index_shards(paths, mapping, _classes(classes), _tell, folder=folder, tell=_note)
     click.echo(f"indexed {len(paths)} shards, {sum(info.samples for info in infos)} samples")
@@ -110,16 +112,23 @@ def _paths(shards: tuple[str, ...]) -> list[Path]:
 
 
 def _classes(given: str | None) -> tuple[str, ...]:
+    import os
     from pathlib import Path
+
+    from u2a.common.values import looks_like_file, nfc
+    from u2a.media.texts import decode_text
 
     if given is None:
         return ()
-    path = Path(given)
     try:
-        names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else given.split(",")
-    except (OSError, UnicodeDecodeError) as error:
-        raise U2AError(f"--classes {given}: cannot be read: {error}") from None
-    found = tuple(name.strip() for name in names if name.strip())
+        names = (
+            decode_text(Path(given).read_bytes()).splitlines() if os.path.isfile(given) else given.split(",")
+        )
+    except (OSError, BadSample) as error:
+        raise U2AError(f"--classes {given}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    found = tuple(nfc(name.strip()) for name in names if name.strip())
+    if len(found) == 1 and looks_like_file(given):
+        raise U2AError(f"--classes {given}: is one name, and no file is called so")
     if len(set(found)) != len(found):
         raise U2AError(f"--classes {given}: names a class twice")
     return found

@@ -25,6 +25,11 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, Real | Decimal) and bool(value != value)  # NaN is not itself
 
 
+def is_blank(value: Any) -> bool:
+    """Whether a cell holds nothing: a missing value or an empty text; of anything else it is not asked."""
+    return is_missing(value) or (isinstance(value, str) and not value)
+
+
 def missing_word(text: str) -> bool:
     """Whether a text is one of the words that people write for a missing value."""
     return len(text) < 16 and text.strip().casefold() in MISSING_WORDS

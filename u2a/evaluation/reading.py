@@ -10,7 +10,7 @@ from typing import Any
 from u2a.common.values import is_missing, looks_like_file, short
 from u2a.contract.blame import blame
 from u2a.contract.modality import Example, Preprocessor
-from u2a.data.packing.values import standing
+from u2a.data.packing.values import standing, unwrapped
 from u2a.errors import BadSample, U2AError
 from u2a.recipe.sections import Recipe
 
@@ -35,7 +35,7 @@ class SampleReader:
             modality = name if name in self.preprocessors else name.removesuffix("_path")
             if modality not in self.preprocessors:
                 raise U2AError(f"{name}: no such modality; this run has {', '.join(self.preprocessors)}")
-            if is_missing(value):
+            if is_missing(value := unwrapped(value)):
                 continue
             if modality in given:
                 raise U2AError(f"{modality}: is given twice, as {modality} and as {modality}_path")

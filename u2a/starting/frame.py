@@ -11,10 +11,12 @@ from u2a.common.frames import rows_of
 from u2a.common.values import is_missing
 from u2a.contract.blame import blame
 from u2a.contract.paths import is_url
+from u2a.data.packing.columns import column_name
 from u2a.data.packing.manifest import Manifest, ManifestOptions
 from u2a.data.packing.pack import pack_manifest, read_extensions
 from u2a.data.packing.sources import Row
 from u2a.data.packing.summary import Summary
+from u2a.data.packing.values import unwrapped
 from u2a.data.shards.twins import PLAIN
 from u2a.errors import BadSample, U2AError
 from u2a.recipe.file import as_recipe
@@ -24,7 +26,7 @@ from u2a.starting.divide import divide
 #: How rows are read, of what `pack` is given.
 _READING = ("missing_words", "ignore", "rename_splits")
 #: Values that a manifest reads by itself.
-_PLAIN = (str, bytes, bytearray, memoryview, dict)
+_PLAIN = (str, bytes)
 
 
 class Records(Manifest):
@@ -58,12 +60,18 @@ class Records(Manifest):
                 problems.append(f"line {number}: {error}")
 
     def _value(self, name: str, value: Any) -> Any:
-        if name not in self.extensions or isinstance(value, _PLAIN) or is_missing(value):
-            return str(value) if isinstance(value, Path) else value
+        if name in self.extensions:
+            value = unwrapped(value)
         if isinstance(value, Path):
             return str(value)
+        if name not in self.extensions or isinstance(value, _PLAIN) or is_missing(value):
+            return value
         kind = self._recipe.modalities[name].kind
         spec = self._recipe.plugins.spec(kind)
+        if isinstance(value, dict) and "json" in spec.extensions:
+            return value
+        if isinstance(value, dict) and all(map(is_missing, value.values())):
+            return None  # as datasets gives a sound that there is not
         if spec.to_member is None:
             raise BadSample(
                 f"column {name!r}: its plugin takes no {type(value).__name__}; give a path or bytes"
@@ -91,9 +99,9 @@ def pack(
     class that parts neither equal files nor a ``group``.
 
     Args:
-        data: a pandas or polars data frame (also a lazy one), a pyarrow table, or any iterable of dicts. A
-            modality's value is a path, the text itself, bytes, or what its plugin takes (an array, a PIL image,
-            ``(wave, rate)``).
+        data: a pandas or polars data frame (also a lazy one), a pyarrow table, or any iterable or torch
+            ``Dataset`` of dicts. A modality's value is a path, the text itself, bytes, what ``datasets`` gives,
+            or what its plugin takes (an array, a PIL image, ``(wave, rate)``).
         recipe: a recipe file, a dict, or a validated recipe.
         out: the folder to make; the recipe's ``data.shards`` if None.
         seed: of the split.
@@ -106,7 +114,7 @@ def pack(
         u2a.errors.U2AError: every fault, one a line, each with the row counted from 1.
     """
     loaded = as_recipe(recipe)
-    rows = [dict(row) for row in rows_of(data)]
+    rows = [{column_name(str(name)): value for name, value in row.items()} for row in rows_of(data)]
     if not rows:
         raise U2AError("data: holds no samples")
     for number, row in enumerate(rows, 1):
@@ -125,8 +133,20 @@ def pack(
 
 def _divide(rows: list[dict[str, Any]], source: Records, seed: int) -> None:
     """Give every row a split; packing says what is wrong with rows that cannot be read."""
-    found = {row.line: row for row in source.rows([])}  # by place: 5.0 and 5 are one key
-    drawn = divide([row.labels or () for row in found.values()], [_ties(row) for row in found.values()], seed)
+    problems: list[str] = []
+    found = {row.line: row for row in source.rows(problems)}  # by place: 5.0 and 5 are one key
+    if problems:
+        for row in rows:
+            row["split"] = "train"
+        return
+    labels, ties = [row.labels or () for row in found.values()], [_ties(row) for row in found.values()]
+    try:
+        drawn = divide(labels, ties, seed)
+    except U2AError:
+        raise U2AError(
+            "data: all samples belong together (one 'group', or the same files in all), so no split can be "
+            "drawn; give each sample a 'split'"
+        ) from None
     splits = dict(zip(found, drawn, strict=True))
     for number, row in enumerate(rows, 1):
         row["split"] = splits.get(number, "train")

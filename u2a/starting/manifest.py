@@ -17,8 +17,7 @@ _ROWS = 64
 def write_manifest(stem: Path, samples: Samples, splits: Sequence[str], *, many: bool) -> Path:
     """Write it beside the recipe; returns the file."""
     rows = (_row(sample, split, many) for sample, split in zip(samples, splits, strict=True))
-    first = next(iter(samples), None)
-    embedded = first is not None and any(kind == "bytes" for kind, _ in first.cells.values())
+    embedded = any(kind == "bytes" for sample in samples for kind, _ in sample.cells.values())
     stem.parent.mkdir(parents=True, exist_ok=True)
     path = stem.with_name(f"{stem.name}.manifest.{'parquet' if embedded else 'jsonl'}")
     with replacing(path) as stream:

@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from u2a.common.hints import alike
-from u2a.common.values import is_missing, nfc, short
+from u2a.common.values import is_blank, nfc, short
 from u2a.errors import U2AError
 
 #: Columns that every manifest may have.
 OWN = ("key", "split", "label", "labels", "group")
 #: How alike two names are that may be one.
 ALIKE = 0.8
+#: Spreadsheets break long names into lines.
+_BREAK = re.compile(r"\s*[\r\n]+\s*")
 #: Byte order mark, characters without width, direction marks: what a copied header may begin or end with.
 _UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 
 
 def column_name(raw: str) -> str:
-    """A name of a column as it is compared: without outer white space and marks that nobody sees, composed."""
-    name = raw.strip().strip(_UNSEEN)
+    """A name of a column as it is compared: on one line, without outer white space and marks that nobody sees,
+    composed."""
+    name = _BREAK.sub(" ", raw.strip().strip(_UNSEEN))
     return nfc(name if name == raw else column_name(name))
 
 
@@ -67,7 +70,7 @@ class Columns:
         if fields.keys() <= self._same.keys():
             return
         for name in fields.keys() - self._same.keys() - self._ignored:
-            if is_missing(value := fields[name]) or value == "":
+            if is_blank(fields[name]):
                 continue
             if len(self.unknown) < 1000:
                 self.unknown[name] += 1
@@ -88,7 +91,7 @@ class Columns:
 
     def _has(self, fields: Mapping[str, Any], column: str) -> bool:
         names = [name for name, same in self._same.items() if same == column]
-        return any(not is_missing(fields.get(name)) and fields.get(name) != "" for name in names)
+        return any(not is_blank(fields.get(name)) for name in names)
 
     def _nearest(self, name: str) -> str | None:
         if name not in self._near:

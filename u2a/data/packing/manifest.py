@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from u2a.common.values import is_missing, missing_word, nfc, number_text, short
+from u2a.common.values import is_blank, missing_word, nfc, number_text, short
 from u2a.data.packing.columns import Columns
 from u2a.data.packing.paths import Paths
 from u2a.data.packing.sources import Cell, Row
@@ -99,9 +99,9 @@ class Manifest:
         return [*self.columns.told(), *self.words.told()]
 
     def _row(self, line: int, fields: Mapping[str, Any], faults: list[str]) -> Row:
-        unnamed = self.default_split and (is_missing(fields.get("key")) or fields["key"] == "")
+        unnamed = self.default_split and is_blank(fields.get("key"))
         key = str(line) if unnamed else text_of(fields, "key", faults)
-        named = not is_missing(fields.get("split")) and fields.get("split") != ""
+        named = not is_blank(fields.get("split"))
         split = self.default_split or ""
         if named or not split:
             split = self._split(text_of(fields, "split", faults))
@@ -112,7 +112,7 @@ class Manifest:
             faults.append(f"column 'split': {error}")
         labels = labels_of(fields, faults)
         group = number_text(fields.get("group")) or fields.get("group")
-        group = None if is_missing(group) or group == "" else nfc(str(group))
+        group = None if is_blank(group) else nfc(str(group))
         cells = {}
         for modality in self.extensions:
             try:
@@ -132,7 +132,7 @@ class Manifest:
         columns = [
             name
             for name in (modality, f"{modality}_path")
-            if not (is_missing(value := fields.get(name)) or value == "" or self.words.means_missing(value))
+            if not (is_blank(value := fields.get(name)) or self.words.means_missing(value))
         ]
         if not columns:
             return None

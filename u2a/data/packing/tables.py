@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
 from u2a.common.values import once, short
-from u2a.data.packing.columns import check_columns, column_name
+from u2a.data.packing.columns import column_name
 from u2a.data.packing.parquet import read_parquet
+from u2a.data.packing.separated import read_separated
 from u2a.data.shards.names import SPLIT_OF
 from u2a.errors import U2AError
-
-#: csv refuses cells over 128 KiB by default; a long text may well be one.
-MAX_CELL = 1 << 26
-SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 _OTHERS = {
     b"PK\x03\x04": "a ZIP archive, perhaps an Excel sheet, whatever its name says; save the sheet as CSV",
@@ -135,11 +131,15 @@ def _whole(text: str) -> dict[str, Any] | None:
 
 
 def _rows_in(path: Path, whole: dict[str, Any]) -> Sequence[Any]:
-    """The rows that one object holds: its only list of objects, its lists by split, else itself.
+    """The rows that one object holds: by columns, by files, as its only list or a list a split; else itself.
 
     Raises:
         U2AError: it holds several lists, which say different things of the same samples.
     """
+    if len(whole) > 1 and all(guess_type(name)[0] for name in whole):
+        return _by_file(whole)
+    if _is_of_lists(whole):
+        return [dict(zip(whole, cells, strict=True)) for cells in zip(*whole.values(), strict=True)]
     lists = {
         n: v for n, v in whole.items() if isinstance(v, list) and v and all(isinstance(o, dict) for o in v)
     }
@@ -154,6 +154,25 @@ def _rows_in(path: Path, whole: dict[str, Any]) -> Sequence[Any]:
             "them; join them to a table with one row a sample"
         )
     return next(iter(lists.values()))
+
+
+def _is_of_lists(whole: dict[str, Any]) -> bool:
+    """A list a column, as pandas' ``to_dict("list")``: no splits, no tables, nor the vectors of one sample."""
+    lists = list(whole.values())
+    if len(lists) < 2 or not all(isinstance(one, list) and len(one) > 1 for one in lists):
+        return False
+    if len(set(map(len, lists))) > 1 or all(name.casefold() in SPLIT_OF for name in whole):
+        return False
+    kinds = [set(map(type, one)) for one in lists]
+    return not all(kind == {dict} for kind in kinds) and not all(kind <= {int, float} for kind in kinds)
+
+
+def _by_file(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is said of each file: its fields, or its label."""
+    said = {name: value if isinstance(value, dict) else {"label": value} for name, value in whole.items()}
+    taken = {field for fields in said.values() for field in fields}
+    column = next(name for name in ("file", "file_name", "path", "(file)") if name not in taken)
+    return [{column: name, **fields} for name, fields in said.items()]
 
 
 def _is_of_columns(fields: Any) -> bool:
@@ -191,50 +210,4 @@ def _named(fields: dict[str, Any]) -> dict[str, Any]:
 def _read_csv(
     required: Sequence[str], path: Path, problems: list[str]
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    csv.field_size_limit(MAX_CELL)
-    with open(path, encoding=_encoding(path), newline="") as stream:
-        separator, skip = _separator(stream.readline(), stream.readline(), required)
-        stream.seek(0)
-        rows = csv.reader(stream, strict=True, delimiter=separator)
-        for _ in range(skip):
-            next(rows)
-        try:
-            names = [column_name(name) for name in next(rows, [])]
-            how = f", separated by {SEPARATORS[separator]},"
-            check_columns(path, [name for name in names if name], required, how)
-            for cells in rows:
-                if not any(cells):  # an empty line, or one of a sheet's empty rows
-                    continue
-                if any(cells[len(names) :]) or not _may_end(names, len(cells)):
-                    line = rows.line_num
-                    problems.append(f"line {line}: has {len(cells)} cells, the header has {len(names)}")
-                else:
-                    yield rows.line_num, dict(_cells(names, cells))
-        except csv.Error as error:
-            raise U2AError(f"{path}: line {rows.line_num}: not CSV: {error}") from None
-
-
-def _separator(first: str, second: str, required: Sequence[str]) -> tuple[str, int]:
-    """What separates the cells of a table, from its header; and lines to skip: Excel's ``sep=;``."""
-    if match := re.fullmatch(r"sep=([,;|\t])\s*", first):
-        return match[1], 1
-    best = ",", -1
-    for separator in SEPARATORS:
-        names = [column_name(name) for name in next(csv.reader([first], delimiter=separator), [])]
-        score = sum(name in required for name in names) * 1000 + len(names)
-        if score > best[1]:
-            best = separator, score
-    return best[0], 0
-
-
-def _may_end(names: Sequence[str], cells: int) -> bool:
-    """Whether a row may have so few cells: what it lacks are unnamed columns."""
-    return not any(names[cells:])
-
-
-def _cells(names: Sequence[str], cells: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for place, (name, cell) in enumerate(zip(names, cells, strict=False), 1):
-        if name:
-            yield name, cell
-        elif cell:
-            yield f"(column {place}, without a name)", cell
+    return read_separated(required, path, _encoding(path), problems)

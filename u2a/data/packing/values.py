@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from u2a.common.values import is_missing, number_text, short
+from u2a.common.values import is_blank, is_missing, number_text, short
 from u2a.data.packing.arrays import is_array, npy_bytes
 from u2a.data.shards.labels import is_number, label_texts, listed
 
@@ -20,12 +20,14 @@ def unwrapped(value: Any) -> Any:
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict | bytes | str):
         return unwrapped(value[0])
     if isinstance(value, dict) and "bytes" in value and value.keys() & _FILE and _is_file(value):
-        return value["bytes"] if value["bytes"] is not None else value.get("path")
+        return value.get("path") if value["bytes"] is None else bytes(value["bytes"])
     return bytes(value) if isinstance(value, bytearray | memoryview) else value
 
 
 def _is_file(value: Mapping[str, Any]) -> bool:
-    return isinstance(value["bytes"], bytes | None) and isinstance(value.get("path"), str | None)
+    return isinstance(value["bytes"], bytes | bytearray | memoryview | None) and isinstance(
+        value.get("path"), str | None
+    )
 
 
 def is_object(value: Any) -> bool:
@@ -57,7 +59,7 @@ def encoded(column: str, value: str) -> bytes:
 def text_of(fields: Mapping[str, Any], column: str, faults: list[str]) -> str:
     value = fields.get(column)
     value = number_text(value) or value
-    if is_missing(value) or value == "":
+    if is_blank(value):
         faults.append(f"column {column!r} is missing or empty")
     elif not isinstance(value, str):
         faults.append(f"column {column!r}: must be text, not {short(value)}")
@@ -78,7 +80,9 @@ def labels_of(fields: Mapping[str, Any], faults: list[str]) -> tuple[str, ...] |
     except ValueError as error:
         faults.append(f"column 'label': {error}")
         return None
-    if not (is_missing(many) or isinstance(many, str | list | tuple)):
+    if (plain := getattr(many, "tolist", None)) is not None:  # an array, as pandas reads lists
+        many = plain()
+    if not (is_missing(many) or isinstance(many, str | list | tuple | set | frozenset)):
         faults.append(f"column 'labels': must be a list, not {short(many)}")
         return None
     if isinstance(many, str) and listed(many) is None:

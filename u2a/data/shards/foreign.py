@@ -171,6 +171,19 @@ def parse_mapping(
     )
 
 
+def label_within(mapping: Mapping) -> str | None:
+    """What a person should know if the members that hold the label are a modality as well."""
+    if mapping.label is None:
+        return None
+    holds = "json" if mapping.label.startswith(JSON_LABEL) else mapping.label
+    for name, suffixes in mapping.modalities.items():
+        if holds in suffixes:
+            return (
+                f"{name} is read from {holds} members, which hold the label as well: a model may read it there"
+            )
+    return None
+
+
 def _suffix(extension: str) -> str:
     """An extension as scans tell it, however a person writes it: ``.JPG`` is ``jpg``."""
     return extension.lower().lstrip(".")

@@ -31,6 +31,8 @@ def label_texts(value: Any) -> tuple[str, ...] | None:
         return None
     if hasattr(value, "tolist"):  # an array
         value = value.tolist()
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
     if isinstance(value, str):
         text = value.strip()
         if not text:
