@@ -93,6 +93,18 @@ def encoder(net: Any, tokens: Tokens) -> torch.Tensor:
     return net.norm(blocks(net, tokens))
 
 
+def counts_its_passes(net: Any, tokens: Tokens) -> torch.Tensor:
+    if net.norm.training:
+        net.norm.passes += 1
+    return encoder(net, tokens)
+
+
+def with_a_counter(options: Any = None, *, weights: bool = True) -> Any:
+    net = fixed()
+    net.norm.register_buffer("passes", torch.zeros(1))
+    return net
+
+
 def targets(net: Any) -> list[list[str]]:
     return [[f"blocks.{b}.{letter}" for letter in "qkvo"] for b in range(2)]
 
@@ -239,6 +251,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "checkpoint never read": (
         {"backbone": lambda options, *, weights: Net()},
         r"checkpoint read: \d+ of \d+ tensors are drawn anew by each build",
+    ),
+    "a buffer that training writes": (
+        {"backbone": with_a_counter, "encoder": counts_its_passes},
+        r"buffers kept: training passes change norm\.passes, so that a model that is loaded is not the one",
     ),
     "weights=False reads the checkpoint": (
         {"backbone": reads_always},

@@ -19,7 +19,7 @@ AFTER: dict[str, tuple[str, ...]] = {
     "hidden shapes": ("parts", "token shapes"),
     "deterministic outputs": ("parts", "token shapes", "hidden shapes"),
     **dict.fromkeys(("final norm", "bfloat16", "mask token", "padding", "shared weights"), _SOUND),
-    **dict.fromkeys(("lora effect", "save and load"), _SOUND),
+    **dict.fromkeys(("buffers kept", "lora effect", "save and load"), _SOUND),
     "mask token positions": (*_SOUND, "mask token"),
     "batches": (*_SOUND, "padding", "mask token positions"),
     "missing samples": (*_SOUND, "padding", "batches"),
