@@ -16,6 +16,7 @@ from torch import Tensor
 from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Example, Inputs, Preprocessor
 from u2a.errors import PluginError, one_line
+from u2a.plugins.building import building
 from u2a.plugins.kinds import naming_kinds
 from u2a.recipe.sections import Recipe
 
@@ -78,7 +79,7 @@ def build_preprocessors(recipe: Recipe) -> dict[str, Preprocessor]:
     found: dict[str, Preprocessor] = {}
     for name, options in recipe.modalities.items():
         spec, owner = recipe.plugins.spec(options.kind), recipe.plugins.owners[options.kind]
-        with blame(name, owner, "preprocessor"), naming_kinds(recipe.plugins):
+        with building(name, owner, "preprocessor"), naming_kinds(recipe.plugins):
             inner = spec.preprocessor(options)
             _check_pickles(inner, "its preprocessor")
         found[name] = OwnedPreprocessor(name, owner, inner)
