@@ -5,7 +5,7 @@ Light: torch and transformers are imported inside the functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
 #: How a modality with a pretrained backbone can be trained; a recipe's ``tune`` chooses.
 PRETRAINED: tuple[Tune, ...] = ("lora", "frozen", "full")
-#: Randomness of pretraining that would go on in training; what a configuration does not have it ignores.
+#: Randomness of pretraining that would go on in training, and a memory of earlier passes; what a
+#: configuration does not have it ignores.
 _STILL = {
     "apply_spec_augment": False,
     "layerdrop": 0.0,
+    "mask_ratio": 0.0,
+    "use_cache": False,
     **dict.fromkeys(("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale")),
 }
 
@@ -157,12 +160,13 @@ class _Parts:
         return module
 
     def embedding(self, backbone: Any, inputs: Inputs) -> Tokens:
-        from u2a.encoders.derived import found_by_running
-        from u2a.encoders.structure import split_tokens
+        from u2a.encoders.derived import found_by_running, real_tokens
+        from u2a.encoders.structure import class_of, split_tokens
 
-        found_by_running(backbone, inputs)
+        known = found_by_running(backbone, inputs)
         tokens = split_tokens(backbone, inputs)
-        return replace(tokens, valid_NL=_valid(backbone, inputs, tokens.hidden_NLD))
+        valid_NL = real_tokens(backbone, inputs, tokens.hidden_NLD.shape[1])
+        return replace(tokens, valid_NL=valid_NL, cls=class_of(known, valid_NL))
 
     def width(self, options: PretrainedOptions) -> int:
         size = getattr(self.config(options), "hidden_size", None)
@@ -204,18 +208,3 @@ def _taken(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     import inspect
 
     return {name: value for name, value in arguments.items() if name in inspect.signature(function).parameters}
-
-
-def _valid(backbone: Any, inputs: Mapping[str, Any], hidden_NLD: Tensor) -> Tensor | None:
-    mask_NL = inputs.get("attention_mask")
-    if mask_NL is None:
-        return None
-    L = hidden_NLD.shape[1]
-    if mask_NL.shape[1] != L and hasattr(backbone, "_get_feature_vector_attention_mask"):  # waveforms
-        mask_NL = backbone._get_feature_vector_attention_mask(L, mask_NL)
-    if mask_NL.shape[1] != L:
-        raise PluginError(
-            f"attention_mask has {mask_NL.shape[1]} positions and the encoder {L} tokens: collate inputs of "
-            "one shape, without a mask"
-        )
-    return mask_NL.bool()

@@ -20,6 +20,7 @@ AFTER: dict[str, tuple[str, ...]] = {
     "deterministic outputs": ("parts", "token shapes", "hidden shapes"),
     **dict.fromkeys(("final norm", "bfloat16", "mask token", "padding", "shared weights"), _SOUND),
     **dict.fromkeys(("buffers kept", "lora effect", "save and load"), _SOUND),
+    "class token reads": (*_SOUND, "class position"),
     "mask token positions": (*_SOUND, "mask token"),
     "batches": (*_SOUND, "padding", "mask token positions"),
     "missing samples": (*_SOUND, "padding", "batches"),
