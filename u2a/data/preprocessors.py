@@ -15,6 +15,7 @@ from torch import Tensor
 
 from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Example, Inputs, Preprocessor
+from u2a.encoders.files import checkpoint_notes
 from u2a.errors import PluginError, one_line
 from u2a.plugins.building import building
 from u2a.plugins.kinds import naming_kinds
@@ -86,14 +87,19 @@ def build_preprocessors(recipe: Recipe) -> dict[str, Preprocessor]:
     return found
 
 
-def preprocessor_notes(preprocessors: Mapping[str, Preprocessor]) -> list[str]:
-    """What plugins want said of their checkpoints' files before a training: their preprocessors' ``notes``."""
+def encoder_notes(recipe: Recipe, preprocessors: Mapping[str, Preprocessor]) -> list[str]:
+    """What is to be said of encoders' files before a training; plugins say it by preprocessors' ``notes``."""
+    own = [
+        f"modalities.{name}: {note}"
+        for name, options in recipe.modalities.items()
+        for note in checkpoint_notes(options)
+    ]
     found = (
         (name, getattr(p.inner, "notes", ()))
         for name, p in preprocessors.items()
         if isinstance(p, OwnedPreprocessor)
     )
-    return [f"modalities.{name}: {note}" for name, notes in found for note in notes]
+    return [*own, *(f"modalities.{name}: {note}" for name, notes in found for note in notes)]
 
 
 def _check_sendable(inputs: Inputs) -> None:

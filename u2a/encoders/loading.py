@@ -20,7 +20,14 @@ from u2a.encoders.files import (
 )
 from u2a.encoders.identity import file_hashes
 from u2a.encoders.quiet import quiet
-from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors, unwrapped
+from u2a.encoders.tensors import (
+    behind_part,
+    check_finite,
+    check_leftovers,
+    check_merged,
+    read_tensors,
+    unwrapped,
+)
 from u2a.errors import CheckpointError, U2AError, one_line
 
 if TYPE_CHECKING:
@@ -85,6 +92,7 @@ def load_backbone(
     unused: Sequence[str] = (),
     decisive: Sequence[str] = (),
     settings: Mapping[str, Any] = MappingProxyType({}),
+    part: str = "",
     **init: Any,
 ) -> nn.Module:
     """Build one backbone in float32 with scaled-dot-product attention, and read its weights.
@@ -97,6 +105,7 @@ def load_backbone(
         unused: prefixes of parameters that the plugin's forward pass does not use; they may be missing.
         decisive: names of the files that the plugin's preprocessor reads, which decide the output as well.
         settings: entries of the configuration that are overruled.
+        part: the submodule that is the encoder; a checkpoint may hold it alone.
         init: further arguments of the class, e.g. ``add_pooling_layer=False``.
 
     Returns:
@@ -123,7 +132,7 @@ def load_backbone(
         )
     module: Any
     if weights:
-        module, ignored = _read(model_class, config, folder, options, unused, init)
+        module, ignored = _read(model_class, config, folder, options, unused, part, init)
     else:
         config._attn_implementation = _attention(model_class)
         module, ignored = model_class(config, **init), []
@@ -159,6 +168,7 @@ def load_architecture(
         unused=known.unused,
         decisive=decisive,
         settings=known.settings,
+        part=known.part,
         **known.init,
     )
     encoder = getattr(whole, known.part) if known.part else whole
@@ -180,6 +190,7 @@ def _read(
     folder: Path,
     options: PretrainedOptions,
     unused: Sequence[str],
+    part: str,
     init: dict[str, Any],
 ) -> tuple[nn.Module, list[str]]:
     def load(tensors: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any], list[str]]:
@@ -193,6 +204,10 @@ def _read(
         bare = unwrapped(tensors, module) if missing else tensors
         if bare is not tensors and len((again := load(bare))[2]) < len(missing):
             tensors, (module, info, missing) = bare, again
+        if missing and part:
+            alone = behind_part(bare, module, part)
+            if not (again := load(alone))[2]:
+                tensors, (module, info, missing) = alone, again
     except Exception as error:  # safetensors, shape and key errors come in many classes
         raise CheckpointError(f"encoder {options.encoder} cannot be loaded: {one_line(error, 300)}") from None
     for name, held, wanted in info["mismatched_keys"]:
@@ -201,6 +216,7 @@ def _read(
             f"{list(wanted)} by config.json: the two belong to different checkpoints"
         )
     if missing:
+        check_merged(tensors, options.encoder)
         raise CheckpointError(
             f"encoder {options.encoder} lacks {len(missing)} weights that the model needs, e.g. "
             f"{', '.join(missing[:3])}: is it a complete {model_class.__name__} checkpoint? "

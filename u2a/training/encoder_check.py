@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from u2a.contract.modality import ModalityOptions
-from u2a.data.preprocessors import build_preprocessors, preprocessor_notes
+from u2a.data.preprocessors import build_preprocessors, encoder_notes
 from u2a.encoders.files import PretrainedOptions, is_local, weights_folder
 from u2a.errors import RecipeError, U2AError
 from u2a.plugins.building import building
@@ -30,7 +30,7 @@ def check_encoders(recipe: Recipe) -> list[str]:
             continue
         one = recipe.model_copy(update={"modalities": {name: options}})
         try:
-            notes += preprocessor_notes(build_preprocessors(one))
+            notes += encoder_notes(one, build_preprocessors(one))
             _check_network(name, options, recipe.plugins)
         except U2AError as error:
             text = str(error)
