@@ -13,7 +13,7 @@ import torch
 import toys
 import transformers as hf
 from click.testing import CliRunner
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from u2a.cli.main import main
 from u2a.encoders.convert import convert_checkpoint
@@ -21,7 +21,9 @@ from u2a.errors import CheckpointError, U2AError
 from u2a.recipe.file import load_recipe
 from u2a.training.encoder_check import check_encoders
 from u2a_audio.spec import AUDIO
+from u2a_image.spec import IMAGE
 from u2a_text.spec import TEXT
+from u2a_video.spec import VIDEO
 
 T5 = {"vocab_size": 40, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
 SPEECH = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48}
@@ -56,6 +58,56 @@ def test_the_encoder_of_whisper_saved_alone(tmp_path: Path) -> None:
     save_file({"conv1.bias": torch.zeros(32)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"lacks \d+ weights that the model needs"):
         backbone(AUDIO, tmp_path)
+
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+PICTURE = {**SIZES, "image_size": 32, "patch_size": 8}
+CLIP = {**PICTURE, "num_frames": 4}
+#: class -> (modality, configuration, the encoder in it, its final norm as the author has it)
+POOLED: dict[str, tuple[Any, dict[str, Any], str, str]] = {
+    "BeitForImageClassification": (IMAGE, PICTURE, "beit", "beit.pooler.layernorm"),
+    "BeitForMaskedImageModeling": (IMAGE, PICTURE, "beit", "layernorm"),
+    "Data2VecVisionForImageClassification": (
+        IMAGE,
+        PICTURE,
+        "data2vec_vision",
+        "data2vec_vision.pooler.layernorm",
+    ),
+    "VideoMAEForVideoClassification": (VIDEO, CLIP, "videomae", "fc_norm"),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", POOLED)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_model_that_pools_by_the_mean_has_its_final_norm(tmp_path: Path, name: str, prefix: str) -> None:
+    spec, values, part, norm = POOLED[name]
+    model_class = getattr(hf, name)
+    tiny.save(model_class(model_class.config_class(**values)), tmp_path)
+    model = model_class.from_pretrained(tmp_path).eval()
+    tensors = {prefix + key: x for key, x in load_file(tmp_path / "model.safetensors").items()}
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    pixels = torch.randn(2, 4, 3, 32, 32) if spec is VIDEO else torch.randn(2, 3, 32, 32)
+    wanted = model.get_submodule(norm)(model.get_submodule(part)(pixels).last_hidden_state)
+    own = backbone(spec, tmp_path)
+    tokens = spec.embedding(own, {"pixel_values": pixels})
+    torch.testing.assert_close(spec.encoder(own, tokens), wanted)
+    assert tokens.cls is None
+    with torch.device("meta"):
+        options = spec.options.model_validate({"kind": spec.name, "encoder": str(tmp_path)})
+        empty = spec.backbone(options, weights=False).state_dict()
+    assert empty.keys() == own.state_dict().keys()
+
+
+@torch.no_grad()
+def test_a_beit_that_reads_its_class_token_has_its_own_norm(tmp_path: Path) -> None:
+    config = hf.BeitConfig(**PICTURE, use_mean_pooling=False)
+    tiny.save(hf.BeitForImageClassification(config), tmp_path)
+    model = hf.BeitForImageClassification.from_pretrained(tmp_path).eval()
+    own, pixels = backbone(IMAGE, tmp_path), torch.randn(2, 3, 32, 32)
+    tokens = IMAGE.embedding(own, {"pixel_values": pixels})
+    torch.testing.assert_close(IMAGE.encoder(own, tokens), model.beit(pixels).last_hidden_state)
+    assert tokens.cls == (0,)
 
 
 def bert(folder: Path, checkpoints: dict[str, Path]) -> tuple[Path, dict[str, torch.Tensor]]:

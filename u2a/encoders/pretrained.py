@@ -41,6 +41,7 @@ _STILL = {
 
 
 #: Weights that no hidden state depends on, so that a checkpoint may lack them.
+_NORMS = ("pooler.layernorm", "layernorm", "fc_norm")
 _UNUSED = ("pooler.", "head.", "embeddings.mask_token", "masked_spec_embed")
 
 
@@ -118,7 +119,7 @@ class _Parts:
     def known(self) -> Architecture:
         if isinstance(self.model_class, Architecture):
             return self.model_class
-        return Architecture(self.model_class, settings=_STILL, unused=_UNUSED)
+        return Architecture(self.model_class, settings=_STILL, unused=_UNUSED, norms=_NORMS)
 
     def config(self, options: PretrainedOptions) -> Any:
         from u2a.encoders.loading import load_config
@@ -153,7 +154,8 @@ class _Parts:
         module: Any = load_architecture(known, options, weights=weights, decisive=(*IMAGE_FILES, *TEXT_FILES))
         if derived:
             call = _taken(module.forward, interpolate_pos_encoding=True)
-            module.u2a_architecture = replace(known, call=call, cls=class_positions(module))
+            cls = module.u2a_architecture.cls and class_positions(module)  # None: its author reads the mean
+            module.u2a_architecture = replace(known, call=call, cls=cls)
         module.u2a_found = not derived
         if hasattr(module, "embeddings"):
             fit_grid(module, options.encoder)

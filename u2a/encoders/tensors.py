@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from u2a.errors import CheckpointError
 
@@ -87,6 +87,22 @@ def unwrapped(tensors: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, 
             break
         tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def with_final_norm(
+    tensors: Mapping[str, Tensor], module_class: Any, norm: str, norms: Sequence[str]
+) -> Mapping[str, Tensor]:
+    """The tensors, with the final norm under its own name that they hold under one of `norms`."""
+    inner = f"{module_class.base_model_prefix}."
+    pattern = re.compile(rf"((?:.+?\.)??)({'|'.join(map(re.escape, norms))})\.(weight|bias)")
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if match := pattern.fullmatch(name):
+            before, which, leaf = match.groups()
+            of_head = any(other.startswith(before + inner) for other in tensors)
+            if of_head or which.startswith("pooler."):
+                found[f"{before}{inner if of_head else ''}{norm}.{leaf}"] = tensor
+    return {**found, **tensors}
 
 
 def behind_part(tensors: Mapping[str, Tensor], module: nn.Module, part: str) -> Mapping[str, Tensor]:
