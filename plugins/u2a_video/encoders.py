@@ -45,6 +45,7 @@ def load(options: VideoOptions, *, weights: bool, packaged: Path) -> nn.Module:
     if known is None:
         return pictures.load(options, weights=weights, packaged=packaged)
     clip_size(options, packaged)
+    pictures.check_channels(config_of(known, options, packaged), options)
     return load_architecture(known, options, weights=weights, packaged=packaged, decisive=VIDEO_FILES)
 
 
