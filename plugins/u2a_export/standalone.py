@@ -77,6 +77,7 @@ def tokens(text, c, file):
 
         tokenizer = Tokenizer.from_file(str(file))
         tokenizer.no_padding()
+        tokenizer.encode_special_tokens = True  # as in training: what somebody typed is text
         ids = tokenizer.encode(text).ids
     ids += [c["padding"]] * (c["longest"] - len(ids))
     return {"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), np.int64)}

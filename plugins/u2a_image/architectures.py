@@ -10,6 +10,8 @@ _PLAIN = {"add_pooling_layer": False}
 _STILL = dict.fromkeys(("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale"))
 #: Parameters for masked-image pretraining: no forward pass of ours uses them.
 _MASK = ("embeddings.mask_token",)
+#: Of those that pool by the mean: the norm is the pooler's, in pretraining the head's.
+_NORMS = ("pooler.layernorm", "layernorm")
 _CLIP = Architecture("CLIPVisionModel", call=_SIZES, pre_norm="pre_layrnorm", norm="post_layernorm")
 _META_CLIP = Architecture("MetaClip2VisionModel", call=_SIZES, pre_norm="pre_layrnorm", norm="post_layernorm")
 _SIGLIP = Architecture("SiglipVisionModel", call=_SIZES, cls=None, norm="post_layernorm", unused=("head.",))
@@ -27,9 +29,9 @@ ARCHITECTURES = {
     "siglip2_vision_model": _SIGLIP2,
     "vit": _VIT,
     "deit": Architecture("DeiTModel", _PLAIN, _SIZES, cls=(0, 1), norm="layernorm", unused=_MASK),
-    "beit": Architecture("BeitModel", _PLAIN, _SIZES, norm="layernorm", unused=_MASK),
+    "beit": Architecture("BeitModel", _PLAIN, _SIZES, norm="layernorm", norms=_NORMS, unused=_MASK),
     "data2vec-vision": Architecture(
-        "Data2VecVisionModel", _PLAIN, _SIZES, norm="layernorm", tuples=1, unused=_MASK
+        "Data2VecVisionModel", _PLAIN, _SIZES, norm="layernorm", norms=_NORMS, tuples=1, unused=_MASK
     ),
     "vit_mae": Architecture(
         "ViTMAEModel", {}, _SIZES, norm="layernorm", settings={"mask_ratio": 0.0}, unused=("decoder.",)

@@ -31,9 +31,10 @@ def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Mod
     """Build the encoder that the checkpoint's ``model_type`` names; see `u2a.encoders.loading.load_backbone`.
 
     Raises:
-        U2AError: an unsupported architecture, or a resolution smaller than one patch.
+        U2AError: an unsupported architecture, other than three channels, or a resolution smaller than a patch.
     """
     known = architecture(options, packaged)
+    check_channels(config_of(known, options, packaged), options)
     module: Any = load_architecture(known, options, weights=weights, packaged=packaged, decisive=IMAGE_FILES)
     if known.class_name != "Siglip2VisionModel":
         fit_grid(module, options.encoder)
@@ -44,6 +45,19 @@ def load(options: PretrainedOptions, *, weights: bool, packaged: Path) -> nn.Mod
             f"resolution = {resolution} is smaller than one {patch}-pixel patch of {options.encoder}"
         )
     return module
+
+
+def check_channels(config: Any, options: PretrainedOptions) -> None:
+    """Refuse an encoder of grey pictures, or of more than colours.
+
+    Raises:
+        U2AError: names the key.
+    """
+    if (channels := getattr(config, "num_channels", getattr(config, "in_chans", 3))) != 3:
+        raise U2AError(
+            f"encoder {options.encoder} reads pictures of {channels} channels (config.json: num_channels), and "
+            "u2a gives three, red, green and blue; use a checkpoint of colour pictures"
+        )
 
 
 def width(options: PretrainedOptions, packaged: Path) -> int:

@@ -15,9 +15,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from u2a.contract.modality import Example, Inputs
-from u2a.errors import BadSample
+from u2a.errors import BadSample, U2AError
 from u2a_image.constants import ImageConstants, read_constants
 from u2a_image.decode import decode_rgb
+from u2a_image.likeness import plain_name, unlike
+from u2a_image.reader import Reader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,9 +79,10 @@ class PixelTransform:
         """With the constants of the checkpoint's image processor.
 
         Raises:
-            U2AError: its file is absent, or holds a value that means nothing.
+            U2AError: its file is absent, holds a value that means nothing, or names a processor that does more.
         """
         constants = read_constants(options, packaged, options.resolution)
+        _check_likeness(options, packaged)
         return cls(constants, options.augment, options.flip, options.crop_scale)
 
     def choose(self, size: tuple[int, int], *, train: bool, seed: int) -> View:
@@ -144,6 +147,18 @@ class PixelTransform:
         if self.constants.box is not None:
             return min(1.0, 2 * max(self.constants.box[1] / size[0], self.constants.box[0] / size[1]))
         return 1.0
+
+
+def _check_likeness(options: ImageOptions, packaged: Path) -> None:
+    """Refuse a processor that does something else than u2a in its place, whatever size the recipe sets."""
+    try:
+        constants = read_constants(options, packaged, None)
+    except U2AError:  # the recipe's size takes the place of what cannot be had
+        return
+    reader, own = Reader(options, packaged), PixelTransform(constants, False, False, (1.0, 1.0))
+    if why := unlike(reader, lambda pixels: own(pixels, View(None, False)), constants.exact):
+        name = plain_name(reader.processor)
+        reader.refuse("image_processor_type", f"{name} does something that u2a does not: {why}")
 
 
 def resize(pixels_CHW: Tensor, size: tuple[int, int], filter: int) -> Tensor:

@@ -1,7 +1,8 @@
 """A checkpoint's tokenizer, as ``tokenizer.json`` states it, made once for each length and never changed.
 
 transformers' classes put their own defaults over the file (a cased one is read lower-cased where
-``tokenizer_config.json`` does not say otherwise), and keep the length to cut to in a state that all callers
+``tokenizer_config.json`` does not say otherwise; what they put there for every checkpoint of a kind is in
+`u2a_text.on_top`), and keep the length to cut to in a state that all callers
 share. So the file is read by the library that wrote it, and each length has a tokenizer of its own.
 """
 
@@ -17,6 +18,7 @@ from tokenizers import Tokenizer
 from u2a.encoders.files import read_json
 from u2a.encoders.quiet import quiet
 from u2a.errors import U2AError, one_line
+from u2a_text.on_top import keeps_capitals, lowered, of_residues, ordinary_tokens
 
 FILE = "tokenizer.json"
 OTHER_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
@@ -34,7 +36,7 @@ def load_tokenizer(folder: Path, max_length: int, version: str = "") -> Tokenize
     Raises:
         U2AError: the folder holds none, or one that cannot be read.
     """
-    tokenizer = _read(folder)
+    tokenizer = lowered(ordinary_tokens(_read(folder), folder), folder)
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True  # "[SEP]" that somebody typed is text, not markup
     side = _truncation_side(folder, tokenizer)
@@ -74,7 +76,7 @@ def check_tokenizer(tokenizer: Tokenizer, folder: Path, rows: int, *, class_toke
 def _check_case(tokenizer: Tokenizer, folder: Path) -> None:
     """Refuse capitals that the checkpoint was not trained on, and a lower case that its words do not have."""
     sentences = folder / "sentence_bert_config.json"
-    lowers = tokenizer.normalizer is not None and "A" not in tokenizer.normalizer.normalize_str("A")
+    lowers = not keeps_capitals(tokenizer)
     if sentences.is_file() and read_json(folder, sentences.name).get("do_lower_case") is True and not lowers:
         raise U2AError(
             f"{sentences}: do_lower_case is true, and the tokenizer beside it keeps capitals: "
@@ -176,6 +178,10 @@ def _converted(folder: Path) -> Tokenizer:
     try:
         with quiet():
             known: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if type(known).__name__ == "EsmTokenizer":
+            return of_residues(known)
+        if not hasattr(known, "backend_tokenizer"):
+            raise U2AError(f"{type(known).__name__} is written in Python alone; a {FILE} is needed")
         tokenizer = Tokenizer.from_str(known.backend_tokenizer.to_str())
     except Exception as error:  # of many kinds, from two libraries
         raise U2AError(f"the tokenizer in {folder} cannot be read: {one_line(error, 200)}") from None

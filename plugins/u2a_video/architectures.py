@@ -7,7 +7,7 @@ from u2a_image.architectures import ARCHITECTURES as PICTURES
 from u2a_image.architectures import PATCHES
 
 NATIVE = {
-    "videomae": Architecture("VideoMAEModel", cls=None, norm="layernorm"),
+    "videomae": Architecture("VideoMAEModel", cls=None, norm="layernorm", norms=("fc_norm",)),
     "vivit": Architecture("VivitModel", {"add_pooling_layer": False}, norm="layernorm"),
     "vjepa2": Architecture(
         "VJEPA2Model", cls=None, norm="layernorm", tuples=2, part="encoder", unused=("predictor.",)

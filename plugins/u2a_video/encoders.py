@@ -45,10 +45,8 @@ def load(options: VideoOptions, *, weights: bool, packaged: Path) -> nn.Module:
     if known is None:
         return pictures.load(options, weights=weights, packaged=packaged)
     clip_size(options, packaged)
-    module: Any = load_architecture(known, options, weights=weights, packaged=packaged, decisive=VIDEO_FILES)
-    if module.layernorm is None:  # VideoMAE, fine-tuned: its classifier has a norm of its own
-        module.u2a_architecture = replace(known, norm="")
-    return module
+    pictures.check_channels(config_of(known, options, packaged), options)
+    return load_architecture(known, options, weights=weights, packaged=packaged, decisive=VIDEO_FILES)
 
 
 def width(options: VideoOptions, packaged: Path) -> int:

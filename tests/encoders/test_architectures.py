@@ -305,6 +305,8 @@ class Loaded:
             model.config.mask_ratio = 0.0
             inputs["noise"] = torch.arange(16.0).expand(2, -1)
         hidden = model(**inputs).last_hidden_state
+        if self.name == "beit":  # it pools by the mean, and its norm is the pooler's
+            return model, model.pooler.layernorm(hidden)
         return model, model.post_layernorm(hidden) if self.name in UNNORMED else hidden
 
 

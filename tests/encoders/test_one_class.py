@@ -34,8 +34,8 @@ WAVES = {
 CLASSES = [
     ("ViTModel", PICTURE, (0,)),
     ("DeiTModel", PICTURE, (0, 1)),
-    ("BeitModel", {**PICTURE, "use_relative_position_bias": True}, (0,)),
-    ("Data2VecVisionModel", PICTURE, (0,)),
+    ("BeitModel", {**PICTURE, "use_relative_position_bias": True, "use_mean_pooling": False}, (0,)),
+    ("Data2VecVisionModel", {**PICTURE, "use_mean_pooling": False}, (0,)),
     ("SiglipVisionModel", PICTURE, None),
     ("CLIPVisionModel", PICTURE, (0,)),
     ("IJepaModel", PICTURE, None),

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from distributions import install, visible
+from safetensors.torch import load_file
 
 from u2a.cli.main import main
 
@@ -96,7 +98,35 @@ BROKEN = [
         "embedding or encoder failed: RuntimeError",
         "train",
     ),
+    Broken(
+        "leaves",
+        {"hidden = net.letters(": "raise SystemExit(0)\n    hidden = net.letters("},
+        "embedding or encoder failed: SystemExit: 0",
+        "train",
+    ),
+    Broken("quits", {"values = list(member)": "exit()"}, "preprocessor failed: SystemExit", "train"),
 ]
+#: A sound one that changes the process wherever one of its parts is built.
+_MEDDLE = """def meddle(*_):
+    import os, torch, warnings
+
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.use_deterministic_algorithms(True)
+    warnings.simplefilter("error")
+    os.chdir("/")
+
+
+def backbone(options, *, weights):
+    meddle()
+"""
+_PARTS = {
+    "preprocessor=lambda options: Letters()": "preprocessor=lambda options: [meddle(), Letters()][1]",
+    "width=lambda options: 8": "width=lambda options: [meddle(), 8][1]",
+    "lora_targets=lambda net: [": "lora_targets=lambda net: [meddle(), ",
+    '["q", "k", "v", "o"]]': '[["q", "k", "v", "o"]]][1]',
+}
+MEDDLES = Broken("meddles", {"def backbone(options, *, weights):\n": _MEDDLE, **_PARTS}, "")
 LISTED = [broken for broken in BROKEN if broken.shows == "list"]
 TRAINED = [broken for broken in BROKEN if broken.shows == "train"]
 
@@ -122,7 +152,7 @@ device = "cpu"
 def site(tmp_path_factory) -> Path:
     """A folder of `sys.path` with all the broken distributions and two sound ones, before and after them."""
     folder = tmp_path_factory.mktemp("site")
-    for broken in BROKEN:
+    for broken in (*BROKEN, MEDDLES):
         module = f"plugin_{broken.name}"
         install(folder, broken.distribution, {broken.name: module}, version=broken.version, code=broken.code)
     for name in ("alpha", "zeta"):
@@ -214,6 +244,24 @@ def test_what_shows_in_training_is_named_in_one_line(shards, broken):
 def test_the_sound_one_trains_beside_them(shards):
     done = u2a("train", str(shards / "alpha.toml"), "--run", str(shards / "runs" / "alpha"))
     assert done.exit_code == 0, done.output
+
+
+def test_what_its_parts_change_when_they_are_built_is_put_back_and_told(shards, monkeypatch):
+    monkeypatch.chdir(shards)
+    (shards / "meddles.toml").write_text(RECIPE.format(kind="meddles", workers=0))
+    done = u2a("train", str(shards / "meddles.toml"), "--run", str(shards / "runs" / "meddles"))
+    assert done.exit_code == 0, done.output
+    [kept] = (shards / "runs/meddles/checkpoints").glob("*/adapter.safetensors")
+    assert {tensor.dtype for tensor in load_file(kept).values()} == {torch.float32}
+    told = [line for line in done.stderr.splitlines() if "it was put back" in line]
+    assert sorted(line.split(": ")[1].split()[0] for line in told) == [
+        "backbone",
+        "lora_targets",
+        "preprocessor",
+        "width",
+    ]
+    assert all("torch's default dtype, torch's gradient mode" in line for line in told)
+    assert (torch.get_default_dtype(), torch.is_grad_enabled(), Path.cwd()) == (torch.float32, True, shards)
 
 
 def test_a_plugin_that_needs_another_u2a_says_so(site, tmp_path):

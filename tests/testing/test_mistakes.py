@@ -93,6 +93,30 @@ def encoder(net: Any, tokens: Tokens) -> torch.Tensor:
     return net.norm(blocks(net, tokens))
 
 
+def counts_its_passes(net: Any, tokens: Tokens) -> torch.Tensor:
+    if net.norm.training:
+        net.norm.passes += 1
+    return encoder(net, tokens)
+
+
+def from_left_to_right(net: Any, tokens: Tokens) -> torch.Tensor:
+    K = tokens.n_mask_tokens
+    L = tokens.hidden_NLD.shape[1]
+    sees_LL = torch.ones(L, L).tril().bool() | (torch.arange(L) >= L - K)
+    hidden_NLD = tokens.hidden_NLD
+    for block in net.blocks:
+        scores_NLL = block.q(hidden_NLD) @ block.k(hidden_NLD).transpose(1, 2) / WIDTH**0.5
+        scores_NLL = scores_NLL.masked_fill(~(tokens.valid_NL[:, None] & sees_LL), -1e4)
+        hidden_NLD = block.norm(hidden_NLD + block.o(scores_NLL.softmax(-1) @ block.v(hidden_NLD)))
+    return net.norm(hidden_NLD)
+
+
+def with_a_counter(options: Any = None, *, weights: bool = True) -> Any:
+    net = fixed()
+    net.norm.register_buffer("passes", torch.zeros(1))
+    return net
+
+
 def targets(net: Any) -> list[list[str]]:
     return [[f"blocks.{b}.{letter}" for letter in "qkvo"] for b in range(2)]
 
@@ -240,6 +264,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"backbone": lambda options, *, weights: Net()},
         r"checkpoint read: \d+ of \d+ tensors are drawn anew by each build",
     ),
+    "a buffer that training writes": (
+        {"backbone": with_a_counter, "encoder": counts_its_passes},
+        r"buffers kept: training passes change norm\.passes, so that a model that is loaded is not the one",
+    ),
     "weights=False reads the checkpoint": (
         {"backbone": reads_always},
         "weights left alone: where encoder holds no weights it raises FileNotFoundError",
@@ -275,6 +303,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "class position without a class token": (
         {"embedding": no_class_token},
         r"class position: what stands at \(0,\) differs by sample, so it is no class token; cls=None",
+    ),
+    "class token that sees nothing": (
+        {"encoder": from_left_to_right, "api": 2, "share_key": None},
+        r"class token reads: what stands at \(0,\) is the same for different samples",
     ),
     "wrong width": (
         {"width": lambda options: 16},

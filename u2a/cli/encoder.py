@@ -41,7 +41,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--revision", help="The hub id's branch, tag or commit.")
 def convert(source: str, out: Path, revision: str | None) -> None:
-    """Convert SOURCE (a hub id, or a folder with pytorch_model.bin) to safetensors in the new folder OUT.
+    """Convert SOURCE (a hub id, or a folder or file with weights that only pickle reads) to safetensors in OUT.
 
     Needed once for hub ids without model.safetensors, such as openai/clip-vit-base-patch16. The file is read
     without running any code in it. Afterwards: --set modalities.image.encoder=./OUT

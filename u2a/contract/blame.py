@@ -40,7 +40,23 @@ def blame(name: str, owner: Owner, part: str) -> Iterator[None]:
         raise PluginError(f"{culprit}: {error}") from error
     except U2AError:
         raise
-    except Exception as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # a stranger's code: anything can come out of it, SystemExit included
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             raise  # the machine's fault, not the plugin's
         raise PluginError(f"{culprit}: {part} failed: {reason_of(error)}") from error
+
+
+@contextmanager
+def ending_nothing(part: str) -> Iterator[None]:
+    """Turn what would end the process, and is no error, into a `PluginError`; errors pass.
+
+    Where a plugin's own ``SystemExit`` came through, a command would say nothing and succeed.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{part} failed: {reason_of(error)}") from error

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Example, Inputs, Preprocessor
+from u2a.encoders.files import checkpoint_notes
 from u2a.errors import PluginError, one_line
+from u2a.plugins.building import building
 from u2a.plugins.kinds import naming_kinds
 from u2a.recipe.sections import Recipe
 
@@ -78,21 +80,26 @@ def build_preprocessors(recipe: Recipe) -> dict[str, Preprocessor]:
     found: dict[str, Preprocessor] = {}
     for name, options in recipe.modalities.items():
         spec, owner = recipe.plugins.spec(options.kind), recipe.plugins.owners[options.kind]
-        with blame(name, owner, "preprocessor"), naming_kinds(recipe.plugins):
+        with building(name, owner, "preprocessor"), naming_kinds(recipe.plugins):
             inner = spec.preprocessor(options)
             _check_pickles(inner, "its preprocessor")
         found[name] = OwnedPreprocessor(name, owner, inner)
     return found
 
 
-def preprocessor_notes(preprocessors: Mapping[str, Preprocessor]) -> list[str]:
-    """What plugins want said of their checkpoints' files before a training: their preprocessors' ``notes``."""
+def encoder_notes(recipe: Recipe, preprocessors: Mapping[str, Preprocessor]) -> list[str]:
+    """What is to be said of encoders' files before a training; plugins say it by preprocessors' ``notes``."""
+    own = [
+        f"modalities.{name}: {note}"
+        for name, options in recipe.modalities.items()
+        for note in checkpoint_notes(options)
+    ]
     found = (
         (name, getattr(p.inner, "notes", ()))
         for name, p in preprocessors.items()
         if isinstance(p, OwnedPreprocessor)
     )
-    return [f"modalities.{name}: {note}" for name, notes in found for note in notes]
+    return [*own, *(f"modalities.{name}: {note}" for name, notes in found for note in notes)]
 
 
 def _check_sendable(inputs: Inputs) -> None:

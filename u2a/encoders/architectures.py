@@ -21,6 +21,8 @@ class Architecture:
         cls: positions averaged to the class token; ``"end"`` = each row's last valid position; None = the mean
             of all valid tokens.
         norm: the final norm, by its path in the class; ``""`` = blocks end with their own.
+        norms: where a checkpoint may hold the final norm instead, if its author pools by the mean: in the
+            pooler or the head. Its class token is then the mean, since nothing learned to read another.
         tuples: how many values its blocks return; 0 = hidden states alone, in no tuple.
         part: the submodule that is the encoder; ``""`` = all of the class.
         settings: entries of the configuration that are overruled: randomness of pretraining is switched off.
@@ -34,6 +36,7 @@ class Architecture:
     call: Mapping[str, Any] = field(default_factory=dict)
     cls: tuple[int, ...] | Literal["end"] | None = (0,)
     norm: str = ""
+    norms: tuple[str, ...] = ()
     tuples: int = 0
     part: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)

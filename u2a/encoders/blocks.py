@@ -47,7 +47,12 @@ def block_list(backbone: Any) -> Any:
 def _blocks(backbone: Any) -> tuple[str, int]:
     from torch import nn
 
-    wanted = backbone.config.num_hidden_layers
+    wanted = getattr(backbone.config, "num_hidden_layers", None)
+    if not isinstance(wanted, int):
+        raise U2AError(
+            f"{type(backbone).__name__} has no one list of attention blocks (no num_hidden_layers), so mask "
+            "tokens have no place in it; use another class"
+        )
     found = [
         name
         for name, module in backbone.named_modules()

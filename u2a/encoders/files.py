@@ -21,7 +21,7 @@ from u2a.contract.modality import ModalityOptions
 from u2a.contract.paths import _absolute
 from u2a.encoders.architectures import Architecture
 from u2a.encoders.hub import SMALL_FILES, fetch, hub_id
-from u2a.encoders.layouts import is_pointer, other_weights, what_file, what_folder
+from u2a.encoders.layouts import is_pointer, other_weights, pickles, what_file, what_folder
 from u2a.errors import U2AError
 
 WEIGHT_FILES = ("model.safetensors", "model-*-of-*.safetensors")
@@ -115,6 +115,24 @@ def checkpoint_file(options: PretrainedOptions, name: str) -> Path:
     return path
 
 
+def checkpoint_notes(options: ModalityOptions) -> list[str]:
+    """What a person should know of a checkpoint that is on this machine, and that nothing else tells."""
+    if not isinstance(options, PretrainedOptions) or not _holds(options, "adapter_config.json"):
+        return []
+    return [
+        f"encoder {options.encoder} has an adapter beside its weights, which is not applied; unless they hold "
+        "it already, merge it (peft: merge_and_unload) and save that"
+    ]
+
+
+def _holds(options: PretrainedOptions, name: str) -> bool:
+    if (folder := encoder_folder(options.encoder)) is not None:
+        return (folder / name).is_file()
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(options.encoder, name, revision=options.revision), str)
+
+
 def weights_folder(options: PretrainedOptions) -> Path:
     """The folder with the checkpoint itself; a hub id is downloaded once into the hub's cache.
 
@@ -187,6 +205,9 @@ def _no_weights(folder: Path, encoder: str) -> str:
         return "it holds an adapter alone: merge it into its base (peft: merge_and_unload) and save that"
     if other := other_weights(folder):
         return other
+    if found := pickles(folder):
+        file = "" if len(found) == 1 else f"/{found[0].name}"
+        return f"it has {found[0].name} instead, so {convert.replace(f'{encoder} ', f'{encoder}{file} ', 1)}"
     if parts := sorted(path.name for path in folder.glob("*.safetensors")):
         return (
             f"it has {parts[0]}, which no index names: call it model.safetensors"

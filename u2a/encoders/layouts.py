@@ -13,8 +13,8 @@ _FILES = {
     ".safetensors": "a file of weights; name the folder that holds it and its config.json",
     **dict.fromkeys(
         (".bin", ".pt", ".pth", ".ckpt"),
-        "a file that only pickle reads; name the folder that holds it and its config.json, converted once: "
-        "u2a encoder convert DIR NEW",
+        "a file that only pickle reads; name the folder that comes of converting it once, its config.json "
+        "beside it: u2a encoder convert FILE NEW",
     ),
     **dict.fromkeys((".h5", ".msgpack", ".pb", ".tflite"), "weights of another library; " + _SAME),
     **dict.fromkeys((".zip", ".gz", ".tar", ".tgz"), "an archive; unpack it and name its folder"),
@@ -65,6 +65,16 @@ def other_weights(folder: Path) -> str | None:
     }
     found = next((said for pattern, said in kinds.items() if any(folder.glob(pattern))), None)
     return f"it has {found}; {_SAME}" if found else None
+
+
+#: What a training keeps beside the weights, of transformers' own.
+_BESIDE = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "adapter_model")
+
+
+def pickles(folder: Path) -> list[Path]:
+    """Files that may be weights, and that only pickle reads."""
+    found = (path for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in sorted(folder.glob(pattern)))
+    return [path for path in found if not path.name.startswith(_BESIDE)]
 
 
 def is_pointer(file: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,15 @@ from u2a.encoders.files import (
 )
 from u2a.encoders.identity import file_hashes
 from u2a.encoders.quiet import quiet
-from u2a.encoders.tensors import check_finite, check_leftovers, read_tensors, unwrapped
+from u2a.encoders.tensors import (
+    behind_part,
+    check_finite,
+    check_leftovers,
+    check_merged,
+    read_tensors,
+    unwrapped,
+    with_final_norm,
+)
 from u2a.errors import CheckpointError, U2AError, one_line
 
 if TYPE_CHECKING:
@@ -85,6 +94,8 @@ def load_backbone(
     unused: Sequence[str] = (),
     decisive: Sequence[str] = (),
     settings: Mapping[str, Any] = MappingProxyType({}),
+    part: str = "",
+    final: tuple[str, Sequence[str]] = ("", ()),
     **init: Any,
 ) -> nn.Module:
     """Build one backbone in float32 with scaled-dot-product attention, and read its weights.
@@ -97,6 +108,8 @@ def load_backbone(
         unused: prefixes of parameters that the plugin's forward pass does not use; they may be missing.
         decisive: names of the files that the plugin's preprocessor reads, which decide the output as well.
         settings: entries of the configuration that are overruled.
+        part: the submodule that is the encoder; a checkpoint may hold it alone.
+        final: the final norm, and other names that a checkpoint may hold it under.
         init: further arguments of the class, e.g. ``add_pooling_layer=False``.
 
     Returns:
@@ -123,7 +136,7 @@ def load_backbone(
         )
     module: Any
     if weights:
-        module, ignored = _read(model_class, config, folder, options, unused, init)
+        module, ignored = _read(model_class, config, folder, options, unused, part, final, init)
     else:
         config._attn_implementation = _attention(model_class)
         module, ignored = model_class(config, **init), []
@@ -151,6 +164,11 @@ def load_architecture(
     """
     from u2a.encoders.structure import prepare, split_fused
 
+    norm = known.norm or "layernorm"
+    pooled = known.norms and getattr(config_of(known, options, packaged), "use_mean_pooling", False)
+    if pooled:
+        settings = {**known.settings, "use_mean_pooling": False}  # with which the norm is the encoder's own
+        known = replace(known, cls=None, settings=settings, unused=(*known.unused, f"{norm}."))
     whole: Any = load_backbone(
         transformers_class(known.class_name),
         options,
@@ -159,8 +177,12 @@ def load_architecture(
         unused=known.unused,
         decisive=decisive,
         settings=known.settings,
+        part=known.part,
+        final=(norm, known.norms if pooled else ()),
         **known.init,
     )
+    if pooled and any(name.startswith(f"{norm}.") for name in getattr(whole, "u2a_lacks", ())):
+        known = replace(known, norm="")
     encoder = getattr(whole, known.part) if known.part else whole
     encoder.u2a_base, encoder.u2a_ignored = whole.u2a_base, whole.u2a_ignored
     encoder.u2a_architecture = known
@@ -180,6 +202,8 @@ def _read(
     folder: Path,
     options: PretrainedOptions,
     unused: Sequence[str],
+    part: str,
+    final: tuple[str, Sequence[str]],
     init: dict[str, Any],
 ) -> tuple[nn.Module, list[str]]:
     def load(tensors: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any], list[str]]:
@@ -189,10 +213,16 @@ def _read(
 
     try:
         tensors: Mapping[str, Any] = read_tensors(weight_files(folder, options.encoder))
+        if final[1]:
+            tensors = with_final_norm(tensors, model_class, *final)
         module, info, missing = load(tensors)
         bare = unwrapped(tensors, module) if missing else tensors
         if bare is not tensors and len((again := load(bare))[2]) < len(missing):
             tensors, (module, info, missing) = bare, again
+        if missing and part:
+            alone = behind_part(bare, module, part)
+            if not (again := load(alone))[2]:
+                tensors, (module, info, missing) = alone, again
     except Exception as error:  # safetensors, shape and key errors come in many classes
         raise CheckpointError(f"encoder {options.encoder} cannot be loaded: {one_line(error, 300)}") from None
     for name, held, wanted in info["mismatched_keys"]:
@@ -201,11 +231,13 @@ def _read(
             f"{list(wanted)} by config.json: the two belong to different checkpoints"
         )
     if missing:
+        check_merged(tensors, options.encoder)
         raise CheckpointError(
             f"encoder {options.encoder} lacks {len(missing)} weights that the model needs, e.g. "
             f"{', '.join(missing[:3])}: is it a complete {model_class.__name__} checkpoint? "
             f"It has {len(tensors)} tensors, e.g. {', '.join(sorted(tensors)[:2])}"
         )
+    module.u2a_lacks = info["missing_keys"]  # type: ignore[assignment]
     return module, check_leftovers(module, info["unexpected_keys"], options.encoder, tensors)
 
 

@@ -5,7 +5,7 @@ Light: torch and transformers are imported inside the functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +29,19 @@ if TYPE_CHECKING:
 
 #: How a modality with a pretrained backbone can be trained; a recipe's ``tune`` chooses.
 PRETRAINED: tuple[Tune, ...] = ("lora", "frozen", "full")
-#: Randomness of pretraining that would go on in training; what a configuration does not have it ignores.
+#: Randomness of pretraining that would go on in training, and a memory of earlier passes; what a
+#: configuration does not have it ignores.
 _STILL = {
     "apply_spec_augment": False,
     "layerdrop": 0.0,
+    "mask_ratio": 0.0,
+    "use_cache": False,
     **dict.fromkeys(("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale")),
 }
 
 
 #: Weights that no hidden state depends on, so that a checkpoint may lack them.
+_NORMS = ("pooler.layernorm", "layernorm", "fc_norm")
 _UNUSED = ("pooler.", "head.", "embeddings.mask_token", "masked_spec_embed")
 
 
@@ -115,7 +119,7 @@ class _Parts:
     def known(self) -> Architecture:
         if isinstance(self.model_class, Architecture):
             return self.model_class
-        return Architecture(self.model_class, settings=_STILL, unused=_UNUSED)
+        return Architecture(self.model_class, settings=_STILL, unused=_UNUSED, norms=_NORMS)
 
     def config(self, options: PretrainedOptions) -> Any:
         from u2a.encoders.loading import load_config
@@ -150,19 +154,21 @@ class _Parts:
         module: Any = load_architecture(known, options, weights=weights, decisive=(*IMAGE_FILES, *TEXT_FILES))
         if derived:
             call = _taken(module.forward, interpolate_pos_encoding=True)
-            module.u2a_architecture = replace(known, call=call, cls=class_positions(module))
+            cls = module.u2a_architecture.cls and class_positions(module)  # None: its author reads the mean
+            module.u2a_architecture = replace(known, call=call, cls=cls)
         module.u2a_found = not derived
         if hasattr(module, "embeddings"):
             fit_grid(module, options.encoder)
         return module
 
     def embedding(self, backbone: Any, inputs: Inputs) -> Tokens:
-        from u2a.encoders.derived import found_by_running
-        from u2a.encoders.structure import split_tokens
+        from u2a.encoders.derived import found_by_running, real_tokens
+        from u2a.encoders.structure import class_of, split_tokens
 
-        found_by_running(backbone, inputs)
+        known = found_by_running(backbone, inputs)
         tokens = split_tokens(backbone, inputs)
-        return replace(tokens, valid_NL=_valid(backbone, inputs, tokens.hidden_NLD))
+        valid_NL = real_tokens(backbone, inputs, tokens.hidden_NLD.shape[1])
+        return replace(tokens, valid_NL=valid_NL, cls=class_of(known, valid_NL))
 
     def width(self, options: PretrainedOptions) -> int:
         size = getattr(self.config(options), "hidden_size", None)
@@ -204,18 +210,3 @@ def _taken(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     import inspect
 
     return {name: value for name, value in arguments.items() if name in inspect.signature(function).parameters}
-
-
-def _valid(backbone: Any, inputs: Mapping[str, Any], hidden_NLD: Tensor) -> Tensor | None:
-    mask_NL = inputs.get("attention_mask")
-    if mask_NL is None:
-        return None
-    L = hidden_NLD.shape[1]
-    if mask_NL.shape[1] != L and hasattr(backbone, "_get_feature_vector_attention_mask"):  # waveforms
-        mask_NL = backbone._get_feature_vector_attention_mask(L, mask_NL)
-    if mask_NL.shape[1] != L:
-        raise PluginError(
-            f"attention_mask has {mask_NL.shape[1]} positions and the encoder {L} tokens: collate inputs of "
-            "one shape, without a mask"
-        )
-    return mask_NL.bool()

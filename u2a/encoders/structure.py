@@ -84,7 +84,7 @@ def _run_blocks(
     bias = _shared_bias(backbone, hidden_NLD, L, K)
     blocks = list(zip(block_list(backbone), handed.calls, strict=True))
     for block, (args, kwargs) in blocks[which]:
-        args, kwargs = _causal(args, kwargs, hidden_NLD, L) if K else (args, kwargs)
+        args, kwargs = _causal(block, args, kwargs, hidden_NLD, L) if K else (args, kwargs)
         wider = {key: _widen(key, value, L, K) for key, value in kwargs.items()}
         if bias is not None:
             args, wider = args[:1], {**wider, "position_bias": bias}
@@ -100,10 +100,11 @@ def split_tokens(backbone: Any, inputs: Mapping[str, Any], valid_NL: Tensor | No
     known: Architecture = backbone.u2a_architecture
     handed = first_half(backbone, known, inputs)
     assert handed.hidden_NLD is not None
-    return Tokens(handed.hidden_NLD, valid_NL, cls=_class(known, valid_NL), extra={"handed": handed})
+    return Tokens(handed.hidden_NLD, valid_NL, cls=class_of(known, valid_NL), extra={"handed": handed})
 
 
-def _class(known: Architecture, valid_NL: Tensor | None) -> tuple[int, ...] | Tensor | None:
+def class_of(known: Architecture, valid_NL: Tensor | None) -> tuple[int, ...] | Tensor | None:
+    """`Tokens.cls` of rows with these real tokens."""
     if known.cls != "end":
         return known.cls
     return (-1,) if valid_NL is None else valid_NL.long().sum(1) - 1
@@ -161,13 +162,14 @@ def _norm(self: Any, hidden_NLD: Tensor) -> Tensor:
     return hidden_NLD if aside else type(self).forward(self, hidden_NLD)
 
 
-def _forward(self: Any, hidden_NLD: Tensor, *args: Any, **kwargs: Any) -> Any:
+def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
     handed: Handed | None = getattr(_ASIDE, "handed", None)
     if handed is None:
-        return type(self).forward(self, hidden_NLD, *args, **kwargs)
+        return type(self).forward(self, *args, **kwargs)
+    hidden_NLD, *args = args  # type: ignore[assignment]  # first in every class whose blocks can be adapted
     if handed.hidden_NLD is None:
         handed.hidden_NLD = hidden_NLD
-    handed.calls.append((args, kwargs))
+    handed.calls.append((tuple(args), kwargs))
     return (hidden_NLD, *[None] * (handed.tuples - 1)) if handed.tuples else hidden_NLD
 
 
@@ -185,13 +187,22 @@ def _widen(key: str, value: Any, L: int, K: int) -> Any:
     return value
 
 
-def _causal(args: Any, kwargs: dict[str, Any], hidden_NLD: Tensor, L: int) -> tuple[Any, dict[str, Any]]:
-    """The mask that a block would make itself, were it told no more than that it is causal."""
+def _causal(
+    block: nn.Module, args: Any, kwargs: dict[str, Any], hidden_NLD: Tensor, L: int
+) -> tuple[Any, dict[str, Any]]:
+    """The mask that a block would make itself, were it told, or did it know, no more than that it is causal."""
     mask = args[0] if args else kwargs.get("attention_mask")
-    if mask is not None or not kwargs.get("is_causal"):
+    if mask is not None or not (kwargs.get("is_causal") or _knows_causal(block)):
         return args, kwargs
     mask_11LL = torch.ones((1, 1, L, L), dtype=torch.bool, device=hidden_NLD.device).tril()
     return (), {**kwargs, "attention_mask": mask_11LL}
+
+
+def _knows_causal(block: nn.Module) -> bool:
+    """Scaled-dot-product attention that is handed no mask asks its module."""
+    asked = [module for module in block.modules() if getattr(module, "is_causal", None) is True]
+    configs = (getattr(module, "config", None) for module in asked)
+    return any(getattr(config, "_attn_implementation", "") == "sdpa" for config in configs)
 
 
 def _pad_rows(value: Tensor, K: int, fill: float) -> Tensor:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from u2a.errors import CheckpointError
 
@@ -20,6 +20,7 @@ _HARMLESS = re.compile(
 )
 #: Modules that wrap others wherever they stand.
 _WRAPPER = re.compile(r"(?<![^.])(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
+_ADAPTER = re.compile(r"\.(lora_|base_layer|adapters?\.|adapter_)")
 _NUMBERED = re.compile(r"\.\d+\.")
 #: Heads and poolers that some architectures keep inside a part of their encoder.
 _HEADS = re.compile(r"(^|\.)(pooler|head|classifier|lm_head|cls|decoder|projector|predictor|quantizer)(\.|$)")
@@ -88,6 +89,35 @@ def unwrapped(tensors: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, 
     return tensors
 
 
+def with_final_norm(
+    tensors: Mapping[str, Tensor], module_class: Any, norm: str, norms: Sequence[str]
+) -> Mapping[str, Tensor]:
+    """The tensors, with the final norm under its own name that they hold under one of `norms`."""
+    inner = f"{module_class.base_model_prefix}."
+    pattern = re.compile(rf"((?:.+?\.)??)({'|'.join(map(re.escape, norms))})\.(weight|bias)")
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if match := pattern.fullmatch(name):
+            before, which, leaf = match.groups()
+            of_head = any(other.startswith(before + inner) for other in tensors)
+            if of_head or which.startswith("pooler."):
+                found[f"{before}{inner if of_head else ''}{norm}.{leaf}"] = tensor
+    return {**found, **tensors}
+
+
+def behind_part(tensors: Mapping[str, Tensor], module: nn.Module, part: str) -> Mapping[str, Tensor]:
+    """The tensors of an encoder that was saved alone, under the names that it has in the whole class.
+
+    Args:
+        part: what the encoder is called there. A tensor that the whole class holds once for several names (T5's
+            embedding) is given under all of them.
+    """
+    tensors = {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+    tied = getattr(module, "_tied_weights_keys", None) or {}
+    pairs = tied.items() if isinstance(tied, Mapping) else ((f"{part}.embed_tokens.weight", "shared.weight"),)
+    return {**{source: tensors[name] for name, source in pairs if name in tensors}, **tensors}
+
+
 def _prefix(names: Iterable[str], own: Collection[str]) -> str:
     """What stands before most of an encoder's names in a checkpoint; "" where nothing does.
 
@@ -141,8 +171,18 @@ def check_leftovers(
     return names
 
 
+def check_merged(names: Iterable[str], encoder: str) -> None:
+    """Refuse weights that adapters stand beside, whose names are no model's.
+
+    Raises:
+        CheckpointError: names one.
+    """
+    if found := sorted(filter(_ADAPTER.search, names)):
+        raise CheckpointError(f"encoder {encoder} has {found[0]}: {_cause(found[0])}")
+
+
 def _cause(name: str) -> str:
-    if re.search(r"\.(lora_|base_layer|adapters?\.|adapter_)", name):
+    if _ADAPTER.search(name):
         return "adapters are not merged into the weights; merge them (peft: merge_and_unload) and save it again"
     if re.search(r"(scale|scale_inv|zero_point|SCB|absmax|quant_map|scales|qzeros|g_idx)$", name):
         return "its weights are quantised, and cannot be adapted; use the original checkpoint"

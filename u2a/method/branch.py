@@ -17,6 +17,7 @@ from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import Inputs, ModalityOptions, ModalitySpec, Tokens
 from u2a.errors import PluginError
 from u2a.method.adapters import inject_lora, lora_parameters, merge_lora
+from u2a.method.held import hold_statistics
 from u2a.method.read_out import ReadTokens
 
 MASK_TOKEN_STD = 0.02
@@ -83,6 +84,8 @@ class UnimodalBranch(nn.Module):
             )
         elif spec.tune == "frozen":
             backbone.requires_grad_(False)
+        if spec.tune != "full":
+            hold_statistics(backbone)
         own_width = spec.width(options)
         self.mask_tokens_KD = nn.Parameter(torch.randn(n_mask_tokens, own_width) * MASK_TOKEN_STD)
         self.projection = nn.Linear(own_width, width, bias=False) if own_width != width else nn.Identity()

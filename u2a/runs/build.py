@@ -6,19 +6,20 @@ import contextlib
 import hashlib
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from u2a.common.seeds import stable_seed
-from u2a.contract.blame import blame
+from u2a.contract.blame import Owner, blame
 from u2a.contract.modality import ModalityOptions, ModalitySpec
 from u2a.errors import PluginError, U2AError
 from u2a.method.branch import UnimodalBranch
 from u2a.method.model import U2A
 from u2a.method.read_out import ReadOuts
+from u2a.plugins.building import building
 from u2a.plugins.kinds import naming_kinds
 from u2a.recipe.sections import Recipe
 from u2a.runs.sharing import FrozenCopies, identity_of
@@ -43,7 +44,7 @@ def build_model(recipe: Recipe, *, weights: bool = True) -> U2A:
     specs = {name: registry.spec(options.kind).chosen(options) for name, options in recipe.modalities.items()}
     widths = {}
     for name, options in recipe.modalities.items():
-        with blame(name, registry.owners[options.kind], "width"), naming_kinds(recipe.plugins):
+        with building(name, registry.owners[options.kind], "width"), naming_kinds(recipe.plugins):
             widths[name] = specs[name].width(options)
     plain_sum = recipe.model.fusion == "sum"
     width = recipe.model.width or max(widths.values())
@@ -60,10 +61,11 @@ def build_model(recipe: Recipe, *, weights: bool = True) -> U2A:
             backbone, base = backbones.get(name, options)
             torch.manual_seed(stable_seed("init", recipe.seed, name))
             owner = registry.owners[options.kind]
+            spec = _asked(specs[name], name, owner, backbone, widths[name])
             with blame(name, owner, "lora_targets"):
                 branch = UnimodalBranch(
                     name,
-                    specs[name],
+                    spec,
                     options,
                     owner,
                     backbone,
@@ -77,6 +79,15 @@ def build_model(recipe: Recipe, *, weights: bool = True) -> U2A:
         torch.manual_seed(stable_seed("init", recipe.seed, "head"))
         read_outs = None if plain_sum else _read_outs(recipe, widths)
         return U2A(branches, width, len(recipe.task.classes), recipe.training.precision, read_outs)
+
+
+def _asked(spec: ModalitySpec, name: str, owner: Owner, backbone: nn.Module, width: int) -> ModalitySpec:
+    """The record with the plugin's answers, so that nothing that it changes on the way meets ours."""
+    targets: list[list[str]] = []
+    if spec.tune == "lora":
+        with building(name, owner, "lora_targets"):
+            targets = spec.lora_targets(backbone)
+    return replace(spec, width=lambda _: width, lora_targets=lambda _: targets)
 
 
 def _read_outs(recipe: Recipe, widths: dict[str, int]) -> ReadOuts:
@@ -110,7 +121,7 @@ class _Backbones:
     def get(self, name: str, options: ModalityOptions) -> tuple[nn.Module, dict[str, Any]]:
         spec = self.specs[name]
         try:
-            with blame(name, self.owners[options.kind], "backbone"):
+            with building(name, self.owners[options.kind], "backbone") as changed:
                 backbone = spec.backbone(options, weights=self.weights)
                 if not isinstance(backbone, nn.Module):
                     raise PluginError("backbone must return an nn.Module")
@@ -119,6 +130,8 @@ class _Backbones:
             raise
         except U2AError as error:
             raise type(error)(f"modalities.{name}: {error}") from error
+        if "torch's default dtype" in changed:
+            backbone.float()  # it was built in another one, which is put back
         if spec.tune != "full":
             backbone.to(self.dtype)
             self.copies.tie(backbone, identity_of(spec, options, base))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from u2a.common.values import looks_like_file, short
+from u2a.contract.blame import ending_nothing
 from u2a.contract.modality import ModalitySpec, Suggestion
 from u2a.contract.names import MODALITY
 from u2a.errors import U2AError
@@ -213,7 +214,8 @@ class Finder:
         given = {**self.given.get(spec.name, {}), **self.given.get(plain, {})}
         if spec.suggest is None:
             return Suggestion(given)
-        return spec.suggest(self.size, members, given)
+        with ending_nothing(f"modality {spec.name!r}: suggest"):
+            return spec.suggest(self.size, members, given)
 
     def _name(self, found: Sequence[Content]) -> None:
         names: Counter[str] = Counter()

@@ -149,7 +149,7 @@ class Check:
         """Every finding as ``name: finding; the contract wants ... (where)``."""
         try:
             found = list(self.run(case))
-        except Exception as error:  # an author's code: anything can come out of it
+        except (Exception, SystemExit) as error:  # an author's code: anything can come out of it
             found = [reason_of(error)]
         nobody = f"modality 'under_test' ({OWNER}): "  # not its author's name for it
         return [f"{self.name}: {text.replace(nobody, '')}{self.wanted}" for text in found]

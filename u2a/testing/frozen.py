@@ -110,6 +110,32 @@ def blocks_in_two_parts(case: Case) -> Findings:
                 yield f"what the encoder gives where {count} blocks are skipped differs by {distance:.2g}"
 
 
+@check(
+    "a frozen backbone to hold the same buffers after passes in training mode: no checkpoint saves them",
+    SPEC + ".backbone",
+)
+def buffers_kept(case: Case) -> Findings:
+    if case.tune == "full":
+        return
+    branch = case.branch().train()
+    before = {name: tensor.clone() for name, tensor in _saved(branch.backbone).items()}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for _ in range(2):
+            branch(case.inputs)
+    after = _saved(branch.backbone)
+    if changed := [name for name in before if name not in after or not torch.equal(before[name], after[name])]:
+        yield (
+            f"training passes change {changed[0]}, so that a model that is loaded is not the one that was "
+            "trained; keep what writes it in evaluation mode"
+        )
+
+
+def _saved(backbone: nn.Module) -> dict[str, Tensor]:
+    """The buffers that a state dict has: others are caches."""
+    state = backbone.state_dict(keep_vars=True)
+    return {name: buffer for name, buffer in backbone.named_buffers() if name in state}
+
+
 @check("a share key, if there is one, that tells checkpoints apart", SPEC + ".share_key")
 def sharing(case: Case) -> Findings:
     if case.spec.share_key is None or case.tune != "lora":

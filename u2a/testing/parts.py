@@ -30,7 +30,7 @@ def parts(case: Case) -> Findings:
     for part, step in steps.items():
         try:
             step()
-        except Exception as error:  # an author's code: anything can come out of it
+        except (Exception, SystemExit) as error:  # an author's code: anything can come out of it
             yield f"{part}: {reason_of(error)}"
             return
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+import torch
+
+from u2a.method.branch import class_token, mean_of_rows
 from u2a.testing.case import Case, Findings, check
-from u2a.testing.tokens import EMBEDDING, class_places, equal_rows, perturb
+from u2a.testing.tokens import EMBEDDING, ENCODER, class_places, equal_rows, perturb
 
 #: A learned class token among a backbone's parameters.
 _CLASS = re.compile(r"(^|[._])(cls|class|distillation)(_?(token|embedding|embed|emb))?(_[A-Z]+)?$")
@@ -26,3 +29,16 @@ def class_position(case: Case) -> Findings:
         yield f"cls is {cls}, but {own[0][0]} stands at {', '.join(map(str, places))}"
     elif not places and not equal_rows(before_NLD[:, list(cls)]):
         yield f"what stands at {cls} differs by sample, so it is no class token; cls=None takes the mean"
+
+
+@check("a class token that reads its sample: it differs by sample where there is no mask token", ENCODER)
+def class_token_reads(case: Case) -> Findings:
+    backbone = case.backbone().eval()
+    with torch.no_grad():
+        tokens = case.tokens_of(backbone)
+        cls_ND = class_token(case.spec.encoder(backbone, tokens), tokens)
+    if equal_rows(mean_of_rows(cls_ND, tokens.rows_P)):
+        yield (
+            f"what stands at {tokens.cls} is the same for different samples, as if it saw nothing behind it; "
+            "where tokens see those before them alone, the last one is the class token"
+        )

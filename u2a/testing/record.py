@@ -105,7 +105,7 @@ def bad_bytes(case: Case) -> Findings:
         except BadSample as error:
             if not str(error).strip():
                 yield f"{shown} raises BadSample without a reason"
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             yield f"{shown} raises {type(error).__name__}: {one_line(error, 120)}"
         else:
             if content in case.bad:
@@ -144,7 +144,7 @@ def described_and_shown(case: Case) -> Findings:
             except BadSample as error:
                 if content in case.members:
                     yield f"{part} refuses {content[:12]!r}...: {error}"
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 reason = one_line(error, 120)
                 yield f"{part} raises {type(error).__name__} for {content[:12]!r}...: {reason}"
             else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from u2a.contract.blame import blame
 from u2a.contract.modality import ModalityOptions
-from u2a.data.preprocessors import build_preprocessors, preprocessor_notes
+from u2a.data.preprocessors import build_preprocessors, encoder_notes
 from u2a.encoders.files import PretrainedOptions, is_local, weights_folder
 from u2a.errors import RecipeError, U2AError
+from u2a.plugins.building import building
 from u2a.plugins.registry import Registry
 from u2a.recipe.sections import Recipe
 
@@ -30,7 +30,7 @@ def check_encoders(recipe: Recipe) -> list[str]:
             continue
         one = recipe.model_copy(update={"modalities": {name: options}})
         try:
-            notes += preprocessor_notes(build_preprocessors(one))
+            notes += encoder_notes(one, build_preprocessors(one))
             _check_network(name, options, recipe.plugins)
         except U2AError as error:
             text = str(error)
@@ -55,7 +55,7 @@ def _check_network(name: str, options: ModalityOptions, plugins: Registry) -> No
     spec = plugins.spec(options.kind).chosen(options)
     if isinstance(options, PretrainedOptions) and is_local(options):
         weights_folder(options)
-    with blame(name, plugins.owners[options.kind], "backbone"), torch.device("meta"):
+    with building(name, plugins.owners[options.kind], "backbone"), torch.device("meta"):
         backbone = spec.backbone(options, weights=False)
         if spec.tune == "lora":
             spec.lora_targets(backbone)

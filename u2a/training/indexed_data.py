@@ -16,7 +16,7 @@ from u2a.data.feeding.held_out import held_out
 from u2a.data.feeding.lengths import expected_lengths
 from u2a.data.feeding.plan import TrainingBatches, TrainingPlan
 from u2a.data.feeding.prefetch import PrefetchedBatches
-from u2a.data.preprocessors import preprocessor_notes
+from u2a.data.preprocessors import encoder_notes
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import split_names
 from u2a.data.shards.names import odd_splits
@@ -82,7 +82,7 @@ class IndexedData(TrainingData):
             least, most = self.class_weights[self.class_weights > 0].aminmax()
             lines.append(f"class weights from {least:.2g} to {most:.2g} (balanced)")
         lines += [*self.train.notes, *gaps(self.train, ~self._held_N, self.recipe.task.classes)]
-        lines += preprocessor_notes(self.preprocessors)
+        lines += encoder_notes(self.recipe, self.preprocessors)
         if self._twins:
             lines.append(f"hold-out of {int(self._held_N.sum())} samples; twins and groups are kept together")
         lines += odd_splits(split_names(self.recipe.data.shards))

@@ -14,7 +14,7 @@ from u2a.contract.paths import is_url
 from u2a.data.feeding.batches import Batch, init_worker
 from u2a.data.feeding.stream import StreamedBatches, StreamOptions
 from u2a.data.feeding.workers import allowed_workers
-from u2a.data.preprocessors import preprocessor_notes
+from u2a.data.preprocessors import encoder_notes
 from u2a.data.reading.opening import recipe_cache
 from u2a.data.shards.dataset import fingerprint, shard_addresses
 from u2a.errors import RecipeError, U2AError
@@ -67,7 +67,7 @@ class StreamedData(TrainingData):
             f"streaming {n} shards; {samples} samples are called an epoch; none is promised exactly once",
             f"modality dropout {self.recipe.training.modality_dropout}",
         ]
-        lines += preprocessor_notes(self.preprocessors)
+        lines += encoder_notes(self.recipe, self.preprocessors)
         if self._validation is None:
             lines.append("no val split: the last checkpoint is kept, nothing is validated")
         return lines

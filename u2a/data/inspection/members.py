@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from u2a.contract.blame import ending_nothing
 from u2a.contract.modality import Description
 from u2a.errors import PluginError
 from u2a.media.magic import type_of
@@ -24,7 +25,8 @@ def describe(recipe: Recipe, name: str, data: bytes) -> Description:
     spec = recipe.plugins.spec(options.kind)
     if spec.describe is None:
         return Description(type_of(data))
-    found = spec.describe(options, data)
+    with ending_nothing("describe"):
+        found = spec.describe(options, data)
     if not isinstance(found, Description):
         raise PluginError(f"describe gave {type(found).__name__}, no u2a.Description")
     return found
@@ -43,7 +45,8 @@ def preview(recipe: Recipe, name: str, data: bytes, width: int) -> Image | str:
     spec = recipe.plugins.spec(options.kind)
     if spec.preview is None:
         return f"({len(data):,} bytes, {type_of(data)})"
-    found = spec.preview(options, data, width)
+    with ending_nothing("preview"):
+        found = spec.preview(options, data, width)
     if not isinstance(found, Image | str):
         raise PluginError(f"preview gave {type(found).__name__}, no picture and no text")
     if isinstance(found, Image) and found.width > width:
