@@ -16,6 +16,7 @@ import u2a
 from u2a.cli.main import main
 from u2a.data.feeding.held_out import held_out
 from u2a.data.reading.opening import evaluation_split
+from u2a.errors import U2AError
 from u2a.evaluation.baselines import Features, dedicated_probe
 from u2a.evaluation.log_odds import corrected
 from u2a.evaluation.validation import pattern_logits
@@ -160,7 +161,17 @@ def test_without_validation_data_a_training_names_the_command(
     recipe.write_text(text[: text.index("[model]")].replace('select_on = "complete"\n', ""))
     run = tmp_path / "run"
     assert train(recipe, run).stdout.splitlines()[-1].endswith(f"on the test split: u2a baselines {run}")
-    assert {row["n"] for row in run_baselines(u2a.load(run))["patterns"]} == {24}
+    result = run_baselines(model := u2a.load(run))
+    assert {row["n"] for row in result["patterns"]} == {24}
+    assert result["fitted_on"] == 48  # as many as the model itself; a part of them chooses before that
+    kept = frozen.frozen_features(model, frozen.scored_side(model, "test"))
+    for file in run.glob("frozen-*.safetensors"):
+        file.unlink()
+    again = frozen.frozen_features(model, frozen.scored_side(model, "test"))
+    assert [[len(side.target) for side in sides] for sides in (kept, again)] == [[48, 0, 24]] * 2
+    np.testing.assert_allclose(kept[0].read_NF[0], again[0].read_NF[0], atol=1e-5)
+    with pytest.raises(U2AError, match="has no validation data; name a split"):
+        run_baselines(model, split=None)
 
 
 def test_the_report_and_a_sweep_show_the_model_beside_baselines(

@@ -7,8 +7,8 @@ classes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,12 +18,14 @@ from sklearn.preprocessing import StandardScaler
 from u2a.evaluation.probes import best_probe
 from u2a.evaluation.scenarios import Pattern
 from u2a.evaluation.time_limit import UNLIMITED, TimeLimit
-from u2a.method.head_start.frozen import teachable
+from u2a.method.head_start.frozen import for_joint_choices, teachable
 
 #: The MLP's epochs at most, and after how many without a lower validation loss it ends.
 EPOCHS, EPOCHS_STALE = 60, 6
 #: An epoch sees so many samples at least: few training samples come in several copies, each with other gaps.
 LEAST = 2000
+#: The seed of what is held out of the training samples where too few others judge.
+DRAW = 0
 #: How much larger its inputs are than the probes', whose mean square is 1 / F.
 WIDE = 10
 
@@ -44,12 +46,15 @@ class Features:
     target: np.ndarray
 
     def teachable(self, train: Features) -> Features:
-        """As validation of what is fitted on `train`, see `teachable`; where nothing is left of it, `train`."""
+        """As validation of what is fitted on `train`: see `teachable`."""
         targets = torch.from_numpy(self.target), torch.from_numpy(train.target)
         rows_N, target = (found.numpy() for found in teachable(*targets))
-        if not rows_N.any():
-            return train
-        return Features(tuple(x[rows_N] for x in self.read_NF), self.present_NM[rows_N], target[rows_N])
+        return replace(self, target=target).rows(rows_N)
+
+    def rows(self, chosen_N: np.ndarray | torch.Tensor) -> Features:
+        """The chosen samples only (bool or places)."""
+        rows = np.asarray(chosen_N)
+        return Features(tuple(x[rows] for x in self.read_NF), self.present_NM[rows], self.target[rows])
 
 
 def having(side: Features, pattern: Pattern) -> np.ndarray:
@@ -93,14 +98,15 @@ def dedicated_probe(
     """
     if not having(train, pattern).any():
         return majority(train, len(test.target), int(train.target.max()) + 1)
-    sides = []
-    for side in (train, validation if having(validation, pattern).any() else train):
-        rows = having(side, pattern)
-        read = tuple(x[rows] for x, kept in zip(side.read_NF, pattern, strict=True) if kept)
-        sides.append(Features(read, np.ones((rows.sum(), sum(pattern)), bool), side.target[rows]))
-    read = tuple(x for x, kept in zip(test.read_NF, pattern, strict=True) if kept)
-    there = Features(read, test.present_NM[:, np.array(pattern)], test.target)
-    return _probe(sides[0], sides[1], there, [there.present_NM], limit)[0]
+    sides = [side.rows(having(side, pattern)) for side in (train, validation)]
+    fitted, judged, asked = (_only(side, pattern) for side in (*sides, test))
+    return _probe(fitted, judged, asked, [asked.present_NM], limit)[0]
+
+
+def _only(side: Features, pattern: Pattern) -> Features:
+    """The modalities of the pattern."""
+    read = tuple(x for x, kept in zip(side.read_NF, pattern, strict=True) if kept)
+    return Features(read, side.present_NM[:, np.array(pattern)], side.target)
 
 
 def zero_filled_probe(
@@ -117,17 +123,22 @@ def zero_filled_probe(
 def _probe(
     train: Features, validation: Features, test: Features, kept: Sequence[np.ndarray], limit: TimeLimit
 ) -> list[np.ndarray]:
-    scaled, n_classes = Scaled(train), _n_classes(train, validation)
-    validation = validation.teachable(train)
-    x_NF, x_val = scaled.join(train, train.present_NM), scaled.join(validation, validation.present_NM)
-    probe = best_probe(x_NF, train.target, x_val, validation.target, n_classes, limit=limit)
+    limit.begin()
+    fit_on, judged = for_joint_choices(train, validation, DRAW)
+    scaled, n_classes, again = Scaled(fit_on), _n_classes(train, validation), fit_on is not train
+    x_NF, x_val = scaled.join(fit_on, fit_on.present_NM), scaled.join(judged, judged.present_NM)
+    probe = best_probe(x_NF, fit_on.target, x_val, judged.target, n_classes, limit=limit, fits_left=int(again))
+    if again:
+        scaled, y = Scaled(train), train.target
+        x_NF = scaled.join(train, train.present_NM)
+        probe = best_probe(x_NF, y, x_NF, y, n_classes, [probe.strength], limit, start=probe)
     return [probe(scaled.join(test, kept_NM)) for kept_NM in kept]
 
 
 def _n_classes(*sides: Features) -> int:
     """C, or one more than the largest class number that occurs."""
     target = sides[0].target
-    return target.shape[1] if target.ndim == 2 else 1 + max(int(side.target.max()) for side in sides)
+    return target.shape[1] if target.ndim == 2 else 1 + max(int(side.target.max(initial=0)) for side in sides)
 
 
 def dropout_mlp(
@@ -143,27 +154,55 @@ def dropout_mlp(
     It ends where the validation loss, averaged over the patterns, falls no longer; the best epoch counts.
     """
     limit.begin()
-    rng = np.random.default_rng(seed)
-    scaled, classes = Scaled(train), np.arange(_n_classes(train, validation))
-    validation = validation.teachable(train)
-    model = MLPClassifier((128,), alpha=1e-3, random_state=seed)
-    judged = [(scaled.join(validation, validation.present_NM & np.array(p)), p) for p in patterns]
-    best, lowest, stale = model, np.inf, 0
-    copies = np.repeat(np.arange(len(train.target)), max(1, LEAST // len(train.target)))
-    seen = Features(tuple(x[copies] for x in train.read_NF), train.present_NM[copies], train.target[copies])
+    classes = np.arange(_n_classes(train, validation))
+    fit_on, judged = for_joint_choices(train, validation, DRAW)
+    again = fit_on is not train
+    limit.part(1 + again)
+    scaled, (model, epochs) = Scaled(fit_on), _best_epoch(fit_on, judged, patterns, classes, seed, limit)
+    if again:
+        limit.part(1)
+        scaled = Scaled(train)
+        for epoch, later in enumerate(_epochs(train, scaled, classes, seed), start=1):
+            model = later
+            if epoch == epochs or limit.up():
+                break
+    return [model.predict_proba(WIDE * scaled.join(test, test.present_NM & np.array(p))) for p in patterns]
+
+
+def _best_epoch(
+    train: Features,
+    judged: Features,
+    patterns: Sequence[Pattern],
+    classes: np.ndarray,
+    seed: int,
+    limit: TimeLimit,
+) -> tuple[MLPClassifier, int]:
+    """The MLP of the epoch with the least loss on `judged`, and which epoch that is, from 1."""
+    scaled = Scaled(train)
+    inputs = [(WIDE * scaled.join(judged, judged.present_NM & np.array(p)), p) for p in patterns]
+    best: tuple[float, MLPClassifier, int] | None = None
+    for epoch, model in enumerate(_epochs(train, scaled, classes, seed), start=1):
+        losses = [_loss(model.predict_proba(x_NF), judged, p) for x_NF, p in inputs]
+        known = [loss for loss in losses if loss is not None]
+        loss = sum(known) / max(1, len(known))
+        if best is None or loss < best[0]:
+            best = loss, copy.deepcopy(model), epoch
+        if epoch - best[2] >= EPOCHS_STALE or limit.up():
+            break
+    assert best is not None
+    return best[1:]
+
+
+def _epochs(train: Features, scaled: Scaled, classes: np.ndarray, seed: int) -> Iterator[MLPClassifier]:
+    """The MLP after each epoch, one and the same."""
+    rng, model = np.random.default_rng(seed), MLPClassifier((128,), alpha=1e-3, random_state=seed)
+    seen = train.rows(np.repeat(np.arange(len(train.target)), max(1, LEAST // len(train.target))))
     for _ in range(EPOCHS):
         kept_NM = seen.present_NM & (rng.random(seen.present_NM.shape) < 0.5)
         loses_N1 = kept_NM.any(1, keepdims=True) & (rng.random((len(kept_NM), 1)) < 0.75)
         x_NF = WIDE * scaled.join(seen, np.where(loses_N1, kept_NM, seen.present_NM))
         model.partial_fit(x_NF, seen.target, classes=classes)
-        losses = [_loss(model.predict_proba(WIDE * x), validation, p) for x, p in judged]
-        known = [loss for loss in losses if loss is not None]
-        stale += 1
-        if (loss := sum(known) / max(1, len(known))) < lowest:
-            best, lowest, stale = copy.deepcopy(model), loss, 0
-        if stale >= EPOCHS_STALE or limit.up():
-            break
-    return [best.predict_proba(WIDE * scaled.join(test, test.present_NM & np.array(p))) for p in patterns]
+        yield model
 
 
 def _loss(p_NC: np.ndarray, side: Features, pattern: Pattern) -> float | None:

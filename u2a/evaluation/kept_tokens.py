@@ -29,11 +29,6 @@ def features_of(columns: Sequence[Tensor], n_modalities: int) -> Features:
     return Features(tuple(read_NF), present_NM, target)
 
 
-def rows_of(side: Features, rows: np.ndarray) -> Features:
-    """The chosen samples only (bool or places)."""
-    return Features(tuple(x[rows] for x in side.read_NF), side.present_NM[rows], side.target[rows])
-
-
 def keep(folder: Path, name: str, side: Features, identity: str) -> None:
     """Write ``frozen-<name>.safetensors``, unless it grew too large; `identity` says of which data it is."""
     if sum(x.nbytes for x in side.read_NF) > MOST_BYTES:

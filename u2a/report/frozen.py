@@ -11,6 +11,7 @@ from u2a.common.seeds import stable_seed
 from u2a.data.feeding.held_out import held_out
 from u2a.data.reading.opening import evaluation_split
 from u2a.data.reading.split import Split, split_names
+from u2a.errors import U2AError
 from u2a.evaluation import kept_tokens
 from u2a.evaluation.baselines import Features
 from u2a.evaluation.encoding import encode_columns
@@ -22,15 +23,12 @@ from u2a.runs.build import build_model
 
 #: Training samples that baselines are fitted on, at most; beyond, a seeded part.
 MOST = 20_000
-#: Share of the training samples that strengths are chosen on where there is no validation data.
-HELD_SHARE = 0.2
-
 
 Side = tuple[Split, np.ndarray | None]
 
 
 def frozen_features(model: Model, scored: Side, most: int = MOST) -> tuple[Features, Features, Features]:
-    """Tokens to fit on, to choose strengths on (see `_validation`), and to score.
+    """Tokens to fit on, to choose strengths on (without validation data none), and to score.
 
     What the head start encoded is read from the run folder. Beyond `most` training samples, a seeded part.
     """
@@ -51,28 +49,25 @@ def frozen_features(model: Model, scored: Side, most: int = MOST) -> tuple[Featu
         fit_places = np.sort(draw.permutation(np.flatnonzero(~held_N))[:most])
         fitted = _read(frozen, model, (train, fit_places))
     elif len(fitted.target) > most:
-        fitted = kept_tokens.rows_of(fitted, np.sort(draw.permutation(len(fitted.target))[:most]))
+        fitted = fitted.rows(np.sort(draw.permutation(len(fitted.target))[:most]))
+    if choice is None:
+        return fitted, fitted.rows(np.arange(0)), _read(frozen, model, scored)
     chosen_on = chosen_on or _read(frozen, model, choice)
     return fitted, chosen_on, chosen_on if _same(scored, choice) else _read(frozen, model, scored)
 
 
 def _kept(
-    model: Model, train: Split, held_N: np.ndarray, choice: Side
+    model: Model, train: Split, held_N: np.ndarray, choice: Side | None
 ) -> tuple[Features | None, Features | None]:
     """What the training kept of the samples to fit on and to choose on, where that is all of them."""
     fitted = kept_tokens.kept(model.run.folder, "train", train.fingerprint)
+    if fitted is not None and len(fitted.target) != (~held_N).sum():
+        fitted = None
+    if choice is None:
+        return fitted, None
     chosen_on = kept_tokens.kept(model.run.folder, "val", choice[0].fingerprint)
-    if fitted is None:
-        return None, None
-    validates = model.recipe.data.holdout is not None or choice[0].name != "train"
-    if validates:
-        if len(fitted.target) != (~held_N).sum():
-            fitted = None
-        n = len(choice[0]) if choice[1] is None else len(choice[1])
-        return fitted, chosen_on if chosen_on is not None and len(chosen_on.target) == n else None
-    if len(fitted.target) != len(held_N):
-        return None, None
-    return kept_tokens.rows_of(fitted, ~held_N), kept_tokens.rows_of(fitted, held_N)
+    n = len(choice[0]) if choice[1] is None else len(choice[1])
+    return fitted, chosen_on if chosen_on is not None and len(chosen_on.target) == n else None
 
 
 def _same(one: Side, other: Side) -> bool:
@@ -81,21 +76,26 @@ def _same(one: Side, other: Side) -> bool:
 
 
 def scored_side(model: Model, split: str | None) -> Side:
-    """A split, or what the run is validated on: its ``val`` split, or what it held out."""
+    """A split, or what the run is validated on: its ``val`` split, or what it held out.
+
+    Raises:
+        U2AError: no such split, or a run without validation data.
+    """
     if split is not None:
         return evaluation_split(model.recipe, split), None
-    return _validation(model.recipe, evaluation_split(model.recipe, "train"))[0]
+    choice, _ = _validation(model.recipe, evaluation_split(model.recipe, "train"))
+    if choice is None:
+        raise U2AError(f"{model.run.folder}: the run has no validation data; name a split")
+    return choice
 
 
-def _validation(recipe: Recipe, train: Split) -> tuple[Side, np.ndarray]:
-    """The samples that choices are made on, and which training samples are not fitted on for that."""
+def _validation(recipe: Recipe, train: Split) -> tuple[Side | None, np.ndarray]:
+    """The samples that choices are made on, if any, and which training samples are not fitted on for that."""
     held_N, _ = held_out(train, recipe)
-    if not held_N.any() and "val" in split_names(recipe.data.shards):
-        return (evaluation_split(recipe, "val"), None), held_N
-    if not held_N.any():
-        draw = np.random.default_rng(stable_seed("baselines held out", recipe.seed))
-        held_N[draw.permutation(len(train))[: max(1, round(HELD_SHARE * len(train)))]] = True
-    return (train, np.flatnonzero(held_N)), held_N
+    if held_N.any():
+        return (train, np.flatnonzero(held_N)), held_N
+    there = "val" in split_names(recipe.data.shards)
+    return (evaluation_split(recipe, "val"), None) if there else None, held_N
 
 
 def _read(frozen: Callable[[], U2A], model: Model, side: Side) -> Features:

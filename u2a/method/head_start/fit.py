@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from u2a.method.head_start.frozen import FrozenTokens, divided, too_few
+from u2a.method.head_start.frozen import FrozenTokens, for_choices
 from u2a.method.head_start.joint import Patterns, fit_head, minimise_head
 from u2a.method.head_start.probes import choose_read_outs, set_scale
 from u2a.method.head_start.proxies import fit_proxies
@@ -33,16 +33,12 @@ def fit_head_start(
             choices, where so few validation samples have it.
         read_out: ``cls``, ``mean`` or ``both`` for every modality, or ``auto``.
     """
-    validation = validation and validation.teachable(train)
-    n = 0 if validation is None else len(validation.target)
-    summary = Summary(held_out=too_few(n, len(train.target)))
-    fit_on = train
-    if validation is None or summary.held_out:
-        fit_on, validation = divided(train, seed)
+    fit_on, judged = for_choices(train, validation, seed)
+    summary = Summary(held_out=fit_on is not train)
     with torch.enable_grad():
-        choose_read_outs(read_outs, head, fit_on, validation, read_out, summary, seed)
-        fit_proxies(read_outs, fit_on, validation, summary)
-        fit_head(read_outs, head, fit_on, validation, summary)
+        choose_read_outs(read_outs, head, fit_on, judged, read_out, summary, seed)
+        fit_proxies(read_outs, fit_on, judged, summary)
+        fit_head(read_outs, head, fit_on, judged, summary)
         if summary.held_out:
             _refit(read_outs, head, train, summary)
     return summary

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +21,25 @@ PATIENCE = 1.02
 HELD_SHARE = 0.2
 #: Fewer validation samples than these pick at random: a larger part of the training samples chooses better.
 FEWEST = 30
+#: What a smaller share of the training samples has does not take a choice that all share from validation.
+RARE = 0.05
+
+
+class Side(Protocol):
+    """A set of samples as fits read it: `FrozenTokens`, and what baselines do."""
+
+    @property
+    def present_NM(self) -> Any: ...  # noqa: N802
+
+    @property
+    def target(self) -> Any: ...
+
+    def teachable(self, train: Self) -> Self: ...
+
+    def rows(self, chosen_N: Tensor) -> Self: ...
+
+
+S = TypeVar("S", bound=Side)
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,7 @@ class FrozenTokens:
 
     def rows(self, chosen_N: Tensor) -> FrozenTokens:
         """The chosen samples only (bool or places)."""
+        chosen_N = chosen_N.to(self.target.device)
         tokens = tuple(ReadTokens(*(part[chosen_N] for part in one)) for one in self.tokens)
         return replace(self, tokens=tokens, present_NM=self.present_NM[chosen_N], target=self.target[chosen_N])
 
@@ -69,13 +91,45 @@ def too_few(validation: int, train: int) -> bool:
     return validation < FEWEST and validation < HELD_SHARE * train
 
 
-def divided(train: FrozenTokens, seed: int) -> tuple[FrozenTokens, FrozenTokens]:
+def for_choices(train: S, validation: S | None, seed: int) -> tuple[S, S]:
+    """What is fitted for a choice, and what judges it: validation, or where that is too few, see `divided`.
+
+    In the second case nothing of the first is `train` itself: what was chosen is fitted again on all of it.
+    """
+    judged = validation and validation.teachable(train)
+    if judged is None or too_few(len(judged.target), len(train.target)):
+        return divided(train, seed)
+    return train, judged
+
+
+def for_joint_choices(train: S, validation: S | None, seed: int) -> tuple[S, S]:
+    """`for_choices` that all modalities share: `divided` too where validation lacks one of them."""
+    fit_on, judged = for_choices(train, validation, seed)
+    return divided(train, seed) if fit_on is train and hardly_judged(train, judged) else (fit_on, judged)
+
+
+def hardly_judged(train: S, validation: S) -> list[tuple[int, ...]]:
+    """Modalities, and pairs of the others, that too few validation samples have.
+
+    Not those that hardly any training sample has: they are a small part of what is fitted.
+    """
+    M, N = train.present_NM.shape[1], len(train.target)
+    found: list[tuple[int, ...]] = []
+    for group in [*combinations(range(M), 1), *combinations(range(M), 2)]:
+        judged, taught = (int(side.present_NM[:, group].all(1).sum()) for side in (validation, train))
+        among = any(set(one) <= set(group) for one in found)
+        if not among and taught > RARE * N and too_few(judged, taught):
+            found.append(group)
+    return found
+
+
+def divided(train: S, seed: int) -> tuple[S, S]:
     """What is fitted on, and the part that choices are made on; of one sample alone, both are it."""
-    if len(train.target) < 2:
-        return train, train
-    held_N = torch.zeros(len(train.target), dtype=torch.bool, device=train.target.device)
+    held_N = torch.zeros(len(train.target), dtype=torch.bool)
+    if len(held_N) < 2:
+        return train.rows(~held_N), train
     order = torch.randperm(len(held_N), generator=torch.Generator().manual_seed(seed))
-    held_N[order[: max(1, round(HELD_SHARE * len(held_N)))].to(held_N.device)] = True
+    held_N[order[: max(1, round(HELD_SHARE * len(held_N)))]] = True
     fit_on, held = train.rows(~held_N), train.rows(held_N)
     judged = held.teachable(fit_on)
     return fit_on, judged if len(judged.target) else held

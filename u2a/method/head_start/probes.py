@@ -14,11 +14,10 @@ from torch import Tensor
 from u2a.method.head_start.frozen import (
     PATIENCE,
     FrozenTokens,
-    divided,
+    for_choices,
     minimise,
     own_read_out,
     statistics,
-    too_few,
 )
 from u2a.method.head_start.summary import Summary
 from u2a.method.losses import task_losses
@@ -64,8 +63,7 @@ def _having(
 ) -> tuple[FrozenTokens, FrozenTokens]:
     """The samples of both sides that have modality m; of few on the other side, both are training samples."""
     own, judged = (side.rows(side.present_NM[:, m]) for side in (train, validation))
-    judged = judged.teachable(own)
-    return divided(own, seed) if too_few(len(judged.target), len(own.target)) else (own, judged)
+    return for_choices(own, judged, seed)
 
 
 def set_scale(read_outs: ReadOuts, m: int, train: FrozenTokens, kind: str) -> None:
