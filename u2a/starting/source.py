@@ -11,7 +11,7 @@ from typing import Any
 from u2a.data.packing.tables import not_utf8, reader
 from u2a.data.packing.values import unwrapped
 from u2a.errors import U2AError
-from u2a.starting.arrow import is_datasets_folder, read_datasets
+from u2a.starting.arrow import datasets_notes, is_datasets_folder, read_datasets
 from u2a.starting.folders import METADATA, TABLES, Layout, find_layout, metadata_tables
 from u2a.starting.tables import split_tables
 
@@ -88,7 +88,10 @@ def open_source(path: Path, root: Path | None = None) -> Source:
     if path.is_file():
         return Source(path, root or path.parent, _table(path), "a table")
     if is_datasets_folder(path):
-        return Source(path, root or path, lambda problems: read_datasets(path, problems), "a datasets folder")
+        notes = datasets_notes(path)
+        return Source(
+            path, root or path, lambda problems: read_datasets(path, problems), "a datasets folder", notes
+        )
     if tables := metadata_tables(path):
         return Source(path, root or path, lambda problems: _metadata(path, tables, problems), METADATA)
     layout = find_layout(path)
