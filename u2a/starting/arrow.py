@@ -14,6 +14,7 @@ from u2a.errors import U2AError, one_line
 from u2a.starting.folders import split_name
 
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
+_OF = re.compile(r"-(\d{5})-of-(\d{5})")
 
 
 def is_datasets_folder(path: Path) -> bool:
@@ -40,6 +41,45 @@ def _any(name: str) -> bool:
     return True
 
 
+def datasets_notes(path: Path) -> dict[str, str]:
+    """What the person should know of the files, by subject: those that are missing, and those not read.
+
+    Raises:
+        U2AError: the folder holds several configurations of one data set.
+    """
+    files = _files(path)
+    _one_configuration(path, files)
+    notes: dict[str, str] = {}
+    parts: dict[tuple[Path, str, int], set[int]] = {}
+    for file in files:
+        if part := _OF.search(file.name):
+            whole = file.parent, file.name[: part.start()], int(part[2])
+            parts.setdefault(whole, set()).add(int(part[1]))
+    for (_, name, total), there in parts.items():
+        if lost := sorted(set(range(total)) - there):
+            lacking = f"{name}-{lost[0]:05d}-of-{total:05d}"
+            notes[name] = f"of {total} files of {name} {len(lost)} are not there ({lacking})"
+    tables = {file for folder in {file.parent for file in files} for file in folder.glob("*.parquet")}
+    if others := sorted(str(file.relative_to(path)) for file in tables - files.keys()):
+        notes["others"] = f"{len(others)} files name no split and are left out ({others[0]})"
+    return notes
+
+
+def _one_configuration(path: Path, files: Mapping[Path, str | None]) -> None:
+    """Refuse folders beside each other that both have one split: other samples, or the same again."""
+    held: dict[str | None, set[Path]] = {}
+    for file, split in files.items():
+        held.setdefault(split, set()).add(file.parent)
+    for split, folders in held.items():
+        if len(folders) > 1:
+            names = " and ".join(sorted(folder.name for folder in folders))
+            what = f"a split {split}" if split else "rows"
+            raise U2AError(
+                f"{path}: holds several data sets ({names}), each with {what}; name one of them: "
+                f"u2a init {max(folders)}"
+            )
+
+
 def _files(path: Path) -> dict[Path, str | None]:
     """Files of rows in order, with their splits."""
     found: dict[Path, str | None] = {}
@@ -51,7 +91,7 @@ def _files(path: Path) -> dict[Path, str | None]:
             if file.name.startswith("cache-") or (listed and file.name not in listed):
                 continue
             split = split_name(folder.name) or _split_of(file)
-            if file.suffix == ".arrow" or split:
+            if file.suffix == ".arrow" or (split and file.stem != "metadata"):
                 found[file] = split
     return found
 

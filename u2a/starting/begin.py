@@ -17,6 +17,7 @@ from u2a.common.values import looks_like_file
 from u2a.errors import U2AError
 from u2a.plugins.registry import Registry
 from u2a.recipe.file import load_recipe
+from u2a.starting import mixed
 from u2a.starting.columns import Column, assign_roles
 from u2a.starting.content import Content, Finder
 from u2a.starting.echoes import without_echoes, without_twins
@@ -94,6 +95,8 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     if several := comma_names(choices.label, opened):
         opened, choices = with_hot(opened, several), replace(choices, label=LABELS)
     source, columns, total, notes = with_files(opened, files)
+    if lists := mixed.choices_of(columns):
+        source, columns, total, notes = with_files(replace(opened, lists=lists), files)
     if not total:
         raise U2AError("; ".join((f"{path}: holds no samples", *source.notes.values())))
     _check_names(path, columns, choices, files)
@@ -104,6 +107,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     if choices.divide_anew or (roles.split and len(columns[roles.split].counts or ()) < 2):
         columns.pop(roles.split or "", None)
         roles.split, roles.splits = None, {}
+    notes += mixed.told(str(path), columns, roles.label)
     labels = Labels(columns[roles.label], str(path), choices.named)
     roles.group = roles.group or group_column(source, columns, labels, notes)
     finder = Finder(plugins, files, choices.size, choices.kinds, choices.given, str(path), notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 from u2a.data.packing.tables import not_utf8, reader
 from u2a.data.packing.values import unwrapped
 from u2a.errors import U2AError
-from u2a.starting.arrow import is_datasets_folder, read_datasets
+from u2a.starting.arrow import datasets_notes, is_datasets_folder, read_datasets
 from u2a.starting.folders import METADATA, TABLES, metadata_tables
 from u2a.starting.layout import Layout, find_layout
+from u2a.starting.mixed import CHOICES
 from u2a.starting.tables import split_tables
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -32,6 +33,7 @@ class Source:
         read: gives each row with the place that messages name ("line 3"); faults go to the list.
         what: in a few words, for the person.
         notes: what the person should know, by subject; whole once all rows were read.
+        lists: columns whose objects ``{"choices": [...]}`` are these lists.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Source:
     read: Callable[[list[str]], Rows]
     what: str
     notes: Mapping[str, str] = field(default_factory=dict)
+    lists: Collection[str] = ()
 
     def rows(self) -> Rows:
         """Every row, structs of bytes unwrapped.
@@ -49,7 +52,7 @@ class Source:
         problems: list[str] = []
         try:
             for place, fields in self.read(problems):
-                row = dict(_flat(fields))
+                row = dict(_flat(fields, self.lists))
                 if (half := next((name for name, cell in row.items() if _is_half(cell)), None)) is None:
                     yield place, row
                 else:
@@ -68,14 +71,18 @@ def _is_half(cell: Any) -> bool:
     return isinstance(cell, str) and not cell.isascii() and _HALF.search(cell) is not None
 
 
-def _flat(fields: Mapping[str, Any], before: str = "", deep: int = 0) -> Iterator[tuple[str, Any]]:
+def _flat(
+    fields: Mapping[str, Any], lists: Collection[str], before: str = "", deep: int = 0
+) -> Iterator[tuple[str, Any]]:
     """Cells, files unwrapped; the fields of an object as columns of their own: ``meta.label``."""
     for name, cell in fields.items():
-        value = unwrapped(cell)
+        value, whole = unwrapped(cell), f"{before}{name}"
+        if whole in lists and isinstance(value, dict) and value.keys() == {CHOICES}:
+            value = value[CHOICES]
         if isinstance(value, dict) and 0 < len(value) <= MOST_FIELDS and deep < 3:
-            yield from _flat(value, f"{before}{name}.", deep + 1)
+            yield from _flat(value, lists, f"{whole}.", deep + 1)
         else:
-            yield f"{before}{name}", value
+            yield whole, None if value == {} else value
 
 
 def open_source(path: Path, root: Path | None = None) -> Source:
@@ -89,7 +96,10 @@ def open_source(path: Path, root: Path | None = None) -> Source:
     if path.is_file():
         return Source(path, root or path.parent, _table(path), "a table")
     if is_datasets_folder(path):
-        return Source(path, root or path, lambda problems: read_datasets(path, problems), "a datasets folder")
+        notes = datasets_notes(path)
+        return Source(
+            path, root or path, lambda problems: read_datasets(path, problems), "a datasets folder", notes
+        )
     if tables := metadata_tables(path):
         return Source(path, root or path, lambda problems: _metadata(path, tables, problems), METADATA)
     layout = find_layout(path)
