@@ -216,6 +216,8 @@ def test_what_is_predicted_is_read_as_in_evaluation_and_nan_is_missing(model: u2
     )
     assert list(read) == ["image"]
     assert torch.equal(read["image"]["pixel_values"], plain)
+    with pytest.raises(u2a.U2AError, match="0: no such modality"):
+        model.predictor.read({0: member})  # type: ignore[dict-item]
 
 
 def test_results_say_what_they_are(model: u2a.Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import tiny
 import torch
 
 import u2a
+from u2a.data.reading.opening import open_recipe_split
+from u2a.recipe.file import as_recipe
 
 CLASSES = ("red", "old")
 TEXTS = [{"text": f"the boat number {i}", "label": CLASSES[i % 2]} for i in range(12)]
@@ -129,3 +132,24 @@ def test_files_as_datasets_gives_them(packed: Any, tmp_path: Path) -> None:
 def test_what_is_no_data_is_refused(packed: Any, data: Any) -> None:
     with pytest.raises(u2a.U2AError, match=r"data must be a data frame or a list|every sample must be a dict"):
         packed(data)
+
+
+def test_what_pandas_reads_of_nested_lists(tmp_path: Path, checkpoints: dict[str, Path], packed: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("u2a_plugin_features")
+    vectors = [[[i, 0.5, 2.0], [1.0, i, 3.0]] for i in range(12)]
+    pictures = [[{"bytes": tiny.image_bytes(tiny.picture(24, 20, i)), "path": None}] for i in range(12)]
+    frame = pandas.DataFrame(TEXTS).assign(vectors=vectors, image=pictures, split="train")
+    frame.to_parquet(tmp_path / "t.parquet")
+    read = pandas.read_parquet(tmp_path / "t.parquet")
+    assert packed(read.drop(columns="vectors"), "image") == HALF
+    recipe = {
+        "name": "held",
+        "data": {"shards": str(tmp_path / "vectors")},
+        "task": {"classes": list(CLASSES)},
+        "modalities": {"vectors": {"kind": "features", "size": 3, "longest": 2}},
+    }
+    u2a.pack(read, recipe)
+    split = open_recipe_split(as_recipe(recipe), "train")
+    members = [np.load(io.BytesIO(split.members(i, ["vectors"])["vectors"])) for i in range(12)]
+    assert [member.tolist() for member in members] == vectors

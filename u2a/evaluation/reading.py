@@ -32,7 +32,7 @@ class SampleReader:
         """
         given: dict[str, Any] = {}
         for name, value in values.items():
-            modality = name if name in self.preprocessors else name.removesuffix("_path")
+            modality = name if name in self.preprocessors else str(name).removesuffix("_path")
             if modality not in self.preprocessors:
                 raise U2AError(f"{name}: no such modality; this run has {', '.join(self.preprocessors)}")
             if is_missing(value := unwrapped(value)):

@@ -17,11 +17,18 @@ _FILE = {"bytes", "path", "sampling_rate"}
 
 def unwrapped(value: Any) -> Any:
     """What a struct of Hugging Face ``datasets`` holds, or a list of one: the bytes, else the path."""
+    if _is_of_objects(value):
+        value = list(value)
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict | bytes | str):
         return unwrapped(value[0])
     if isinstance(value, dict) and "bytes" in value and value.keys() & _FILE and _is_file(value):
         return value.get("path") if value["bytes"] is None else bytes(value["bytes"])
     return bytes(value) if isinstance(value, bytearray | memoryview) else value
+
+
+def _is_of_objects(value: Any) -> bool:
+    """Whether it is an array of objects, as which pandas reads lists of lists, of structs or of texts."""
+    return getattr(value, "ndim", 0) > 0 and getattr(getattr(value, "dtype", None), "kind", "") == "O"
 
 
 def _is_file(value: Mapping[str, Any]) -> bool:
