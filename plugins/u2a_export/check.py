@@ -22,6 +22,7 @@ from u2a.encoders.quiet import quiet
 from u2a.errors import U2AError
 from u2a.evaluation.calibration import pattern_name
 from u2a.evaluation.trained import Model, load
+from u2a.media.texts import decode_text
 from u2a.method.selection import subsets
 from u2a_export.bundle import MANIFEST, PROGRAM, SETS
 from u2a_export.graphs import MASK, as_given, with_mask
@@ -240,7 +241,7 @@ def _reader(exported: Any, opened: Any, name: str, reader: str, samples: Sequenc
             levels = np.abs(ours - theirs) * np.array(constants["std"])[:, None, None] / constants["rescale"]
             worst = max(worst, float(levels.max()))
         else:
-            ids = exported.read(name, member.decode())["input_ids"][0].tolist()
+            ids = exported.read(name, decode_text(member))["input_ids"][0].tolist()
             wrong += ids != sample.examples[name]["input_ids"].tolist()
     if reader == "image":
         return f"pixels within {worst:.2f} of 255 levels, of {len(samples)} files"

@@ -16,6 +16,7 @@ from u2a.cli.main import main
 FIRST = {
     "none": None,
     "an empty struct": {"bytes": None, "path": None},
+    "no bytes": {"bytes": b"", "path": None},
     "a path": {"bytes": None, "path": "p0.png"},
     "bytes": {"bytes": tiny.image_bytes(tiny.picture(24, 20, 0)), "path": "p0.png"},
 }

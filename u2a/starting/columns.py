@@ -139,7 +139,7 @@ class Column:
 
 def empty(value: Any) -> bool:
     """Whether a cell holds nothing."""
-    return is_missing(value) or (isinstance(value, str) and not value.strip())
+    return is_missing(value) or (isinstance(value, str | bytes) and not value.strip())
 
 
 def _plain(value: Any) -> bool:

@@ -175,7 +175,7 @@ def _missing_words(splits: Mapping[str, Split]) -> Iterator[str]:
             sizes_N = split.sizes()[:, m]
             found: dict[str, list[str]] = defaultdict(list)
             for i in map(int, np.flatnonzero((sizes_N > 0) & (sizes_N <= longest) & split.present_NM[:, m])):
-                text = split.members(i, (modality,))[modality].decode("utf-8", "replace")
+                text = split.members(i, (modality,))[modality].decode("utf-8-sig", "replace")
                 if missing_word(text):
                     found[text.strip()].append(split.key(i))
             for text, keys in found.items():
