@@ -136,7 +136,7 @@ class Samples:
                     lost.append(
                         f"{place}: column {column!r}: {str(value)[:60]!r}: {self.files.why(str(value))}"
                     )
-                elif not content.asked or self._is_of(content, cell):
+                elif column not in content.asked or self._is_of(content, cell):
                     found.setdefault(content.name, []).append(cell)
         return found
 
