@@ -58,10 +58,17 @@ def test_train_is_divided_where_there_is_nothing_to_score_on() -> None:
     assert "--split train" not in said
 
 
-@pytest.mark.parametrize("values", [("train/{i}.x", "test/{i}.x"), ("by train", "by car")])
-def test_columns_that_speak_of_trains_are_no_splits(values: Sequence[str]) -> None:
-    rows = rows_of("how", values, 16)
-    rows = [{**row, "how": row["how"].format(i=i)} for i, row in enumerate(rows)]
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("how", ("train/{i}.x", "test/{i}.x")),
+        ("how", ("by train", "by car")),
+        ("subset", ("test drive", "city")),
+    ],
+)
+def test_columns_that_speak_of_trains_are_no_splits(column: str, values: Sequence[str]) -> None:
+    rows = rows_of(column, values, 16)
+    rows = [{**row, column: row[column].format(i=i)} for i, row in enumerate(rows)]
     _, found, _ = started(table("t.csv", rows), "--label", "label")
     assert {row["split"] for row in found} == {"train", "val", "test"}
 

@@ -91,6 +91,14 @@ def test_sound_that_is_left_out_is_told() -> None:
     assert "column 'video': 2 of 24 files looked at hold what audio reads as well, which is left out" in said
 
 
+def test_a_film_without_sound_beside_sound_files_has_none() -> None:
+    sounds(*((f"d/w/a{i}.wav", 0.2) for i in range(12)))
+    clips("d", 12, lambda i: i % 2 == 0)
+    _, rows, _ = started("d")
+    having = {Path(row["key"]).name for row in rows if "audio_path" in row}
+    assert having == {f"a{i}" for i in range(12)} | {f"{i:02}" for i in range(0, 12, 2)}
+
+
 def test_films_too_large_to_look_at_many_are_films(monkeypatch: pytest.MonkeyPatch) -> None:
     places = clips("d", 8, lambda i: True)
     monkeypatch.setattr("u2a.starting.members.MOST_BYTES", 1)

@@ -15,7 +15,7 @@ from u2a.errors import U2AError
 from u2a.starting.folders import split_name
 from u2a.starting.kept import Kept
 from u2a.starting.prose import has_words
-from u2a.starting.split_names import only_splits, split_names
+from u2a.starting.split_names import only_splits, some_splits, split_names
 
 LABEL_NAMES = (
     "label",
@@ -192,7 +192,7 @@ def assign_roles(
     plain = {name.casefold(): name for name in columns}
     if split is None:
         candidates = (plain[n] for n in ("split", "partition", "subset") if n in plain)
-        split = next((name for name in candidates if split_names(columns[name].counts or ())), None)
+        split = next((name for name in candidates if some_splits(columns[name].counts or ())), None)
         others = (c for c in columns.values() if c.name != label and c.repeats)
         split = split or next((c.name for c in others if only_splits(c.counts or ())), None)
     chosen = label or _label(columns, path, {split, group or plain.get("group")})

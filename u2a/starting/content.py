@@ -35,7 +35,7 @@ class Content:
     Attributes:
         columns: where to look, the first that is not empty.
         inline: whether cells are the text itself.
-        asked: whether each member has to be shown to the plugin: others read the same files.
+        asked: columns of which each member has to be shown to the plugin: others read the same files.
         said: whether the person says what the cells are, so that words for nothing are texts.
     """
 
@@ -44,7 +44,7 @@ class Content:
     columns: list[str]
     suggestion: Suggestion
     inline: bool = False
-    asked: bool = False
+    asked: set[str] = field(default_factory=set)
     said: bool = False
 
 
@@ -79,6 +79,7 @@ class Finder:
                 same = next((c for c in found if c.columns[0].startswith("*.") and c.spec is one.spec), None)
                 if same is not None and column.name.startswith("*."):
                     same.columns.append(column.name)
+                    same.asked |= one.asked
                 else:
                     found.append(one)
         self.notes += self._left_out()
@@ -167,9 +168,8 @@ class Finder:
                 f"column {column.name!r} is left out: no installed plugin reads its files ({shown})"
             )
         for one in chosen:
-            one.asked = len(chosen) > 1
             if len(chosen) > 1:
-                one.name = one.spec.name
+                one.name, one.asked = one.spec.name, {column.name}
         yield from chosen
 
     def _others(

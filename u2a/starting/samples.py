@@ -157,7 +157,7 @@ class Samples:
                 cell = self._cell(content, place, column, value)
                 if cell is None:
                     lost.append(self._lost(place, column, str(value)))
-                elif not content.asked or self._is_of(content, cell):
+                elif column not in content.asked or self._is_of(content, cell):
                     found.setdefault(content.name, []).append(cell)
         return found
 

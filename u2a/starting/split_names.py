@@ -20,6 +20,11 @@ def split_names(values: Collection[str]) -> dict[str, str]:
     return exact | {value: split for value, split in loose.items() if split not in exact.values()}
 
 
+def some_splits(values: Collection[str]) -> bool:
+    """Whether values may be those of a column that is called ``split`` or the like."""
+    return any(map(split_name, values)) or "train" in split_names(values).values()
+
+
 def only_splits(values: Collection[str]) -> bool:
     """Whether values are those of a column of splits, whatever it is called: all mean one, and some train."""
     meant = split_names(values)
