@@ -14,6 +14,8 @@ from click.testing import CliRunner
 
 from u2a.cli.main import main
 
+CLASSES = ("cat", "dog", "fox")
+
 
 def init(*words: str) -> tuple[int, str]:
     result = CliRunner().invoke(main, ["init", *words], catch_exceptions=False)
@@ -60,3 +62,9 @@ def pictures(*paths: str, size: tuple[int, int] = (24, 20)) -> None:
     for seed, path in enumerate(paths):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(tiny.image_bytes(tiny.picture(*size, seed)))
+
+
+def rows_of(count: int = 12, **columns: Any) -> list[dict[str, Any]]:
+    """Rows of three classes; columns are functions of the row's number."""
+    made = ({name: value(i) for name, value in columns.items()} for i in range(count))
+    return [{**row, "label": CLASSES[i % 3]} for i, row in enumerate(made)]

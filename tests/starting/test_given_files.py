@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +11,8 @@ from typing import Any
 
 import pytest
 import tiny
-from click.testing import CliRunner
+from started import CLASSES, init, pictures, refused, rows_of, started, table
 
-from u2a.cli.main import main
 from u2a.data.packing.manifest import Manifest
 from u2a.data.packing.sources import Cell
 from u2a.starting.divide import divide
@@ -23,56 +20,11 @@ from u2a.starting.files import Files
 from u2a.starting.hot import _found
 from u2a.starting.recipe_text import batch_for
 
-CLASSES = ("cat", "dog", "fox")
-
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def init(*words: str) -> tuple[int, str]:
-    result = CliRunner().invoke(main, ["init", *words], catch_exceptions=False)
-    return result.exit_code, result.output
-
-
-def started(*words: str) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
-    """The recipe, the manifest's rows, and what was printed."""
-    code, said = init(*words)
-    assert code == 0, said
-    recipe = next(Path().glob("*.toml"))
-    rows = [json.loads(line) for line in next(Path().glob("*.manifest.jsonl")).read_text().splitlines()]
-    return tomllib.loads(recipe.read_text()), rows, said
-
-
-def refused(*words: str) -> str:
-    code, said = init(*words)
-    assert code == 2, said
-    assert not list(Path().glob("*.manifest.*"))
-    return said
-
-
-def pictures(*paths: str) -> None:
-    """A picture of its own in each place."""
-    for seed, path in enumerate(paths):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(tiny.image_bytes(tiny.picture(24, 20, seed)))
-
-
-def table(path: str, rows: Sequence[dict[str, Any]]) -> str:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def rows_of(count: int = 12, **columns: Any) -> list[dict[str, Any]]:
-    """Rows of three classes; columns are functions of the row's number."""
-    made = ({name: value(i) for name, value in columns.items()} for i in range(count))
-    return [{**row, "label": CLASSES[i % 3]} for i, row in enumerate(made)]
 
 
 @pytest.mark.parametrize("column", ["id", "image_id", "name"])
@@ -203,7 +155,7 @@ def test_files_without_extension_are_known_by_their_first_bytes(here: Path) -> N
     recipe, rows, _ = started("t.csv", "--overwrite", "--name", "s")
     assert list(recipe["modalities"]) == ["image"]
     problems: list[str] = []
-    packed = list(Manifest(Path("s.manifest.jsonl"), {"image": ("jpg", "png")}).rows(problems))
+    packed = list(Manifest(Path("n.manifest.jsonl"), {"image": ("jpg", "png")}).rows(problems))
     assert problems == []
     assert [row.cells["image"] for row in packed] == [Cell("png", here / row["image_path"]) for row in rows]
 

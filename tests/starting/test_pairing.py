@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
-from given import CLASSES, init, pictures, refused, rows_of, started, table
+from started import CLASSES, init, pictures, refused, rows_of, started, table
 
 from u2a.starting.files import Files
 
@@ -171,7 +171,7 @@ def test_a_class_may_be_called_train_and_test_is_left_out(here: Path) -> None:
     pictures(*(f"v/{c}/{i}.png" for c in ("car", "plane", "train") for i in range(5)))
     assert started("v")[0]["task"]["classes"] == ["car", "plane", "train"]
     pictures(*(f"t/{c}/{i}.png" for c in ("cat", "dog", "test") for i in range(5)))
-    recipe, rows, said = started("t", "--overwrite", "--name", "v")
+    recipe, rows, said = started("t")
     assert recipe["task"]["classes"] == ["cat", "dog"]
     assert len(rows) == 10
     assert "test holds no class folders: its files have no label and are left out" in said
@@ -206,7 +206,7 @@ def test_numbers_that_restart_in_each_split_name_its_files(here: Path) -> None:
     assert len(rows) == 42
     for row in rows:
         assert row["image_path"].startswith(f"{row['split']}_images/")
-    _, rows, _ = started("kg/train.csv", "--overwrite", "--name", "kg")
+    _, rows, _ = started("kg/train.csv")
     assert [row["image_path"] for row in rows] == [f"train_images/{i}.png" for i in range(30)]
 
 
