@@ -39,6 +39,7 @@ OF_WORDS_ALONE = {
 REFUSED = {
     "UMT5EncoderModel": T5,
     "SEWModel": SEW,
+    "Wav2Vec2ConformerModel": SEW,
     "SwinModel": {**SWIN, "window_size": 4},
     "HieraModel": {"image_size": [32, 32], "embed_dim": 16},
     "YolosModel": {**PICTURE, "image_size": [32, 32], "num_detection_tokens": 3},
@@ -90,8 +91,14 @@ def test_the_last_token_is_the_class_token_where_the_first_sees_nothing(tmp_path
     torch.testing.assert_close(ours[0, [5, 6]], beside[0, [5, 12]])
 
 
-def test_such_a_class_passes_the_kit(tmp_path: Path) -> None:
-    spec, *_ = made("LlamaModel", FROM_LEFT_TO_RIGHT["LlamaModel"], tmp_path)
+@pytest.mark.parametrize("name", ["LlamaModel", "XmodModel"])
+def test_such_a_class_passes_the_kit(tmp_path: Path, name: str) -> None:
+    """And one whose blocks are handed something else before the mask."""
+    values = {
+        "LlamaModel": FROM_LEFT_TO_RIGHT["LlamaModel"],
+        "XmodModel": {**WORDS, "default_language": "en_XX"},
+    }
+    spec, *_ = made(name, values[name], tmp_path)
     check_modality(spec, {"encoder": str(tmp_path)}, [b"boat", b"lighthouse", b"sea"], bad=[b"12"])
 
 

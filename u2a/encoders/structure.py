@@ -11,9 +11,11 @@ Shape suffixes: N rows, L tokens, K mask tokens, D width.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MethodType
 from typing import Any
 
@@ -88,11 +90,18 @@ def _run_blocks(
         wider = {key: _widen(key, value, L, K) for key, value in kwargs.items()}
         if bias is not None:
             args, wider = args[:1], {**wider, "position_bias": bias}
-        named = zip(("attention_mask", *[""] * len(args)), args, strict=False)
+        named = zip(_names(type(block)), args, strict=False)  # type: ignore[arg-type]
         with appended(K):
             output = block(hidden_NLD, *(_widen(key, value, L, K) for key, value in named), **wider)
         hidden_NLD = output[0] if isinstance(output, tuple) else output
     return hidden_NLD
+
+
+@lru_cache
+def _names(block_class: Any) -> tuple[str, ...]:
+    """What a block's forward pass calls that which it is handed behind the hidden states."""
+    _, _, *names = inspect.signature(block_class.forward).parameters
+    return tuple(names) if "attention_mask" in names else ("attention_mask", *names[1:])
 
 
 def split_tokens(backbone: Any, inputs: Mapping[str, Any], valid_NL: Tensor | None = None) -> Tokens:
