@@ -332,11 +332,11 @@ def test_factor_and_gate_are_those_of_least_validation_loss(lawful: bool, gate: 
 
 
 def test_what_is_said_names_what_choices_were_made_on() -> None:
-    """A modality that no validation sample has beside the other has no error to tell."""
-    read_outs, head = modules()
-    alone = frozen(40, 1)
-    alone.present_NM[:, 1:] = False
-    said = fit_head_start(read_outs, head, frozen(60, 0), alone).lines()
+    """Where no sample has a modality beside the other there is no error to tell."""
+    train, alone = frozen(60, 0), frozen(40, 1)
+    for side in (train, alone):
+        side.present_NM[:, 1:] = False
+    said = fit_head_start(*modules(), train, alone).lines()
     assert ["; validation loss " in said[0], len(said)] == [True, 1]
     (first, errors) = fit_head_start(*modules(), frozen(60, 0), None).lines()
     assert "; loss on a fifth of the training samples " in first

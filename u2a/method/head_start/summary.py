@@ -18,7 +18,8 @@ class Summary:
         ridges: the strength of each proxy's ridge regression.
         gate: 1 where proxies stand in for what is missing, 0 where its mean does.
         loss: validation loss of the joint fit, averaged over all patterns.
-        held_out: True where choices were made on a part of the training samples.
+        held_out: True where the choices that all modalities share were made on a part of the training samples.
+        lacking: the modalities, and pairs (``image + text``), that too few validation samples have for them.
     """
 
     read_outs: dict[str, str] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Summary:
     gate: float = 0.0
     loss: float = float("nan")
     held_out: bool = False
+    lacking: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """What a person should know of it, a line each."""
@@ -44,4 +46,7 @@ class Summary:
         stand = "proxies stand in for what is missing" if self.gate else "a missing modality counts as its mean"
         judged = "loss on a fifth of the training samples" if self.held_out else "validation loss"
         lines = [f"head start: {read}; {stand}; {judged} {self.loss:.4f} over all patterns"]
+        if self.lacking:
+            few = f"too few validation samples have {', '.join(self.lacking)}"
+            lines.append(f"{few}: a fifth of the training samples chose what all patterns share")
         return lines + ([f"squared error of the proxies (1 = a constant): {errors}"] if errors else [])
