@@ -165,3 +165,12 @@ def test_an_object_of_files_says_what_they_are(tmp_path):
     fields = {"label": "FAKE", "split": "train", "file": "x.mp4"}
     files = [{"file_name": name, **fields} for name in NAMES]
     assert told(tmp_path / "t.json", dict.fromkeys(NAMES, fields)) == (files, [])
+
+
+def test_lists_whose_lines_end_in_a_separator_are_cells(tmp_path):
+    path = tmp_path / "t.csv"
+    texts = ["flour,\nsugar,\nsalt" if i % 5 == 0 else f"a red boat {i}" for i in range(40)]
+    wanted = [{"text": text, "label": ("sweet", "sour", "")[i % 3]} for i, text in enumerate(texts)]
+    rows, problems = rows_of(path, pandas.DataFrame(wanted).to_csv(index=False))
+    assert problems == []
+    assert [row["text"] for row in rows] == texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -68,3 +69,20 @@ def test_metadata_as_parquet_describes_the_files_beside_it() -> None:
         ("train", "train"): 30,
         ("test", "test"): 10,
     }
+
+
+MNLI = ("train", "validation_matched", "validation_x")
+
+
+@pytest.mark.parametrize(("inside", "splits"), [(("en", "fr"), 3), (MNLI, 2)])
+def test_what_save_to_disk_wrote_is_one_data_set(inside: tuple[str, ...], splits: int) -> None:
+    for number, name in enumerate(inside):
+        rows = [{"text": f"{name} boat {i} is red", "label": "ab"[i % 2]} for i in range(30)]
+        written = pa.Table.from_pylist(rows)
+        Path("d", name).mkdir(parents=True)
+        with pa.ipc.new_stream(f"d/{name}/data-0000{number}-of-00003.arrow", written.schema) as stream:
+            stream.write_table(written)
+    Path("d/dataset_dict.json").write_text(json.dumps({"splits": list(inside)}))
+    _, found, _ = started("d")
+    assert len({row["split"] for row in found}) == splits
+    assert len(found) == 30 * len(inside)

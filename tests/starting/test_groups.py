@@ -47,8 +47,8 @@ def test_patients_who_have_one_diagnosis_each_are_never_parted() -> None:
     ("whom", "why"),
     [
         (lambda i: i // 30, "it names 2, too few to fill train, val and test"),
-        (lambda i: i % 6 // 2, "6 of 6 classes have samples of one alone"),
-        (lambda i: i % 6 if i % 6 else i % 4, "5 of 6 classes have samples of one alone"),
+        (lambda i: i % 6 // 2, "6 of 6 classes have samples of fewer than 3"),
+        (lambda i: i % 6 if i % 6 else i % 4, "6 of 6 classes have samples of fewer than 3"),
     ],
 )
 def test_where_groups_cannot_be_kept_together_it_says_why(whom: Any, why: str) -> None:
@@ -65,3 +65,29 @@ def test_a_column_called_group_may_be_the_label() -> None:
     assert {(row["label"], row["split"]) for row in found} == {
         (label, split) for label in ("S0", "S1", "S2") for split in ("train", "val", "test")
     }
+
+
+def test_groups_that_would_leave_test_without_a_class_are_parted() -> None:
+    rows = [
+        {
+            "text": f"the boat number {i} is red",
+            "subject": f"T{i % 2 if i % 2 else 1 + i % 7}",
+            "label": "yn"[i % 2],
+        }
+        for i in range(200)
+    ]
+    _, found, said = started(table("t.csv", rows))
+    assert "samples of one 'subject' are not kept together: 1 of 2 classes have samples of fewer than 3" in said
+    assert {(row["split"], row["label"]) for row in found} == {
+        (split, label) for split in ("train", "val", "test") for label in "yn"
+    }
+
+
+def test_classes_that_groups_keep_out_of_a_split_are_told() -> None:
+    rows = rows_of(200, "speaker", lambda i: i % 8, lambda i: i // 8 % 2)
+    rows += [{"text": f"a red boat {i}", "speaker": "S1", "label": "rare"} for i in range(12)]
+    _, found, said = started(table("t.csv", rows))
+    where = {row["split"] for row in found if row["label"] == "rare"}
+    assert len(where) == 1
+    for split in {"val", "test"} - where:
+        assert f"{split} has no sample of rare\n" in said

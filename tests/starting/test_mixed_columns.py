@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from started import refused, started
+from started import refused, started, table
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +70,14 @@ def test_other_columns_of_two_kinds_are_told_and_empty_objects_are_empty() -> No
     assert len(found) == 24
     assert "3 rows hold a value in 'by' and others an object: they have none of its fields (by.name)" in said
     assert "'meta' and" not in said
+
+
+def test_a_dot_in_a_name_makes_no_object() -> None:
+    rows = [
+        {"text": f"the boat {i} is red", "label": "ab"[i % 2], "label.1": "ab"[i % 2], "text.lang": "en"}
+        for i in range(20)
+    ]
+    recipe, found, said = started(table("t.csv", rows))
+    assert recipe["task"]["classes"] == ["a", "b"]
+    assert len(found) == 20
+    assert "an object" not in said

@@ -19,6 +19,7 @@ FIGURES: dict[str, Callable[[int], str]] = {
     "far": lambda i: f"{i} km",
     "high": lambda i: f"{i} ft {i % 12} in",
     "json": lambda i: f'{{"left": {834.25 + i}, "top": {222.5 + i}}}',
+    "corners": lambda i: f'{{"left": {i}.25, "top": 222.521, "width": 834.25, "height": 341.{i}}}',
     "hex": lambda i: " ".join(f"{(i * 7919 * k) % 256:02x}" for k in range(1, 40)),
 }
 TEXTS: dict[str, Callable[[int], str]] = {
@@ -29,6 +30,8 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "korean": lambda i: f"빨간 배 {'하나 ' * i}",
     "chinese": lambda i: f"红色的小船{i}",
     "may": lambda i: f"She may come on Sunday with {i} friends",
+    "sum": lambda i: f"What is {3456 + i} + {7891 * i} ?",
+    "log": lambda i: f"081109 2035{i} INFO Receiving block blk_-{i}0899968 src: /10.250.19.1{i}:54106",
     "product": lambda i: f"red boat, model {i}",
 }
 

@@ -14,6 +14,8 @@ from started import started, table
 from u2a.cli.main import main
 from u2a.starting.split_names import split_names
 
+SPORTS = ("Weight Training", "Test Cricket")
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,3 +81,14 @@ def test_run_says_that_it_scores_training_samples() -> None:
     words = ["run", "t.csv", "--name", "n", "--set", "training.epochs=1", "--set", "data.workers=0"]
     result = CliRunner().invoke(main, words)
     assert "scores of the training samples themselves" in result.output, result.output
+
+
+def test_a_label_that_speaks_of_trains_and_tests_stays_the_label() -> None:
+    labels, kinds = ("train-delay", "bus-test"), ("late", "early", "never")
+    rows = [
+        {"text": f"the boat {i} is red", "label": labels[i % 2], "kind": kinds[i % 3], "sport": SPORTS[i % 2]}
+        for i in range(60)
+    ]
+    recipe, found, _ = started(table("t.csv", rows))
+    assert recipe["task"]["classes"] == ["bus-test", "train-delay"]
+    assert {row["split"] for row in found} == {"train", "val", "test"}

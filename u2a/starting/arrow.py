@@ -12,6 +12,7 @@ from u2a.data.packing.columns import column_name
 from u2a.data.packing.parquet import class_name, class_names, read_parquet
 from u2a.errors import U2AError, one_line
 from u2a.starting.folders import split_name
+from u2a.starting.split_names import split_names
 
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 _OF = re.compile(r"-(\d{5})-of-(\d{5})")
@@ -67,6 +68,8 @@ def datasets_notes(path: Path) -> dict[str, str]:
 
 def _one_configuration(path: Path, files: Mapping[Path, str | None]) -> None:
     """Refuse folders beside each other that both have one split: other samples, or the same again."""
+    if (path / "dataset_dict.json").is_file():
+        return  # its folders are the splits of one
     held: dict[str | None, set[Path]] = {}
     for file, split in files.items():
         held.setdefault(split, set()).add(file.parent)
@@ -83,14 +86,16 @@ def _one_configuration(path: Path, files: Mapping[Path, str | None]) -> None:
 def _files(path: Path) -> dict[Path, str | None]:
     """Files of rows in order, with their splits."""
     found: dict[Path, str | None] = {}
-    for folder in (path, path / "data", *sorted(p for p in path.iterdir() if p.is_dir())):
+    inner = sorted(p for p in path.iterdir() if p.is_dir())
+    splits = split_names([p.name for p in inner])
+    for folder in (path, path / "data", *inner):
         if not folder.is_dir():
             continue
         listed = _listed(folder)
         for file in sorted([*folder.glob("*.arrow"), *folder.glob("*.parquet")]):
             if file.name.startswith("cache-") or (listed and file.name not in listed):
                 continue
-            split = split_name(folder.name) or _split_of(file)
+            split = splits.get(folder.name) or split_name(folder.name) or _split_of(file)
             if file.suffix == ".arrow" or (split and file.stem != "metadata"):
                 found[file] = split
     return found

@@ -95,7 +95,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     if several := comma_names(choices.label, opened):
         opened, choices = with_hot(opened, several), replace(choices, label=LABELS)
     source, columns, total, notes = with_files(opened, files)
-    if lists := mixed.choices_of(columns):
+    if lists := mixed.choices_of(columns, total):
         source, columns, total, notes = with_files(replace(opened, lists=lists), files)
     if not total:
         raise U2AError("; ".join((f"{path}: holds no samples", *source.notes.values())))
@@ -107,7 +107,7 @@ def begin(path: Path, choices: Choices, plugins: Registry) -> Started:
     if choices.divide_anew or (roles.split and len(columns[roles.split].counts or ()) < 2):
         columns.pop(roles.split or "", None)
         roles.split, roles.splits = None, {}
-    notes += mixed.told(str(path), columns, roles.label)
+    notes += mixed.told(str(path), columns, total, roles.label)
     labels = Labels(columns[roles.label], str(path), choices.named)
     roles.group = roles.group or group_column(source, columns, labels, notes)
     finder = Finder(plugins, files, choices.size, choices.kinds, choices.given, str(path), notes)

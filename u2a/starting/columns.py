@@ -193,7 +193,8 @@ def assign_roles(
     if split is None:
         candidates = (plain[n] for n in ("split", "partition", "subset") if n in plain)
         split = next((name for name in candidates if some_splits(columns[name].counts or ())), None)
-        others = (c for c in columns.values() if c.name != label and c.repeats)
+        taken = {label, *(plain.get(n) for n in LABEL_NAMES)}
+        others = (c for c in columns.values() if c.name not in taken and c.repeats)
         split = split or next((c.name for c in others if only_splits(c.counts or ())), None)
     chosen = label or _label(columns, path, {split, group or plain.get("group")})
     taken = {chosen, split, group}

@@ -85,7 +85,8 @@ class Finder:
         self.notes += self._left_out()
         if not found:
             left = "; ".join(self.notes) or "its columns are empty"
-            raise U2AError(f"{self.path}: nothing to learn from: {left}")
+            text = "; if one of them is a text: --kind COLUMN=text" if self._left else ""
+            raise U2AError(f"{self.path}: nothing to learn from: {left}{text}")
         known = {n for one in found for n in (one.spec.name, *one.columns)}
         if odd := [name for name in self.given if name not in known]:
             raise U2AError(f"--encoder {odd[0]}=...: no such modality; there are {', '.join(sorted(known))}")

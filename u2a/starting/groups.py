@@ -22,9 +22,10 @@ def group_column(source: Source, columns: Mapping[str, Column], labels: Labels, 
     for column in _called(columns, labels.column):
         held = _held(source, column, labels)
         names = set[str]().union(*held.values())
-        spread = sum(len(found) > 1 for found in held.values())
-        if 2 * spread < len(held):
-            why = f"{len(held) - spread} of {len(held)} classes have samples of one alone"
+        few = {name for name, found in held.items() if len(found) < LEAST}
+        of_few = sum((labels.counts[name] for name in few), 0)
+        if len(names) >= LEAST and 5 * of_few > labels.counts.total():
+            why = f"{len(few)} of {len(held)} classes have samples of fewer than {LEAST}"
         elif len(names) < LEAST:
             why = f"it names {len(names)}, too few to fill train, val and test"
         else:
@@ -44,6 +45,7 @@ def _called(columns: Mapping[str, Column], label: Column) -> Iterator[Column]:
 def _held(source: Source, column: Column, labels: Labels) -> dict[str, set[str]]:
     """Of whom each class has samples."""
     held = defaultdict[str, set[str]](set)
+    labels.begin()
     for place, fields in source.rows():
         who, value = fields.get(column.name), fields.get(labels.column.name)
         if not empty(who) and not labels.none(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from u2a.errors import U2AError
@@ -11,19 +12,19 @@ from u2a.starting.columns import Column
 CHOICES = "choices"
 
 
-def choices_of(columns: Mapping[str, Column]) -> frozenset[str]:
+def choices_of(columns: Mapping[str, Column], total: int) -> frozenset[str]:
     """Columns that hold a label in some rows, and ``{"choices": [...]}`` in others."""
-    return frozenset(name for name, fields in _mixed(columns).items() if fields == [f"{name}.{CHOICES}"])
+    return frozenset(name for name, fields in _mixed(columns, total).items() if fields == [f"{name}.{CHOICES}"])
 
 
-def told(path: str, columns: Mapping[str, Column], label: str) -> list[str]:
+def told(path: str, columns: Mapping[str, Column], total: int, label: str) -> list[str]:
     """A line for each such column.
 
     Raises:
         U2AError: it is the label, and rows of one kind would lose it.
     """
     lines = []
-    for name, fields in _mixed(columns).items():
+    for name, fields in _mixed(columns, total).items():
         filled, several = columns[name].filled, columns[name].all_are(list)
         what = f"{filled} rows hold {f'several {name!r}' if several else f'a value in {name!r}'}"
         ours = label == name or label in fields
@@ -37,7 +38,12 @@ def told(path: str, columns: Mapping[str, Column], label: str) -> list[str]:
     return lines
 
 
-def _mixed(columns: Mapping[str, Column]) -> dict[str, list[str]]:
-    """Columns that hold something beside fields of their own, with these."""
-    fields = {n: [c for c in columns if c.startswith(f"{n}.") and columns[c].filled] for n in columns}
-    return {name: own for name, own in fields.items() if own and columns[name].filled}
+def _mixed(columns: Mapping[str, Column], total: int) -> dict[str, list[str]]:
+    """Columns that hold something beside fields of their own, never in one row, with these."""
+    found = defaultdict[str, list[str]](list)
+    for name, column in columns.items():
+        for end in (place for place, sign in enumerate(name) if sign == "."):
+            whole = columns.get(name[:end])
+            if whole is not None and whole.filled and column.filled and whole.filled + column.filled <= total:
+                found[name[:end]].append(name)
+    return found

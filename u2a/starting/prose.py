@@ -17,17 +17,21 @@ _OF_FIGURES = re.compile(
 
 
 def has_words(text: str) -> bool:
-    """Whether a text has words as people write them: two, or one and signs, and more letters than figures.
+    """Whether a text has words as people write them: two, or one and signs.
+
+    Of words as short as units, and of data in brackets, there are more letters than figures.
 
     ``5 km``, ``Mon Jan 5 10:00:00 2026`` and ``[1.5, nan]`` have none.
     """
     text = text[:MOST].strip()
     digits = sum(map(str.isdigit, text))
+    parts = [part.strip(_AROUND) for part in text.split()]
+    words = [one for one in parts if any(map(str.isalpha, one)) and not any(map(str.isdigit, one))]
+    words = [one for one in words if _OF_FIGURES.fullmatch(one.casefold()) is None]
+    if len(words) > 1 and max(map(len, words)) > 2 and text[0] not in "[{":
+        return True  # a line of a log, a sum in words
     if sum(map(str.isalpha, text)) <= 2 * digits:
         return False
     if _NO_SPACES.search(text):
         return True
-    parts = [part.strip(_AROUND) for part in text.split()]
-    words = [one for one in parts if any(map(str.isalpha, one)) and not any(map(str.isdigit, one))]
-    found = sum(_OF_FIGURES.fullmatch(one.casefold()) is None for one in words)
-    return found > 1 or (found == 1 and not digits and len(parts) > 1)
+    return len(words) > 1 or (len(words) == 1 and not digits and len(parts) > 1)

@@ -28,7 +28,8 @@ def some_splits(values: Collection[str]) -> bool:
 def only_splits(values: Collection[str]) -> bool:
     """Whether values are those of a column of splits, whatever it is called: all mean one, and some train."""
     meant = split_names(values)
-    return 1 < len(values) <= MOST and len(meant) == len(values) and "train" in meant.values()
+    said = all(split_name(value) or " " not in value.strip() for value in values)  # no "Weight Training"
+    return said and 1 < len(values) <= MOST and len(meant) == len(values) and "train" in meant.values()
 
 
 def told(values: Collection[str]) -> list[str]:
@@ -37,4 +38,7 @@ def told(values: Collection[str]) -> list[str]:
     for value, split in split_names(values).items():
         if not split_name(value):
             loose.setdefault(split, []).append(repr(value))
-    return [f"{' and '.join(names)} are taken for split {split}" for split, names in loose.items()]
+    return [
+        f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} taken for split {split}"
+        for split, names in loose.items()
+    ]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from u2a.errors import U2AError
 from u2a.starting.divide import divide
 from u2a.starting.samples import Samples
+
+#: Samples of a class that every split should have some of.
+SEVERAL = 10
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,18 @@ def _drawn(samples: Samples, seed: int, own: Sequence[str | None] | None) -> Div
         splits[place] = split
     groups = f"samples of one {samples.roles.group!r} and " if samples.roles.group else ""
     said = f"split drawn by class (seed {seed}): {_counted(splits)}; {groups}equal files stay together"
-    return Division(splits, [said])
+    return Division(splits, [said, *_lacking(labels, [splits[place] for place in places])])
+
+
+def _lacking(labels: Sequence[Sequence[str]], splits: Sequence[str]) -> Iterator[str]:
+    """Classes of several samples that a split has none of, since what stays together is in another."""
+    counts = Counter((split, name) for names, split in zip(labels, splits, strict=True) for name in names)
+    totals = Counter(name for names in labels for name in names)
+    for split in ("val", "test"):
+        found = [name for name in sorted(totals) if totals[name] >= SEVERAL and not counts[split, name]]
+        if found:
+            shown = ", ".join(found[:4]) + (f" and {len(found) - 4} more classes" if len(found) > 4 else "")
+            yield f"{split} has no sample of {shown}"
 
 
 def _counted(splits: Sequence[str | None]) -> str:

@@ -143,7 +143,10 @@ class _Table:
             for place, values in enumerate(self._values)
             if values is not None and 0 < len(values) <= self._rows / 2
         }
-        found = [all(cells[place] in values for cells in rows) for place, values in few.items()]
+        found = [
+            all(cells[place] in values for cells in rows) and any(cells[place] for cells in rows[:-1])
+            for place, values in few.items()
+        ]
         return any(found) if found else None
 
     def _see(self, cells: Sequence[str]) -> None:
