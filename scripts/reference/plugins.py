@@ -90,7 +90,8 @@ def _entry(name: str, thing: object) -> str:
 
 
 def _signature(name: str, function: Callable[..., object]) -> str:
-    signature = str(inspect.signature(function)).replace("'", "")  # annotations are text in these modules
+    plain = str(inspect.signature(function)).replace("''", '""')
+    signature = plain.replace("'", "")  # annotations are text in these modules
     return f"```python\n{name}{signature}\n```\n"
 
 

@@ -69,7 +69,7 @@ def files_of(columns: Sequence[Column], files: Files) -> dict[str, set[str]]:
 def same_files(one: Column, other: Column, found: Mapping[str, set[str]]) -> bool:
     """Whether most cells of one column find files that the other's find as well (`files_of`)."""
     common = found.get(one.name, set()) & found.get(other.name, set())
-    return 2 * len(common) > min(len(one.examples), len(other.examples)) > 0
+    return bool(common) and 2 * len(common) > min(len(one.examples), len(other.examples))
 
 
 def _looks(column: Column) -> float:
