@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,9 @@ def test_only_what_keeps_statistics_is_held_and_a_copy_has_its_own() -> None:
         one(torch.randn(5, 2, 3))
         assert all(torch.equal(buffer, before[name]) for name, buffer in one.named_buffers())
         assert [m.training for m in one] == [True, False, False, True, True, True]
+    stored = pickle.loads(pickle.dumps(net[:3])).train()
+    assert [m.training for m in stored] == [True, False, False]
+    assert stored[1].train.args[0] is stored[1]
     plain.train()
     with torch.no_grad():
         assert not torch.equal(plain(torch.randn(5, 2, 3)), net(torch.randn(5, 2, 3)))

@@ -7,7 +7,7 @@ keep such statistics therefore stay in evaluation mode; dropout beside them foll
 from __future__ import annotations
 
 import re
-from types import MethodType
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -22,7 +22,8 @@ def hold_statistics(backbone: nn.Module) -> None:
     """Keep modules with running statistics in evaluation mode, whoever calls `train`."""
     for module in backbone.modules():
         if any(_STATISTICS.match(name) for name, _ in module.named_buffers(recurse=False)):
-            module.train = MethodType(_train, module)  # type: ignore[method-assign]  # bound: a copy has its own
+            # copies, and what is pickled, have one of their own
+            module.train = partial(_train, module)  # type: ignore[method-assign]
             module.training = False
 
 
