@@ -23,11 +23,11 @@ def group_column(source: Source, columns: Mapping[str, Column], labels: Labels, 
         held = _held(source, column, labels)
         names = set[str]().union(*held.values())
         few = {name for name, found in held.items() if len(found) < LEAST}
-        of_few = sum((labels.counts[name] for name in few), 0)
-        if len(names) >= LEAST and 5 * of_few > labels.counts.total():
-            why = f"{len(few)} of {len(held)} classes have samples of fewer than {LEAST}"
-        elif len(names) < LEAST:
+        of_few = sum(labels.counts[name] for name in few)
+        if len(names) < LEAST:
             why = f"it names {len(names)}, too few to fill train, val and test"
+        elif 5 * of_few > labels.counts.total():
+            why = f"{len(few)} of {len(held)} classes have samples of fewer than {LEAST}"
         else:
             return column.name
         notes.append(f"samples of one {column.name!r} are not kept together: {why}")
