@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from u2a.method.head_start import FrozenTokens
+from u2a.method.read_out import ReadTokens
+
 B, D = 17, 5
 
 
@@ -27,3 +30,13 @@ class Adding:
         self, cls_NMD: torch.Tensor, mask_NMMD: torch.Tensor, present_NM: torch.Tensor
     ) -> torch.Tensor:
         return (cls_NMD * present_NM[:, :, None]).sum(1)
+
+
+def drawn_frozen(n: int, seed: int, widths: tuple[int, int], noise: float) -> FrozenTokens:
+    """Tokens of two modalities that share five hidden numbers, three of which tell the class."""
+    g, maps = (torch.Generator().manual_seed(one) for one in (seed, 7))
+    hidden, tokens = torch.randn(n, 5, generator=g), []
+    for H in widths:
+        x = hidden @ torch.randn(5, 2 * H, generator=maps) + noise * torch.randn(n, 2 * H, generator=g)
+        tokens.append(ReadTokens(x[:, :H], x[:, H:], torch.zeros(n, 1, H)))
+    return FrozenTokens(tuple(tokens), torch.ones(n, 2, dtype=torch.bool), hidden[:, :3].argmax(1))

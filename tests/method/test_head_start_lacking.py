@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from tokens import drawn_frozen
 from torch import Tensor
 
 from u2a.method.head_start import FrozenTokens, Summary, fit_head_start
@@ -12,7 +13,7 @@ from u2a.method.head_start.frozen import hardly_judged
 from u2a.method.head_start.joint import Patterns, fit_head
 from u2a.method.head_start.probes import choose_read_outs, set_scale
 from u2a.method.head_start.proxies import fit_proxies
-from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
+from u2a.method.read_out import ModalityHead, ReadOuts
 
 NAMES, WIDTHS, C, N = ("a", "b"), (12, 12), 3, 200
 SEED = 3
@@ -20,13 +21,7 @@ HELD = torch.randperm(N, generator=torch.Generator().manual_seed(SEED))[:40]
 
 
 def drawn(n: int, seed: int, noise: float = 3.0) -> FrozenTokens:
-    """Tokens of two modalities that share five hidden numbers, three of which tell the class."""
-    g, maps = (torch.Generator().manual_seed(one) for one in (seed, 7))
-    hidden, tokens = torch.randn(n, 5, generator=g), []
-    for H in WIDTHS:
-        x = hidden @ torch.randn(5, 2 * H, generator=maps) + noise * torch.randn(n, 2 * H, generator=g)
-        tokens.append(ReadTokens(x[:, :H], x[:, H:], torch.zeros(n, 1, H)))
-    return FrozenTokens(tuple(tokens), torch.ones(n, 2, dtype=torch.bool), hidden[:, :C].argmax(1))
+    return drawn_frozen(n, seed, WIDTHS, noise)
 
 
 def with_first(side: FrozenTokens, few: int) -> FrozenTokens:

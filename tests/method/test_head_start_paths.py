@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from tokens import drawn_frozen
 from torch import nn
 
 from u2a.method.head_start import FrozenTokens, fit_head_start, joint, probes
@@ -15,7 +16,7 @@ from u2a.method.head_start.joint import Patterns, fit_head, minimise_head
 from u2a.method.head_start.probes import DECAYS, choose_read_outs, set_scale
 from u2a.method.head_start.proxies import fit_proxies
 from u2a.method.head_start.summary import Summary
-from u2a.method.read_out import ModalityHead, ReadOuts, ReadTokens
+from u2a.method.read_out import ModalityHead, ReadOuts
 
 NAMES, WIDTHS, C = ("a", "b"), (4, 6), 3
 
@@ -24,13 +25,7 @@ PATH = (1.0, 0.99, 2e-2, 1e-6, 1e-2)
 
 
 def drawn(n: int, seed: int, noise: float = 1.0) -> FrozenTokens:
-    """Tokens of two modalities that share five hidden numbers, three of which tell the class."""
-    g, maps = (torch.Generator().manual_seed(one) for one in (seed, 7))
-    hidden, tokens = torch.randn(n, 5, generator=g), []
-    for H in WIDTHS:
-        x = hidden @ torch.randn(5, 2 * H, generator=maps) + noise * torch.randn(n, 2 * H, generator=g)
-        tokens.append(ReadTokens(x[:, :H], x[:, H:], torch.zeros(n, 1, H)))
-    return FrozenTokens(tuple(tokens), torch.ones(n, 2, dtype=torch.bool), hidden[:, :C].argmax(1))
+    return drawn_frozen(n, seed, WIDTHS, noise)
 
 
 def prepared(train: FrozenTokens) -> tuple[ReadOuts, ModalityHead, Summary]:
